@@ -28,12 +28,12 @@ def k_calzetti(
     red = -1.857 + 1.040 * x
     return 2.659 * np.where(wave < 6300.0, blue, red) + 4.05
 
-# %% ../../nbs/09_data.dust.ipynb #0dea3f7b
+# %% ../../nbs/09_data.dust.ipynb #59990fe9
 def k_bump(
     wave:np.ndarray, # Angstrom, shape (n_wave,)
     bump:float, # amplitude B, per unit of colour excess
 ) -> np.ndarray: # excess attenuation in the bump, per unit of colour excess, shape (n_wave,)
-    "Drude profile at 2175 Å, 350 Å wide (Noll et al. 2009, eq. 8)."
+    "Drude profile at 2175 Å, 350 Å wide (Noll et al. 2009)."
     return bump * (350 * wave) ** 2 / ((wave**2 - 2175.0**2) ** 2 + (350 * wave) ** 2)
 
 
@@ -42,7 +42,7 @@ def salim(
     delta:float, # power-law tilt; 0 is Calzetti's slope, negative is steeper
     bump:float, # amplitude of the 2175 Angstrom bump, per unit of colour excess
 ) -> np.ndarray: # A / A_V before the common normalisation, shape (n_wave,)
-    "Tilted Calzetti curve with a bump (Salim, Boquien & Lee 2018, eqs. 3-5)."
+    "Tilted Calzetti curve with a bump (Salim, Boquien & Lee 2018)."
     r_v = 4.05 / (5.05 * (4400.0 / 5500.0) ** delta - 4.05)  # colour excess of the tilted curve
     if not 0 < r_v < 20:
         raise InputError(f"dust law 'salim': delta={delta} gives R_V={r_v:.3g}, not between 0 and 20; use a delta between -1.2 and 0.5")
