@@ -246,4 +246,13 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'gencast.results.read_table': ('results.html#read_table', 'gencast/results.py'),
                                  'gencast.results.select': ('results.html#select', 'gencast/results.py'),
                                  'gencast.results.toy_results': ('results.html#toy_results', 'gencast/results.py'),
-                                 'gencast.results.unique': ('results.html#unique', 'gencast/results.py')}}}
+                                 'gencast.results.unique': ('results.html#unique', 'gencast/results.py')},
+            'gencast.sedfit': { 'gencast.sedfit.Posterior': ('sedfit.html#posterior', 'gencast/sedfit.py'),
+                                'gencast.sedfit.Posterior.__init__': ('sedfit.html#posterior.__init__', 'gencast/sedfit.py'),
+                                'gencast.sedfit.Posterior.add': ('sedfit.html#posterior.add', 'gencast/sedfit.py'),
+                                'gencast.sedfit.Posterior.moments': ('sedfit.html#posterior.moments', 'gencast/sedfit.py'),
+                                'gencast.sedfit.check_library': ('sedfit.html#check_library', 'gencast/sedfit.py'),
+                                'gencast.sedfit.chi2_matrix': ('sedfit.html#chi2_matrix', 'gencast/sedfit.py'),
+                                'gencast.sedfit.fit_library': ('sedfit.html#fit_library', 'gencast/sedfit.py'),
+                                'gencast.sedfit.model_block': ('sedfit.html#model_block', 'gencast/sedfit.py'),
+                                'gencast.sedfit.pixel_weights': ('sedfit.html#pixel_weights', 'gencast/sedfit.py')}}}

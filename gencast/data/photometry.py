@@ -6,7 +6,7 @@
 __all__ = ['SDSS_BANDS', 'AB_OFFSETS', 'ERROR_FLOOR', 'REDSHIFT_RANGE', 'NANOMAGGY', 'band_wavelengths', 'band_luminosity',
            'nu_l_nu', 'load_sdss_photometry', 'kcorrect_masses', 'survey_partners', 'observe_photometry']
 
-# %% ../../nbs/14_data.photometry.ipynb #4ffd4291
+# %% ../../nbs/14_data.photometry.ipynb #e4550c4d
 import importlib.util
 from dataclasses import replace
 from functools import lru_cache
@@ -19,6 +19,7 @@ from astropy.cosmology import Planck18
 from astropy.io import fits
 
 from ..core import InputError, Sample, rng_for
+from .resample import pixel_edges
 
 # %% ../../nbs/14_data.photometry.ipynb #8effd08b
 SDSS_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z")  # speclite's names
@@ -47,7 +48,7 @@ def band_wavelengths(
     "Effective wavelengths of bands."
     return np.array([_band(name)[0] for name in bands])
 
-# %% ../../nbs/14_data.photometry.ipynb #614e4041
+# %% ../../nbs/14_data.photometry.ipynb #decf47ea
 def band_luminosity(
     wave:np.ndarray, # rest frame, Angstrom, ascending, shape (n_wave,)
     flux:np.ndarray, # luminosity density, Lsun/Angstrom, rest frame, shape (n_gal, n_wave)
@@ -57,9 +58,7 @@ def band_luminosity(
     "Spectra seen through bands at given redshifts; `InputError` where a spectrum does not cover a band."
     flux = np.atleast_2d(flux)
     stretch = 1 + np.broadcast_to(np.asarray(redshift, float), len(flux))
-    x = np.log(wave)
-    mid = (x[1:] + x[:-1]) / 2
-    edges = np.exp(np.concatenate([[2 * x[0] - mid[0]], mid, [2 * x[-1] - mid[-1]]]))
+    edges = pixel_edges(wave)
     out = np.empty((len(flux), len(bands)))
     for b, name in enumerate(bands):
         effective, support, band_wave, area = _band(name)
@@ -156,7 +155,7 @@ def kcorrect_masses(
     distmod = Planck18.distmod(sample.redshift).to_value(u.mag)
     return np.log10(coeffs @ fitter.templates.mremain) + 0.4 * distmod
 
-# %% ../../nbs/14_data.photometry.ipynb #0b1912ca
+# %% ../../nbs/14_data.photometry.ipynb #f2c41d07
 def survey_partners(
     log_lum:np.ndarray, # log10 nu L_nu in r of the simulated galaxies, Lsun, shape (n_gal,)
     log_lum_survey:np.ndarray, # the same of the survey's, shape (n_survey,)
@@ -196,5 +195,6 @@ def observe_photometry(
     keep = (noisy > 0).all(axis=1)
     outside = (log_lum < log_lum_survey.min()) | (log_lum > log_lum_survey.max())
     meta = sample.meta | {"observed_as": survey.name, "n_simulated": len(sample), "n_not_detected": int((~keep).sum()), "n_outside_luminosity_range": int(outside.sum())}
-    seen = replace(sample, flux=noisy, wave=survey.wave, bands=survey.bands, flux_err=err, redshift=redshift, meta=meta)
+    ids = sample.ids or tuple(map(str, range(len(sample))))  # so that a galaxy can be found again in the spectra
+    seen = replace(sample, flux=noisy, wave=survey.wave, bands=survey.bands, flux_err=err, redshift=redshift, ids=ids, meta=meta)
     return seen if keep.all() else seen.take(keep)
