@@ -25,6 +25,12 @@ setup(
     author_email=cfg["author_email"],
     license="BSD-3-Clause",
     python_requires=f">={cfg['min_python']}",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Astronomy",
+    ],
     packages=find_packages(include=["gencast", "gencast.*"]),
     include_package_data=True,
     install_requires=cfg["requirements"].split(),

@@ -1,0 +1,121 @@
+"The website: staged from the repository and from a run's notebooks, with nothing broken, with and without Quarto."
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import gencast.docs as docs
+from gencast.core import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def executed(path: Path, title: str, template: str, *cells) -> None:
+    "Write a notebook as papermill leaves it."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = new_code_cell("draw()", outputs=[new_output("display_data", {"image/png": PIXEL})], metadata={"papermill": {"duration": 1.0}})
+    meta = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}, "papermill": {"input_path": f"/somewhere/templates/{template}.ipynb"}}
+    nbformat.write(new_notebook(cells=[new_markdown_cell(f"# {title}\n\n> In one sentence: \"quoted\".\n\nSee [the core](../core.html#sample)."), figure, *cells], metadata=meta), path)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "toy" / "notebooks"
+    executed(folder / "sim_01.ipynb", "The simulation: one", "simulation", new_code_cell("#| hide\nsecret = 1"))
+    executed(folder / "sdss_spectra.ipynb", "SDSS spectra", "survey")
+    executed(folder / "summary.ipynb", "Summary", "summary")
+    return folder.parent
+
+
+@pytest.fixture(scope="module")
+def report(results, tmp_path_factory):
+    return docs.build_docs(results, tmp_path_factory.mktemp("out"), render=False, execute=False)
+
+
+def test_site_is_staged_with_nothing_broken(report):
+    assert report.broken == ()
+    assert not report.rendered and str(report.staged) in report.message
+    rooms = {p.name for p in ROOT.glob("nbs/*.ipynb")}
+    assert rooms <= {p.name for p in report.staged.glob("*.ipynb")}
+    assert report.n_pages >= len(rooms) + 5  # three targets, method, changelog
+    assert (report.staged / "references.bib").exists() and (report.staged / "styles.css").exists()
+
+
+def test_staging_leaves_only_the_site(report):
+    assert [p.name for p in report.staged.parent.iterdir()] == ["staged"]
+    assert not (ROOT / "_proc").exists()
+
+
+def test_targets_are_in_the_navigation(report):
+    config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
+    section = config["website"]["sidebar"]["contents"][1]
+    assert section["section"] == "Targets"
+    assert section["contents"][0] == "targets/summary.ipynb"
+    assert [(g["section"], g["contents"]) for g in section["contents"][1:]] == [("Surveys", ["targets/sdss_spectra.ipynb"]), ("Simulations", ["targets/sim_01.ipynb"])]
+    assert {"text": "Targets", "href": "targets/summary.ipynb"} in config["website"]["navbar"]["left"]
+
+
+def test_render_patterns_match_every_page(report):
+    config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
+    matched = {p for pattern in config["project"]["render"] for p in report.staged.glob(pattern)}
+    assert matched == {p for p in report.staged.rglob("*") if p.suffix in docs.PAGES}
+    assert config["execute"] == {"enabled": False}
+
+
+def test_executed_notebook_becomes_a_page(report):
+    nb = nbformat.read(report.staged / "targets" / "sim_01.ipynb", as_version=4)
+    nbformat.validate(nb)
+    front = yaml.safe_load(nb.cells[0].source.strip("-\n"))
+    assert nb.cells[0].cell_type == "raw"
+    assert front == {"title": "The simulation: one", "description": 'In one sentence: "quoted".'}
+    text = json.dumps(nb)
+    assert "/somewhere" not in text and "secret" not in text and PIXEL in text
+
+
+def test_rooms_show_documentation_instead_of_code(report):
+    nb = nbformat.read(report.staged / "00_core.ipynb", as_version=4)
+    text = json.dumps(nb)
+    assert "__main__." not in text and "#| export" not in text
+    assert "### load_sample" in text and "[`Sample`](core.html#sample)" in text
+
+
+def test_broken_things_are_named(results, report, tmp_path):
+    staged = tmp_path / "staged"
+    shutil.copytree(report.staged, staged)
+    for path, words in [(staged / "method.qmd", "\n[a](gone.html) ![b](figures/gone.png) [c](core.html#gone)\n"), (staged / "changelog.md", '\n<img src="no.svg">\n')]:
+        path.write_text(path.read_text(encoding="utf-8") + words, encoding="utf-8")
+    (staged / "00_core.ipynb").unlink()
+    broken = docs.check_site(staged)
+    for word in ("gone.html", "figures/gone.png", "no.svg", "00_core.ipynb leads nowhere", "core.html#sample leads nowhere"):
+        assert any(word in b for b in broken), word
+
+
+def test_failed_cells_are_reported(tmp_path):
+    error = new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])
+    executed(tmp_path / "notebooks" / "bad.ipynb", "Bad", "simulation", new_code_cell("1 / 0", outputs=[error]))
+    assert docs.stage_targets(tmp_path, tmp_path)[1] == ["bad.ipynb: a cell ended in ZeroDivisionError"]
+
+
+def test_results_without_notebooks_are_refused(tmp_path):
+    with pytest.raises(InputError, match="gencast run"):
+        docs.stage_targets(tmp_path, tmp_path)
+
+
+def test_without_quarto_the_way_on_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(docs.shutil, "which", lambda name: None)
+    rendered, message = docs.render_site(tmp_path)
+    assert not rendered
+    assert "https://quarto.org" in message and f"quarto render {tmp_path}" in message
+
+
+@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is not installed: the site was staged and checked, not rendered")
+def test_quarto_renders_the_site(results, tmp_path):
+    report = docs.build_docs(results, tmp_path, render=True, execute=False)
+    assert report.rendered, report.message
+    for page in ("index.html", "core.html", "method.html", "changelog.html", "targets/summary.html", "targets/sim_01.html"):
+        assert (tmp_path / "site" / page).is_file(), page

@@ -1,0 +1,150 @@
+"What a user installs: metadata, contents of wheel and sdist, what the documents promise."
+import configparser
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+import yaml
+
+import gencast
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = sorted(m.name for m in pkgutil.walk_packages(gencast.__path__, "gencast.") if not m.name.endswith("_modidx"))
+TEXT = {".py", ".ipynb", ".qmd", ".md", ".yml", ".yaml", ".toml", ".ini", ".in", ".cff", ".css", ".bib", ".csv", ".ecsv", ".mplstyle", ""}
+
+
+def settings() -> dict:
+    parser = configparser.ConfigParser(delimiters=["="], interpolation=None)
+    parser.read(ROOT / "settings.ini", encoding="utf-8")
+    return dict(parser["DEFAULT"])
+
+
+def source_files() -> list:
+    "Files of the repository: tracked ones, and new ones that git does not ignore."
+    try:
+        names = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs a git checkout to tell the project's files from others")
+    return sorted({ROOT / n for n in names if n and (ROOT / n).is_file()})
+
+
+def test_one_version():
+    version = settings()["version"]
+    assert gencast.__version__ == version
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+    assert re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M)
+
+
+def test_metadata_comes_from_settings():
+    have, want = distribution("gencast"), settings()
+    name = lambda r: re.match(r"[\w.-]+", r)[0].lower().replace("-", "_")
+    required = {name(r) for r in have.requires if "extra ==" not in r}
+    assert required == {name(r) for r in want["requirements"].split()}
+    assert have.metadata["Requires-Python"] == f">={want['min_python']}"
+    assert {"dev", "sed"} <= set(have.metadata.get_all("Provides-Extra"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names_are_documented(name):
+    module = importlib.import_module(name)
+    if not hasattr(module, "__path__"):
+        assert module.__doc__, f"{name} has no docstring: its notebook needs a `> subtitle` under the title"
+    for public in getattr(module, "__all__", []):
+        value = getattr(module, public)
+        if inspect.isfunction(value) or inspect.isclass(value):
+            doc = inspect.getdoc(value) or ""
+            assert doc and not doc.startswith(f"{public}("), f"{name}.{public} has no docstring"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple:
+    "A wheel and an sdist of the repository as it stands, made in a copy."
+    folder = tmp_path_factory.mktemp("build")
+    for path in source_files():
+        copy = folder / "src" / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    code = "import sys; from setuptools import build_meta as b; out = sys.argv[1]; print(b.build_sdist(out), b.build_wheel(out))"  # it changes sys.argv
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=folder / "src", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    sdist, wheel = done.stdout.split()[-2:]
+    return folder / wheel, folder / sdist
+
+
+def test_wheel_holds_all_that_a_run_needs(built):
+    names = set(zipfile.ZipFile(built[0]).namelist())
+    in_tree = {p.relative_to(ROOT).as_posix() for p in source_files() if p.is_relative_to(ROOT / "gencast")}
+    assert in_tree - names == set(), "files of gencast/ that MANIFEST.in leaves out of the wheel"
+    assert not [n for n in names if n.startswith(("tests/", "nbs/"))]
+    entry = next(n for n in names if n.endswith("entry_points.txt"))
+    assert "gencast = gencast.cli:main" in zipfile.ZipFile(built[0]).read(entry).decode().replace("=", " = ").replace("  ", " ")
+    for pattern in (r"gencast/suites/.*\.yaml", r"gencast/templates/.*\.ipynb", r"gencast/data/ssp_grids/.*\.fits"):
+        assert any(re.fullmatch(pattern, n) for n in names), f"the wheel has no {pattern}"
+
+
+def test_sdist_can_be_built_from(built):
+    with tarfile.open(built[1]) as tar:
+        names = {n.split("/", 1)[1] for n in tar.getnames() if "/" in n}
+    assert {"settings.ini", "setup.py", "pyproject.toml", "README.md", "LICENSE", "_quarto.yml", "nbs/00_core.ipynb", "tests/test_package.py"} <= names
+
+
+def test_installed_package_works_without_the_source_tree(built, tmp_path):
+    "From the unpacked wheel alone: import, read templates and suites, refuse to make the site with one sentence."
+    zipfile.ZipFile(built[0]).extractall(tmp_path)
+    code = (
+        "import gencast; from pathlib import Path; from gencast.core import InputError; from gencast.docs import build_docs\n"
+        "here = Path(gencast.__file__).parent; assert here.parent == Path.cwd(), here\n"
+        "assert list((here / 'templates').glob('*.ipynb')) and list((here / 'suites').glob('*.yaml'))\n"
+        "try: build_docs(out='site')\n"
+        "except InputError as err: print(err)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "clone the repository" in done.stdout and not (tmp_path / "site").exists()
+
+
+def test_no_machine_paths_and_no_registry_hosts():
+    hosts = "|".join(re.escape(h) for h in ("pypi" + ".org", "python" + "hosted.org", "npmjs" + ".org", "npmjs" + ".com", "anaconda" + ".org"))
+    bad = re.compile(rf"(?<![\w.$}})>-])/(?:work|opt|root|home/\w+|Users/\w+)/|{hosts}")
+    found = []
+    for path in source_files():
+        if path.suffix in TEXT:
+            for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                if m := bad.search(line):
+                    found.append(f"{path.relative_to(ROOT)}:{i}: {m[0]}")
+    assert not found
+
+
+def test_no_pickle_in_the_repository():
+    assert not [p for p in source_files() if p.suffix in {".pkl", ".pickle", ".joblib"}]
+
+
+def test_ci_runs_the_commands_of_the_readme():
+    readme, ci = ((ROOT / n).read_text(encoding="utf-8") for n in ("README.md", ".ci/run"))
+    for command in ('pip install -e ".[dev]"', "python -m pytest"):
+        assert command in readme and command in ci
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert [line for line in ci.splitlines() if line.strip()][-1] == "python -m pytest"
+    assert "pip install -e ." in readme and "gencast run" in readme
+
+
+def test_documents_are_there():
+    for name in ("LICENSE", "CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md"):
+        assert (ROOT / name).stat().st_size > 200
+    assert "Redistribution and use in source and binary forms" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for href in re.findall(r"\]\(([^)#\s]+)", (ROOT / name).read_text(encoding="utf-8")):
+            assert href.startswith("https://") or (ROOT / href).exists(), f"{name}: {href}"
