@@ -53,7 +53,7 @@ def test_shared_files_nine_in_four_refused():
     sample = load_sdss_spectra(SHARED, skip=True)
     assert len(sample) == 9 and sample.flux.shape == (9, WAVE_GRID.size) and np.isfinite(sample.flux).all() and (sample.flux_err > 0).all()
     refused = dict(line.split(": ", 1) for line in sample.meta["refused"])
-    assert "2784-6631" in refused["spec-0548-51986-0001.fits"] and "3829-8003" in refused["spec-0548-51986-0001.fits"]
+    assert "2784-6631" in refused["spec-0548-51986-0001.fits"] and "3829-7903" in refused["spec-0548-51986-0001.fits"]
     assert "class is QSO" in refused["spec-0548-51986-0020.fits"]
     assert "class is STAR" in refused["spec-4055-55359-0001.fits"]
     assert "5 (SKY, SMALL_DELTA_CHI2)" in refused["spec-2341-53738-0560.fits"]
@@ -152,7 +152,7 @@ def test_round_trip_within_noise(tmp_path):
     truth, err = galaxy(), 0.03 * galaxy()
     clean = load_sdss_spectra(write_spec(tmp_path / "a.fits", WIDE, truth, 0.08))
     noisy = load_sdss_spectra(write_spec(tmp_path / "b.fits", WIDE, truth + err * rng.normal(size=WIDE.size), 0.08, flux_err=err))
-    assert_allclose(clean.flux[0], resample(WIDE, truth, err, WAVE_GRID)[0], rtol=2e-3)
+    assert_allclose(clean.flux[0], resample(WIDE, truth, err, WAVE_GRID)[0], rtol=4e-3)
     pull = (noisy.flux - clean.flux) / noisy.flux_err
     assert abs(pull.mean()) < 0.1 and 0.8 < pull.std() < 1.5  # two resamplings: errors of neighbours are correlated
 
@@ -164,9 +164,9 @@ def test_smoothing_to_the_common_resolution(tmp_path):
     x, y = np.log(WAVE_GRID / 5500) * C_KMS, sample.flux[0] / 1e7 - 1
     near = np.abs(x) < 1500
     sigma = np.sqrt((y * x**2)[near].sum() / y[near].sum())
-    boxes = np.sqrt(8 * np.log(2) / 12) * np.array([221, 71, 69])  # averaging over pixels, three times, adds its own width
+    boxes = np.sqrt(8 * np.log(2) / 12) * np.array([217, 71, 69])  # averaging over pixels, three times, adds its own width
     assert_allclose(sigma * np.sqrt(8 * np.log(2)), np.hypot(500, np.sqrt((boxes**2).sum())), rtol=0.02)
-    assert_allclose(y[near].sum() * 221.0, 5 * 100 * np.sqrt(2 * np.pi), rtol=0.01)
+    assert_allclose(y[near].sum() * np.log(WAVE_GRID[1] / WAVE_GRID[0]) * C_KMS, 5 * 100 * np.sqrt(2 * np.pi), rtol=0.01)
 
 
 def test_extinction_and_redshift_by_file(spec):
@@ -308,6 +308,16 @@ def test_kcorrect_masses_are_those_of_kcorrect(survey):
     assert_allclose(ours, np.log10(theirs), atol=2e-3)
     with pytest.raises(InputError, match="ugriz"):
         kcorrect_masses(simulation(3))
+
+
+def test_kcorrect_masses_near_a_published_relation(survey):
+    "Taylor et al. 2011 (GAMA), eq. 8: log M = 1.15 + 0.70 (g - i) - 0.4 M_i, Chabrier IMF; K-corrections below z = 0.05 are small. An h^2 would be 0.34 dex."
+    near = survey.take(survey.redshift < 0.05)
+    f_nu = near.flux * u.L_sun / (C_KMS * 1e13 / near.wave * u.Hz) / (4 * np.pi * (10 * u.pc) ** 2)
+    mag = f_nu.to_value(u.ABmag)
+    taylor = 1.15 + 0.70 * (mag[:, 1] - mag[:, 3]) - 0.4 * mag[:, 3]
+    difference = kcorrect_masses(near) - taylor
+    assert abs(np.median(difference)) < 0.1 and difference.std() < 0.2
 
 
 def test_observed_simulation(survey):

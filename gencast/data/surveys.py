@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['WAVE_GRID', 'FWHM_KMS', 'HARMLESS_WARNINGS', 'MIN_SHARE', 'MAX_GAP', 'check_spec', 'bridge_gaps', 'rest_frame',
-           'load_sdss_spectra']
+           'load_sdss_spectra', 'band_luminosity', 'kcorrect_masses', 'load_sdss_photometry', 'observe_photometry',
+           'read_spec', 'write_spec']
 
-# %% ../../nbs/13_data.surveys.ipynb #f2ccdc5d
+# %% ../../nbs/13_data.surveys.ipynb #149a667a
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from .photometry import band_luminosity, kcorrect_masses, load_sdss_photometry, 
 from .resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges, resample
 from .specfiles import MISLABELLED, Spectrum, built_in_spectra, luminosity, read_spec, warning_names, write_spec
 
-# %% ../../nbs/13_data.surveys.ipynb #8bcdbe24
-WAVE_GRID = np.geomspace(3830.0, 8000.0, 1000)  # Angstrom in vacuum, rest frame, shape (n_wave,)
+_all_ = ["band_luminosity", "kcorrect_masses", "load_sdss_photometry", "observe_photometry", "read_spec", "write_spec"]
+
+# %% ../../nbs/13_data.surveys.ipynb #2d0003aa
+WAVE_GRID = np.geomspace(3830.0, 7900.0, 1000)  # Angstrom in vacuum, rest frame, shape (n_wave,)
 FWHM_KMS = 500.0  # common resolution, km/s
 
 # %% ../../nbs/13_data.surveys.ipynb #816eb383
@@ -111,7 +114,7 @@ def _by_file(value, names, what, default) -> dict:
     value = {key if key in names else Path(key).stem: float(v) for key, v in value.items()}
     return {name: value.get(name, default) for name in names}
 
-# %% ../../nbs/13_data.surveys.ipynb #6dac9cfc
+# %% ../../nbs/13_data.surveys.ipynb #f1f93639
 def load_sdss_spectra(
     paths=None, # spec files or folders of them; None: the two galaxies that ppxf carries
     wave:np.ndarray | None = None, # rest-frame grid, Angstrom in vacuum, log-spaced, shape (n_wave,); None: WAVE_GRID
@@ -169,7 +172,7 @@ def _spectra_sample(checked, wave, ebv, accept, fwhm_kms, refused) -> Sample:
     meta = {
         "kind": "spectra", "survey": "SDSS", "files": records, "n_files": len(checked) + len(refused), "refused": refused,
         "cosmology": "Planck18", "fwhm_kms": fwhm_kms, "galactic_extinction": "CCM89, R_V = 3.1",
-        "notes": ["luminosities of what the fibre sees, no aperture correction", "velocity dispersion of the galaxy not removed", "covariance between pixels not kept"],
+        "notes": ["luminosities of what the fibre sees, no aperture correction", "velocity dispersion of the galaxy not removed", "emission lines left in", "covariance between pixels not kept"],
     }
     near = [spec.name for spec, z, *_ in checked if z < 0.01]
     if near:
