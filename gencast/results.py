@@ -106,7 +106,7 @@ def load_results(
         raise InputError(f"{folder / 'run.json'} is missing or incomplete; {AGAIN}") from err
     return Results(**tables, run=run, folder=folder)
 
-# %% ../nbs/55_results.ipynb #d9032910
+# %% ../nbs/55_results.ipynb #33463dca
 SLOPE, INTERCEPT, SCATTER = 0.6, -2.4, 0.12  # the law of the made-up run; dex of MSE
 
 
@@ -137,12 +137,12 @@ def toy_results(
     tables["errors"] = pairs[[*key, "source", "target"]].assign(model="forest", mse=mse, rmse=mse**0.5, bias=0.0, n=500, nmad=0.9 * mse**0.5)
     other = pairs[pairs.source != pairs.target]
     guess = INTERCEPT + SLOPE * other.value
-    tables["heldout"] = other.assign(law="line", distance="mean_euclidean", predicted=guess, lower=guess - 1.7 * SCATTER, upper=guess + 1.7 * SCATTER)
+    tables["heldout"] = other.assign(law="pooled_line", distance="mean_euclidean", predicted=guess, lower=guess - 1.7 * SCATTER, upper=guess + 1.7 * SCATTER)
     tables["laws"] = pd.DataFrame([{**key, "distance": "mean_euclidean", "target": t, "slope": SLOPE, "intercept": INTERCEPT, "scatter": SCATTER,
                                     "r": 0.9, "n": n_sim - 1} for t in ["pooled", *names]])
     score = {"r2": 0.8, "mae_dex": 0.1, "rank_correlation": 0.9} | {f"{k}_{q}": q / 100 for k in ("coverage", "width") for q in (50, 68, 90)}
     tables["scores"] = pd.DataFrame([{**key, "law": law, "distance": "mean_euclidean", "protocol": "target", "target": t, **score, "n": n_sim}
-                                     for law in ("line", "constant") for t in ["all", *names]])
+                                     for law in ("pooled_line", "constant") for t in ["all", *names]])
     cast = lambda t, kind, s: {**key, "target": t, "kind": kind, "source": s, "rmse": 10 ** (0.5 * (INTERCEPT + SLOPE * gap(s, t))), "distance_value": gap(s, t)}
     told = pd.DataFrame([cast(t, "simulation", s) for t in names for s in names if s != t] + [cast("toy_survey", "spectra", s) for s in names])
     tables["forecasts"] = told.assign(lower=told.rmse * 0.7, upper=told.rmse * 1.4, in_support=told.distance_value < 2.4)
@@ -156,7 +156,9 @@ def toy_results(
                                   + [pd.DataFrame({"target": "toy_survey", "kind": "spectra", "galaxy": "g0", "wave": wave, "flux": (wave / 5500) ** -0.5})])
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    (folder / "run.json").write_text(json.dumps({"suite": "toy", "seed": seed, "parameters": {}, "stages": {}}), encoding="utf-8")
+    survey = {"view": "spectra", "n_galaxies": 5, "meta": {"n_files": 7, "left_out": {"too faint": 2}, "notes": ["made up"]}}
+    record = {"suite": {"name": "toy"}, "seed": seed, "parameters": {}, "stages": {"simulate": 1.0, "train": 2.0}, "surveys": {"toy_survey": survey}}
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     return folder
 
 # %% ../nbs/55_results.ipynb #2b343743
@@ -196,18 +198,17 @@ def assumptions(results: Results) -> pd.DataFrame:
     "What each simulation assumes: its name and the columns of words of simulations.csv."
     return results.simulations[[c for c in results.simulations if results.simulations[c].dtype.kind not in "ifb"]]
 
-# %% ../nbs/55_results.ipynb #dde63174
+# %% ../nbs/55_results.ipynb #ecae77aa
 def heldout_table(
     results: Results,
     target: str | None = None,  # one simulation, or None for all
     view: str = "spectra",
     property: str = "log_mstar",
     distance: str = "mean_euclidean",
-    law: str | None = None,  # None: the first law that the run wrote for this distance
+    law: str = "pooled_line",  # which law predicted
 ) -> pd.DataFrame:  # rows of heldout.csv, with residual = log_mse - predicted, dex
     "Pairs as predicted by one law with their target held out."
-    rows = select(results.heldout, view=view, property=property, distance=distance, law=law)
-    rows = select(rows, law=rows.law.iloc[0], target=target)
+    rows = select(results.heldout, view=view, property=property, distance=distance, law=law, target=target)
     return rows.assign(residual=rows.log_mse - rows.predicted)
 
 
@@ -225,7 +226,7 @@ def outliers(
     columns = ["source", "value", "log_mse", "predicted", "residual", "inside"]
     return rows[columns].merge(assumptions(results), left_on="source", right_on="name").drop(columns="name")
 
-# %% ../nbs/55_results.ipynb #03d61353
+# %% ../nbs/55_results.ipynb #c7ad0a4b
 CAVEAT = (
     "A difference that leaves no trace in the data (the same spectrum, another value) is covered only as far as the simulations themselves differ in it."
 )
@@ -260,9 +261,11 @@ def describe_forecast(
         return (f"{target} lies outside the range of all {n_sim} simulations in {what} (closest: {near.source}, at a distance of {near.distance_value:.3g}): "
                 f"gencast makes no forecast of the error there.")
     best = inside.loc[inside.rmse.idxmin()]
+    known = f"90 % interval {best.lower:.2g} to {best.upper:.2g} {unit}" if np.isfinite(best.upper) else "too few simulations for a 90 % interval"
     text = (f"Of {n_sim} simulations, the model trained on {best.source} is forecast to do best on {target}: "
-            f"an RMS error in {what} of {best.rmse:.2g} {unit} (90 % interval {best.lower:.2g} to {best.upper:.2g} {unit}). ")
-    text += f"With the other simulations as training set the forecast ranges up to {inside.rmse.max():.2g} {unit}. "
+            f"an RMS error in {what} of {best.rmse:.2g} {unit} ({known}). ")
+    if len(inside) > 1:
+        text += f"With other simulations as training set the forecast ranges up to {inside.rmse.max():.2g} {unit}. "
     if len(inside) < n_sim:
         text += f"{target} lies outside the range of {n_sim - len(inside)} of the {n_sim} simulations; their forecasts are not used. "
     return text + CAVEAT
