@@ -20,12 +20,12 @@ from .dust import ATTENUATION, attenuation_curve
 from .histories import age_bins, draw_histories, draw_metallicities, mass_weighted_age, recent_sfr
 from .ssp import SSPGrid, list_ssp, load_ssp
 
-# %% ../../nbs/12_data.simulations.ipynb #7473719b
+# %% ../../nbs/12_data.simulations.ipynb #9504914f
 SUITE_FOLDER = Path(__file__).parent.parent / "suites" if "__file__" in globals() else Path("../gencast/suites")
 SUITE_KEYS = {"name", "about", "redshift", "n_galaxies", "spectra", "photometry", "simulations"}
 SIMULATION_KEYS = {"name", "ssp", "dust", "history", "metallicity", "mass"}
 DUST_KEYS = {"law", "a_v", "slope", "scatter", "birth_cloud", "quiescent"}
-MASS_KEYS = {"knee", "slope", "minimum", "maximum"}
+MASS_KEYS = {"knee", "slope", "minimum", "maximum", "sampling"}
 GRID_KEYS = {"start", "stop", "pixels", "fwhm_kms"}
 
 
@@ -91,7 +91,7 @@ def load_suite(
         raise InputError(f"{path}: two simulations are called {', '.join(twice)}; names must differ")
     return found
 
-# %% ../../nbs/12_data.simulations.ipynb #3ae680ea
+# %% ../../nbs/12_data.simulations.ipynb #ff29d76e
 def check_keys(content, required: set, allowed: set, where: str) -> None:
     "`InputError` unless `content` is a mapping with the required keys and no others than the allowed."
     if not isinstance(content, dict):
@@ -130,22 +130,22 @@ def check_recipe(recipe: dict, suite: Suite, where: str) -> None:
         number(recipe["dust"], key, f"{where}: dust", -5 if key == "slope" else 0, 10)
     check_keys(recipe["mass"], {"knee", "slope", "minimum"}, MASS_KEYS, f"{where}: mass")
     for key in recipe["mass"]:
-        number(recipe["mass"], key, f"{where}: mass", -3 if key == "slope" else 5, 14)
+        number(recipe["mass"], key, f"{where}: mass", *{"slope": (-3, 3), "sampling": (0, 3)}.get(key, (5, 14)))
     try:
         draw_galaxies(recipe, suite.redshift, 2, seed=0)
     except InputError as err:
         raise InputError(f"{where}: {err}") from err
 
-# %% ../../nbs/12_data.simulations.ipynb #a88eabe3
+# %% ../../nbs/12_data.simulations.ipynb #dd4d0533
 def draw_masses(
-    recipe: dict,  # knee, slope (Schechter's alpha), minimum, maximum (default 12), all log10 Msun
+    recipe: dict,  # knee, minimum, maximum (default 12), log10 Msun; slope (Schechter's alpha); sampling (default 0)
     n: int,
     rng: np.random.Generator,
 ) -> np.ndarray:  # log10 of the surviving stellar mass, dex(Msun), shape (n,)
     "Log masses from a truncated Schechter (1976) function."
     grid = np.linspace(recipe["minimum"], recipe.get("maximum", 12.0), 2001)
     x = grid - recipe["knee"]
-    density = 10 ** ((recipe["slope"] + 1) * x) * np.exp(-(10**x))
+    density = 10 ** ((recipe["slope"] + 1 + recipe.get("sampling", 0.0)) * x) * np.exp(-(10**x))
     cdf = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
     return np.interp(rng.uniform(size=n), cdf / cdf[-1], grid)
 
