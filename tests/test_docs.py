@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import gencast.docs as docs
 from gencast.core import InputError
+from gencast.links import PAGES, check_site
 
 ROOT = Path(__file__).resolve().parent.parent
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -63,7 +64,7 @@ def test_targets_are_in_the_navigation(report):
 def test_render_patterns_match_every_page(report):
     config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
     matched = {p for pattern in config["project"]["render"] for p in report.staged.glob(pattern)}
-    assert matched == {p for p in report.staged.rglob("*") if p.suffix in docs.PAGES}
+    assert matched == {p for p in report.staged.rglob("*") if p.suffix in PAGES}
     assert config["execute"] == {"enabled": False}
 
 
@@ -72,9 +73,9 @@ def test_executed_notebook_becomes_a_page(report):
     nbformat.validate(nb)
     front = yaml.safe_load(nb.cells[0].source.strip("-\n"))
     assert nb.cells[0].cell_type == "raw"
-    assert front == {"title": "The simulation: one", "description": 'In one sentence: "quoted".'}
+    assert front == {"title": "sim 01", "subtitle": "The simulation: one", "description": 'In one sentence: "quoted".'}
     text = json.dumps(nb)
-    assert "/somewhere" not in text and "secret" not in text and PIXEL in text
+    assert "/somewhere" not in text and "papermill" not in text and "secret" not in text and PIXEL in text
 
 
 def test_rooms_show_documentation_instead_of_code(report):
@@ -84,13 +85,18 @@ def test_rooms_show_documentation_instead_of_code(report):
     assert "### load_sample" in text and "[`Sample`](core.html#sample)" in text
 
 
+def test_staged_notebooks_are_valid(report):
+    for path in report.staged.rglob("*.ipynb"):
+        nbformat.validate(json.loads(path.read_text(encoding="utf-8")))
+
+
 def test_broken_things_are_named(results, report, tmp_path):
     staged = tmp_path / "staged"
     shutil.copytree(report.staged, staged)
     for path, words in [(staged / "method.qmd", "\n[a](gone.html) ![b](figures/gone.png) [c](core.html#gone)\n"), (staged / "changelog.md", '\n<img src="no.svg">\n')]:
         path.write_text(path.read_text(encoding="utf-8") + words, encoding="utf-8")
     (staged / "00_core.ipynb").unlink()
-    broken = docs.check_site(staged)
+    broken = check_site(staged)
     for word in ("gone.html", "figures/gone.png", "no.svg", "00_core.ipynb leads nowhere", "core.html#sample leads nowhere"):
         assert any(word in b for b in broken), word
 
@@ -98,12 +104,13 @@ def test_broken_things_are_named(results, report, tmp_path):
 def test_failed_cells_are_reported(tmp_path):
     error = new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])
     executed(tmp_path / "notebooks" / "bad.ipynb", "Bad", "simulation", new_code_cell("1 / 0", outputs=[error]))
-    assert docs.stage_targets(tmp_path, tmp_path)[1] == ["bad.ipynb: a cell ended in ZeroDivisionError"]
+    assert docs.stage_targets(docs.find_notebooks(tmp_path), tmp_path)[1] == ["bad.ipynb: a cell ended in ZeroDivisionError"]
 
 
 def test_results_without_notebooks_are_refused(tmp_path):
     with pytest.raises(InputError, match="gencast run"):
-        docs.stage_targets(tmp_path, tmp_path)
+        docs.build_docs(tmp_path, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
 
 
 def test_without_quarto_the_way_on_is_told(tmp_path, monkeypatch):

@@ -12,7 +12,8 @@ import nbformat
 import pytest
 import yaml
 
-from gencast.docs import nav_links, sync_templates
+from gencast.docs import sync_templates
+from gencast.links import nav_links
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = sorted(ROOT.glob("nbs/*.ipynb"))
