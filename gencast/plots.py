@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['STYLE', 'MARKERS', 'BLUE', 'LINES', 'styled', 'looks', 'mse_label', 'rmse_label', 'draw_points', 'family_handles',
            'name_legend', 'spread_labels', 'plot_error_distance', 'draw_fit', 'draw_heldout', 'plot_all_targets',
-           'draw_panel', 'similarity_order', 'draw_matrix', 'plot_error_matrix', 'plot_distance_matrix',
+           'draw_panel', 'plot_law', 'similarity_order', 'draw_matrix', 'plot_error_matrix', 'plot_distance_matrix',
            'plot_predicted_true', 'plot_forecast', 'plot_support', 'mark_lines', 'plot_spectra', 'draw_typical',
            'plot_features', 'plot_suite', 'plot_galaxies']
 
-# %% ../nbs/60_plots.ipynb #38c94756
+# %% ../nbs/60_plots.ipynb #29fb1ed1
 from functools import wraps
 
 import matplotlib.pyplot as plt
@@ -20,8 +20,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from .core import PROPERTIES, InputError
 from .features import line_mask
-from .reports import forecast_rows, words
-from .results import Results, assumptions, error_unit, heldout_table, pair_table, plain_name, select, unique
+from .reports import words
+from .results import Results, assumptions, choices, error_unit, forecast_rows, heldout_table, pair_table, plain_name, select, unique
 
 # %% ../nbs/60_plots.ipynb #a863af58
 STYLE = "gencast.gencast"  # the package's style file, as matplotlib names it
@@ -135,35 +135,36 @@ def spread_labels(
 
 
 
-# %% ../nbs/60_plots.ipynb #ca0878c7
+# %% ../nbs/60_plots.ipynb #e4818f32
 @styled(8.2, 4.6)
 def plot_error_distance(
     results: Results,
     target: str,  # a simulation
-    view: str = "spectra",  # spectra or photometry
-    property: str = "log_mstar",  # what was predicted
-    distance: str = "mean_euclidean",  # which distance
-    law: str = "pooled_line",  # which law gives the held-out band
+    view: str | None = None,  # spectra or photometry; None here and below: the run's own
+    property: str | None = None,  # what was predicted
+    distance: str | None = None,  # which distance
+    law: str | None = None,  # which law gives the held-out band
     color_by: str = "ssp",  # what makes the families
     label: bool = True,  # number the points and list the names
     ax=None,  # axes to draw on
 ):  # the axes
     "Error against distance for one target, with its own fit and the law that never saw it."
-    look, which = looks(results, color_by), {"view": view, "property": property, "distance": distance}
+    look, which = looks(results, color_by), choices(results, view, property, distance, law)
+    held = heldout_table(results, target, **which).sort_values("value")
+    del which["law"]
     pairs = select(pair_table(results, **which), target=target)
     home, others = pairs[pairs.source == target], pairs[pairs.source != target].sort_values("value")
-    held = heldout_table(results, target, law=law, **which).sort_values("value")
     draw_heldout(ax, held)
     draw_fit(ax, select(results.laws, target=target, **which).iloc[0], others.value)
     draw_points(ax, others.value, others.mse, others.source, look, 7)
     ax.plot(home.value, home.mse, "*", mfc="none", mec="#222222", ms=12, zorder=3, ls="", label="trained on the target itself")
-    ax.set(yscale="log", xlabel=f"{words(distance)} to the target [dex]", ylabel=mse_label(property), title=f"Target {look.number[target]}  {target}")
+    ax.set(yscale="log", xlabel=f"{words(which['distance'])} to the target [dex]", ylabel=mse_label(which["property"]), title=f"Target {look.number[target]}  {target}")
     inner = ax.legend(loc="lower right", fontsize=7)
     if label:
         ax.add_artist(inner)
         right = ax.secondary_yaxis("right", functions=(lambda mse: np.sqrt(np.clip(mse, 0, None)), np.square))
         right.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter="{x:.3g}", minor_formatter=NullFormatter())
-        right.set_ylabel(rmse_label(property))
+        right.set_ylabel(rmse_label(which["property"]))
         name_legend(ax, look.loc[others.source], words(color_by))
         spread_labels(ax, others.value.to_numpy(), others.mse.to_numpy(), [str(look.number[s]) for s in others.source])
 
@@ -185,19 +186,21 @@ def draw_heldout(ax, held: pd.DataFrame) -> None:
         ax.vlines(held.value, 10**held.lower, 10**held.upper, color="#bbbbbb", lw=3, alpha=0.6, label="pooled law, target held out: 90 % interval")
         ax.plot(held.value, 10**held.predicted, "_", color="#777777", ms=7, label="its prediction")
 
-# %% ../nbs/60_plots.ipynb #85415645
+# %% ../nbs/60_plots.ipynb #b8aecfdd
 def plot_all_targets(
     results: Results,
-    view: str = "spectra",
-    property: str = "log_mstar",
-    distance: str = "mean_euclidean",
-    law: str = "pooled_line",  # as in `plot_error_distance`
+    view: str | None = None,
+    property: str | None = None,
+    distance: str | None = None,
+    law: str | None = None,  # as in `plot_error_distance`
     color_by: str = "ssp",
     columns: int = 5,  # panels a row
 ):  # array of axes, one a target
     "Small multiples: error against distance for every target."
-    look, which = looks(results, color_by), {"view": view, "property": property, "distance": distance}
-    pairs, held = pair_table(results, **which), heldout_table(results, law=law, **which)
+    look, which = looks(results, color_by), choices(results, view, property, distance, law)
+    held = heldout_table(results, **which)
+    del which["law"]
+    pairs = pair_table(results, **which)
     rows = -(-len(look) // columns)
     with plt.style.context(STYLE):
         fig, axes = plt.subplots(rows, columns, figsize=(10, 1.75 * rows + 0.7), sharex=True, sharey=True, squeeze=False)
@@ -207,8 +210,9 @@ def plot_all_targets(
         for ax in axes.flat[len(look):]:
             ax.remove()
         axes[0, 0].set_yscale("log")
-        fig.supxlabel(f"{words(distance)} to the target [dex]", fontsize=9)
-        fig.supylabel(mse_label(property), fontsize=9)
+        axes[0, 0].margins(y=0.1)
+        fig.supxlabel(f"{words(which['distance'])} to the target [dex]", fontsize=9)
+        fig.supylabel(mse_label(which["property"]), fontsize=9)
         fig.legend(handles=family_handles(look), loc="outside upper center", ncols=9, title=f"trained on, by {words(color_by)}")
     return axes
 
@@ -223,9 +227,43 @@ def draw_panel(ax, pairs: pd.DataFrame, held: pd.DataFrame, fit: pd.Series, look
     home = pairs[pairs.source == pairs.target]
     ax.plot(home.value, home.mse, "*", mfc="none", mec="#222222", ms=8)
     worst = held.loc[held.residual.abs().idxmax()]
-    ax.annotate(str(look.number[worst.source]), (worst.value, 10**worst.log_mse), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+    ax.annotate(str(look.number[worst.source]), (worst.value, 10**worst.log_mse), (0, 7 if worst.residual > 0 else -7), textcoords="offset points", ha="center", va="center", fontsize=7)
 
-# %% ../nbs/60_plots.ipynb #720d1f6e
+# %% ../nbs/60_plots.ipynb #67b90207
+@styled(7.4, 4.2)
+def plot_law(
+    results: Results,
+    survey: str | None = None,  # observed galaxies to show; None: none
+    view: str | None = None,  # None here and below: the run's own, or the survey's
+    property: str | None = None,
+    distance: str | None = None,
+    color_by: str = "ssp",  # families of the sources
+    ax=None,
+):
+    "Error against distance for all pairs, the pooled law, and the forecasts for a survey on it."
+    look = looks(results, color_by)
+    cast = forecast_rows(results, survey, property, view) if survey else None
+    which = choices(results, cast.view.iloc[0] if survey else view, property, distance)
+    del which["law"]
+    pairs = pair_table(results, **which)
+    pairs, fit = pairs[pairs.source != pairs.target], select(results.laws, target="pooled", **which).iloc[0]
+    draw_points(ax, pairs.value, pairs.mse, pairs.source, look, 4)
+    draw_fit(ax, fit, pairs.value, label=f"law, fitted to {len(pairs)} pairs")
+    if survey:
+        inside, outside = cast[cast.in_support.astype(bool)], cast[~cast.in_support.astype(bool)]
+        bars = inside[np.isfinite(inside.upper)]
+        ax.vlines(bars.distance_value, bars.lower**2, bars.upper**2, color="#222222", lw=0.7, alpha=0.5, zorder=4)
+        ax.plot(inside.distance_value, inside.rmse**2, "D", color="#111111", mec="white", ms=5, zorder=5, ls="", label=f"forecast for {survey}")
+        if len(outside):
+            ax.plot(outside.distance_value, np.full(len(outside), 0.02), "|", color="#111111", ms=9, transform=ax.get_xaxis_transform(), label=f"{survey}, outside the range")
+    ax.set(yscale="log", xlabel=f"{words(which['distance'])} to the training set [dex]", ylabel=mse_label(which["property"]))
+    right = ax.secondary_yaxis("right", functions=(lambda mse: np.sqrt(np.clip(mse, 0, None)), np.square))
+    right.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter="{x:.3g}", minor_formatter=NullFormatter())
+    right.set_ylabel(rmse_label(which["property"]))
+    handles = [*ax.get_legend_handles_labels()[0], Line2D([], [], ls="", label=f"\ntrained on, by {words(color_by)}:"), *family_handles(look)]
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.17, 1.0), fontsize=7)
+
+# %% ../nbs/60_plots.ipynb #ca7391fd
 def similarity_order(
     gaps: pd.DataFrame,  # square table of distances, same names across and down
 ) -> list:  # names, similar ones side by side
@@ -258,14 +296,14 @@ def draw_matrix(ax, table: pd.DataFrame, look: pd.DataFrame, label: str, title: 
 @styled(7.4, 6.0)
 def plot_error_matrix(
     results: Results,
-    view: str = "spectra",
-    property: str = "log_mstar",
-    distance: str = "mean_euclidean",  # gives the order
+    view: str | None = None,
+    property: str | None = None,
+    distance: str | None = None,  # gives the order
     color_by: str = "ssp",
     ax=None,
 ):
     "log10 MSE of every source on every target, similar simulations side by side."
-    pairs = pair_table(results, view, property, distance)
+    pairs, property = pair_table(results, view, property, distance), choices(results, property=property)["property"]
     order = similarity_order(pairs.pivot(index="source", columns="target", values="value"))
     table = pairs.pivot(index="source", columns="target", values="log_mse").loc[order, order]
     draw_matrix(ax, table, looks(results, color_by), f"log$_{{10}}$ {mse_label(property)}", "Error")
@@ -274,31 +312,32 @@ def plot_error_matrix(
 @styled(7.4, 6.0)
 def plot_distance_matrix(
     results: Results,
-    view: str = "spectra",
-    property: str = "log_mstar",
-    distance: str = "mean_euclidean",
+    view: str | None = None,
+    property: str | None = None,
+    distance: str | None = None,
     color_by: str = "ssp",
     ax=None,
 ):
     "Distance of every source from every target, similar simulations side by side."
-    pairs = pair_table(results, view, property, distance)
+    pairs, distance = pair_table(results, view, property, distance), choices(results, distance=distance)["distance"]
     table = pairs.pivot(index="source", columns="target", values="value")
     order = similarity_order(table)
     draw_matrix(ax, table.loc[order, order], looks(results, color_by), f"{words(distance)} [dex]", "Distance")
 
-# %% ../nbs/60_plots.ipynb #3620863b
+# %% ../nbs/60_plots.ipynb #eb0c9de7
 @styled(4.6, 4.4)
 def plot_predicted_true(
     results: Results,
-    view: str = "spectra",
-    property: str = "log_mstar",
-    distance: str = "mean_euclidean",
-    law: str = "pooled_line",
+    view: str | None = None,
+    property: str | None = None,
+    distance: str | None = None,
+    law: str | None = None,
     color_by: str = "ssp",  # families of the targets
     ax=None,
 ):
     "Held-out predicted against true log10 MSE, with the 1:1 line and 90 % intervals."
     look, rows = looks(results, color_by), heldout_table(results, None, view, property, distance, law)
+    property = rows.property.iloc[0]
     bars = rows[np.isfinite(rows.upper)]
     ax.vlines(bars.log_mse, bars.lower, bars.upper, color="#cccccc", lw=0.7, alpha=0.6, zorder=1)
     draw_points(ax, rows.log_mse, rows.predicted, rows.target, look, 4.5)
@@ -312,18 +351,19 @@ def plot_predicted_true(
            title=f"{plain_name(property)}, law: {rows.law.iloc[0].replace('_', ' ')}")
     ax.legend(handles=family_handles(look), loc="lower right", fontsize=7, title=f"target's {words(color_by)}", alignment="left")
 
-# %% ../nbs/60_plots.ipynb #3b6aa7e8
+# %% ../nbs/60_plots.ipynb #57f72f10
 @styled(6.4, 4.6)
 def plot_forecast(
     results: Results,
     target: str,  # a survey or a simulation
-    property: str = "log_mstar",
+    property: str | None = None,
     view: str | None = None,  # needed where a target was seen in several views
     color_by: str = "ssp",
     ax=None,
 ):
     "Forecast RMSE on one target with its 90 % interval, a row a source."
     look, rows = looks(results, color_by), forecast_rows(results, target, property, view)
+    property = rows.property.iloc[0]
     rows = rows.assign(inside=rows.in_support.astype(bool) & rows.rmse.notna()).sort_values(["inside", "rmse", "distance_value"], ascending=[False, True, True])
     for y, row in enumerate(rows.itertuples()):
         color, marker = look.color[row.source], look.marker[row.source]
@@ -333,7 +373,8 @@ def plot_forecast(
             ax.plot(row.rmse, y, marker, color=color, ms=6)
         else:
             ax.plot(0.02, y, marker, mfc="none", mec="#999999", ms=5, transform=ax.get_yaxis_transform())
-            ax.text(0.045, y, "outside the range, no forecast", transform=ax.get_yaxis_transform(), va="center", fontsize=7, color="#777777")
+            told = "outside the range: no forecast" if y == rows.inside.sum() else ""
+            ax.text(0.045, y, told, transform=ax.get_yaxis_transform(), va="center", fontsize=7, color="#777777")
     true = results.errors[(results.errors.target == target) & (results.errors.view == rows.view.iloc[0]) & (results.errors.property == property)].set_index("source").rmse
     if len(true):
         ax.plot(true.reindex(rows.source), range(len(rows)), "|", color="#111111", ms=9, mew=1.6, label="true RMSE")
@@ -343,19 +384,21 @@ def plot_forecast(
     ax.grid(axis="y", visible=False)
     ax.legend(handles=family_handles(look) + ax.get_legend_handles_labels()[0], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, title=words(color_by), alignment="left")
 
-# %% ../nbs/60_plots.ipynb #3d102a91
+# %% ../nbs/60_plots.ipynb #3dbed40e
 @styled(6.4, 4.6)
 def plot_support(
     results: Results,
     target: str,  # a survey or a simulation
-    property: str = "log_mstar",
+    property: str | None = None,
     view: str | None = None,
-    distance: str = "mean_euclidean",  # the distance that the forecasts use
+    distance: str | None = None,  # the distance that the forecasts use
     color_by: str = "ssp",
     ax=None,
 ):
     "Distance of each simulation to the target, over its range of distances to the other simulations."
     look, rows = looks(results, color_by), forecast_rows(results, target, property, view)
+    property = rows.property.iloc[0]
+    distance = choices(results, distance=distance)["distance"]
     gaps = select(results.distances, view=rows.view.iloc[0], property=property, distance=distance)
     gaps = gaps[(gaps.source != gaps.target) & (gaps.target != target)].groupby("source").value.agg(["min", "median", "max"])
     rows = rows.sort_values("distance_value")
@@ -371,7 +414,7 @@ def plot_support(
              Line2D([], [], ls="", marker="o", mfc="white", mec="#555555", label="to the target, outside")]
     ax.legend(handles=notes + family_handles(look), loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
 
-# %% ../nbs/60_plots.ipynb #22ab45b6
+# %% ../nbs/60_plots.ipynb #cc9652b5
 LINES = {"[O II]": 3728.5, "Ca K": 3934.8, "Hδ": 4102.9, "Hβ": 4862.7, "[O III]": 5008.2, "Mg b": 5176.6, "Na D": 5894.6, "Hα": 6564.6, "[S II]": 6725.5}  # Angstrom, vacuum
 
 
@@ -390,15 +433,14 @@ def plot_spectra(
     target: str,  # a survey or a simulation
     galaxy: str | None = None,  # which observed galaxy; None: the first
     n: int = 3,  # how many of the closest simulations
-    property: str = "log_mstar",  # whose features measure the distance
-    color_by: str = "ssp",
+    property: str | None = None,  # whose features measure the distance
     ax=None,
 ):
     "A spectrum of the target over the typical spectra of the simulations closest to it."
-    look, own = looks(results, color_by), select(results.spectra, target=target)
-    rows = select(results.forecasts, target=target, property=property, view="spectra").nsmallest(n, "distance_value")
-    for name in rows.source:
-        draw_typical(ax, results.spectra[results.spectra.target == name], look.color[name], f"{look.number[name]}  {name}")
+    look, own = looks(results), select(results.spectra, target=target)
+    rows = forecast_rows(results, target, property, "spectra").nsmallest(n, "distance_value")
+    for name, color in zip(rows.source, plt.rcParams["axes.prop_cycle"].by_key()["color"]):
+        draw_typical(ax, results.spectra[results.spectra.target == name], "#" + color.lstrip("#"), f"{look.number[name]}  {name}")
     if own.kind.iloc[0] == "simulation":
         draw_typical(ax, own, "#111111", target)
     else:
@@ -417,15 +459,17 @@ def draw_typical(ax, rows: pd.DataFrame, color: str, label: str) -> None:
         ax.fill_between(curve["p16"].wave, curve["p16"].flux / scale, curve["p84"].flux / scale, color=color, alpha=0.13, lw=0)
     ax.plot(curve["median"].wave, curve["median"].flux / scale, color=color, lw=1.1, label=label)
 
-# %% ../nbs/60_plots.ipynb #f563ce37
+# %% ../nbs/60_plots.ipynb #7da89f31
 @styled(7.4, 3.2)
 def plot_features(
     results: Results,
-    view: str = "spectra",
-    property: str = "log_mstar",
+    view: str | None = None,
+    property: str | None = None,
     ax=None,
 ):
     "Importance of the chosen features along the spectrum, over a typical spectrum."
+    which = choices(results, view, property)
+    view, property = which["view"], which["property"]
     rows = select(results.features, view=view, property=property).sort_values("wave")
     ax.set_title(f"What {plain_name(property)} is read from: {len(rows)} features", pad=28 if view == "spectra" else 6)
     if view == "spectra":
@@ -467,15 +511,16 @@ def plot_suite(
         fig.legend(handles=family_handles(look), loc="outside lower center", ncols=9, title=words(color_by))
     return axes[0]
 
-# %% ../nbs/60_plots.ipynb #41b78857
+# %% ../nbs/60_plots.ipynb #4c895741
 @styled(4.4, 4.2)
 def plot_galaxies(
     results: Results,
     target: str,  # a survey
-    property: str = "log_mstar",
+    property: str | None = None,
     ax=None,
 ):
     "Predicted against reference values of observed galaxies."
+    property = choices(results, property=property)["property"]
     rows = select(results.galaxies, target=target, property=property)
     rows = rows[rows.reference.notna() & rows.predicted.notna()]
     if not len(rows):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TABLES', 'OPTIONAL', 'AGAIN', 'SLOPE', 'INTERCEPT', 'SCATTER', 'CAVEAT', 'read_table', 'Results', 'unique',
-           'load_results', 'toy_results', 'select', 'pair_table', 'assumptions', 'heldout_table', 'outliers',
-           'error_unit', 'plain_name', 'describe_forecast']
+           'load_results', 'toy_results', 'select', 'choices', 'pair_table', 'assumptions', 'heldout_table', 'outliers',
+           'error_unit', 'plain_name', 'forecast_rows', 'describe_forecast']
 
 # %% ../nbs/55_results.ipynb #59a22bc7
 import json
@@ -35,7 +35,7 @@ TABLES = {  # name -> (columns of words, columns of numbers)
 OPTIONAL = {"spectra": (("target", "kind", "galaxy"), ("wave", "flux"))}  # read where they are there
 AGAIN = "run `gencast run` again"
 
-# %% ../nbs/55_results.ipynb #192b598f
+# %% ../nbs/55_results.ipynb #e9c8681e
 def read_table(
     path: Path,  # a CSV file of a run
     words: tuple,  # columns that must be there and hold text
@@ -49,7 +49,9 @@ def read_table(
     if not text.endswith(b"\n"):
         raise InputError(f"{path} is empty or was cut off; {AGAIN}")
     try:
-        table = pd.read_csv(path, dtype={w: str for w in words}, keep_default_na=False, na_values={n: ["", "nan", "NaN"] for n in numbers})
+        columns = pd.read_csv(path, nrows=0).columns
+        blank = {c: ["", "nan", "NaN"] for c in columns if c not in words}  # a name may well be "NA"
+        table = pd.read_csv(path, dtype={w: str for w in words}, keep_default_na=False, na_values=blank)
     except ValueError as err:
         raise InputError(f"{path} is not a table ({str(err).splitlines()[0]}); {AGAIN}") from err
     for column in (*words, *numbers):
@@ -59,7 +61,7 @@ def read_table(
             raise InputError(f"{path}: column {column!r} holds something that is not a number; {AGAIN}")
     return table
 
-# %% ../nbs/55_results.ipynb #6d1beed8
+# %% ../nbs/55_results.ipynb #1b058848
 @dataclass(frozen=True, eq=False)
 class Results:
     "What one run left behind: nine tables, the parameters, and where they lie."
@@ -99,14 +101,15 @@ def load_results(
     tables = {name: read_table(folder / f"{name}.csv", *columns) for name, columns in TABLES.items()}
     for name, (words, numbers) in OPTIONAL.items():
         path = folder / f"{name}.csv"
-        tables[name] = read_table(path, words, numbers) if path.exists() else pd.DataFrame(columns=[*words, *numbers])
+        there = path.exists() and path.stat().st_size > 2
+        tables[name] = read_table(path, words, numbers) if there else pd.DataFrame(columns=[*words, *numbers])
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise InputError(f"{folder / 'run.json'} is missing or incomplete; {AGAIN}") from err
     return Results(**tables, run=run, folder=folder)
 
-# %% ../nbs/55_results.ipynb #33463dca
+# %% ../nbs/55_results.ipynb #46b30497
 SLOPE, INTERCEPT, SCATTER = 0.6, -2.4, 0.12  # the law of the made-up run; dex of MSE
 
 
@@ -157,7 +160,8 @@ def toy_results(
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     survey = {"view": "spectra", "n_galaxies": 5, "meta": {"n_files": 7, "left_out": {"too faint": 2}, "notes": ["made up"]}}
-    record = {"suite": {"name": "toy"}, "seed": seed, "parameters": {}, "stages": {"simulate": 1.0, "train": 2.0}, "surveys": {"toy_survey": survey}}
+    parameters = {"views": ["spectra"], "properties": ["log_mstar"], "distance": "mean_euclidean", "law": "pooled_line"}
+    record = {"suite": {"name": "toy"}, "seed": seed, "parameters": parameters, "stages": {"simulate": 1.0, "train": 2.0}, "surveys": {"toy_survey": survey}}
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     return folder
 
@@ -177,19 +181,36 @@ def select(
         table = rows
     return table
 
-# %% ../nbs/55_results.ipynb #3415c4d0
+# %% ../nbs/55_results.ipynb #d23d006e
+def choices(
+    results: Results,
+    view: str | None = None,  # spectra or photometry
+    property: str | None = None,  # what was predicted
+    distance: str | None = None,  # which distance
+    law: str | None = None,  # which law
+) -> dict:  # all four, open ones filled in with the first that the run was made with
+    "The view, property, distance and law that are meant; None or an empty word means the run's own."
+    made = results.run.get("parameters", {})
+    first = lambda name, table: (list(made.get(name, [])) or unique(table))[0]
+    return {
+        "view": view or first("views", results.errors.view), "property": property or first("properties", results.errors.property),
+        "distance": distance or made.get("distance", "mean_euclidean"), "law": law or made.get("law", "pooled_line"),
+    }
+
+# %% ../nbs/55_results.ipynb #2b2a3317
 def pair_table(
     results: Results,
-    view: str = "spectra",  # spectra or photometry
-    property: str = "log_mstar",  # what was predicted
-    distance: str = "mean_euclidean",  # which distance
+    view: str | None = None,  # None here and below: the run's own, see `choices`
+    property: str | None = None,
+    distance: str | None = None,
     model: str | None = None,  # which model, needed where a run has several
 ) -> pd.DataFrame:  # source, target, value (the distance), mse, rmse, log_mse and the source's assumptions, n_sim**2 rows
     "Error and distance of every ordered pair of simulations, in-domain pairs included."
-    errors = select(results.errors, view=view, property=property, model=model)
+    which = choices(results, view, property, distance)
+    errors = select(results.errors, view=which["view"], property=which["property"], model=model)
     if errors.duplicated(["source", "target"]).any():
         raise InputError(f"the run has several models ({', '.join(unique(errors.model))}); say which with model=...")
-    gaps = select(results.distances, view=view, property=property, distance=distance)
+    gaps = select(results.distances, **{k: which[k] for k in ("view", "property", "distance")})
     pairs = errors.merge(gaps[["source", "target", "value"]], on=["source", "target"], validate="one_to_one")
     return pairs.assign(log_mse=np.log10(pairs.mse)).merge(assumptions(results), left_on="source", right_on="name", how="left")
 
@@ -198,24 +219,24 @@ def assumptions(results: Results) -> pd.DataFrame:
     "What each simulation assumes: its name and the columns of words of simulations.csv."
     return results.simulations[[c for c in results.simulations if results.simulations[c].dtype.kind not in "ifb"]]
 
-# %% ../nbs/55_results.ipynb #ecae77aa
+# %% ../nbs/55_results.ipynb #48ce9eaf
 def heldout_table(
     results: Results,
     target: str | None = None,  # one simulation, or None for all
-    view: str = "spectra",
-    property: str = "log_mstar",
-    distance: str = "mean_euclidean",
-    law: str = "pooled_line",  # which law predicted
+    view: str | None = None,  # None here and below: the run's own
+    property: str | None = None,
+    distance: str | None = None,
+    law: str | None = None,  # which law predicted
 ) -> pd.DataFrame:  # rows of heldout.csv, with residual = log_mse - predicted, dex
     "Pairs as predicted by one law with their target held out."
-    rows = select(results.heldout, view=view, property=property, distance=distance, law=law, target=target)
+    rows = select(results.heldout, **choices(results, view, property, distance, law), target=target)
     return rows.assign(residual=rows.log_mse - rows.predicted)
 
 
 def outliers(
     results: Results,
     target: str,  # a simulation
-    property: str = "log_mstar",
+    property: str | None = None,  # None: the run's own
     n: int = 3,  # how many sources
     **which,  # view, distance, law: as in `heldout_table`
 ) -> pd.DataFrame:  # one row a source: residual in dex of MSE, inside (the interval), and its assumptions
@@ -226,7 +247,7 @@ def outliers(
     columns = ["source", "value", "log_mse", "predicted", "residual", "inside"]
     return rows[columns].merge(assumptions(results), left_on="source", right_on="name").drop(columns="name")
 
-# %% ../nbs/55_results.ipynb #c7ad0a4b
+# %% ../nbs/55_results.ipynb #f69f7dff
 CAVEAT = (
     "A difference that leaves no trace in the data (the same spectrum, another value) is covered only as far as the simulations themselves differ in it."
 )
@@ -244,16 +265,25 @@ def plain_name(property: str) -> str:
     return words.get(property, property)
 
 
+def forecast_rows(
+    results: Results,
+    target: str,  # a survey or a simulation
+    property: str | None = None,  # None: the run's own
+    view: str | None = None,  # None: the run's own where the target was seen in several
+) -> pd.DataFrame:  # one row a source
+    "Rows of forecasts.csv for one target, property and view."
+    rows = select(results.forecasts, target=target, property=choices(results, property=property)["property"], view=view or None)
+    return rows if rows.view.nunique() == 1 else select(rows, view=choices(results)["view"])
+
+
 def describe_forecast(
     results: Results,
     target: str,  # a survey, or a simulation treated as one
-    property: str = "log_mstar",
-    view: str | None = None,  # needed where a target was seen in several views
+    property: str | None = None,  # None: the run's own
+    view: str | None = None,  # None: the run's own where the target was seen in several
 ) -> str:  # two to four sentences
     "The forecast for one target in words that a paper could quote."
-    rows = select(results.forecasts, target=target, property=property, view=view)
-    if rows.view.nunique() > 1:
-        raise InputError(f"{target} was seen as {' and as '.join(unique(rows.view))}; say which with view=...")
+    property, rows = choices(results, property=property)["property"], forecast_rows(results, target, property, view)
     unit, what, n_sim = error_unit(property), plain_name(property), len(rows)
     inside = rows[rows.in_support.astype(bool) & rows.rmse.notna()]
     if not len(inside):
