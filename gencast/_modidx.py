@@ -286,6 +286,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'gencast.plots.draw_points': ('plots.html#draw_points', 'gencast/plots.py'),
                                'gencast.plots.draw_typical': ('plots.html#draw_typical', 'gencast/plots.py'),
                                'gencast.plots.family_handles': ('plots.html#family_handles', 'gencast/plots.py'),
+                               'gencast.plots.house_style': ('plots.html#house_style', 'gencast/plots.py'),
                                'gencast.plots.looks': ('plots.html#looks', 'gencast/plots.py'),
                                'gencast.plots.mark_lines': ('plots.html#mark_lines', 'gencast/plots.py'),
                                'gencast.plots.mse_label': ('plots.html#mse_label', 'gencast/plots.py'),

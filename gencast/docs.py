@@ -86,7 +86,7 @@ def stage_rooms(
         raise InputError(f"nbdev cannot stage the notebooks: {error}")
     return work / "_proc", wrong
 
-# %% ../nbs/71_docs.ipynb #04442c8e
+# %% ../nbs/71_docs.ipynb #8d96163a
 def finish_room(
     path: Path,  # notebook that nbdev staged; rewritten
     links: dict,  # name -> page#anchor
@@ -96,7 +96,8 @@ def finish_room(
     for cell in nb["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = link_names(plain_text(cell["source"]), links)
-        cell.pop("has_sd", None)  # nbdev's own mark, which is no part of a notebook
+        cell.pop("has_sd", None)  # nbdev's own marks, which a valid notebook must not have
+        cell["metadata"].pop("execution", None)
         for data in (o["data"] for o in cell.get("outputs", []) if "data" in o):
             for kind in data.keys() & {"text/markdown", "text/plain"}:
                 text = plain_text(data[kind]).replace("__main__.", "")
