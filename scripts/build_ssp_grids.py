@@ -32,6 +32,7 @@ C_KMS = 299792.458
 STEP_KMS = 140.0  # pixel of the carried files: gencast never uses a resolution finer than FWHM 300 km/s
 LSUN_CGS = 3.826e33  # erg/s, the solar luminosity of Maraston (2005) and of Bruzual & Charlot (2003)
 Z_SUN = 0.02
+HALF_DECADES = {0.003: 10**-2.5, 0.032: 10**-1.5}  # Gyr; MaStar's file names round them, its README does not
 TEMPLATES = "mangadap/data/spectral_templates/"
 
 LIBRARIES = {
@@ -57,8 +58,8 @@ LIBRARIES = {
         pattern=r"mastar_ssp_v1\.0/MaStar-SSP-A(?P<age>[\d.]+)-Z(?P<logz>[+-][\d.]+)\.fits\.gz$", air=False, fwhm_aa=None, imf="Salpeter",
         isochrones="Cassisi et al. 1997, fuel consumption", stars="MaStar", window=(3622.5, 10350.0),
         package="sdss-mangadap 4.5.0", citation="Maraston et al. 2020 MNRAS 496 2962; Yan et al. 2019 ApJ 883 175",
-        notes="The source is divided by its median: the luminosity per mass is lost. load_ssp gives it back, by the luminosity at "
-              "5400-5600 A of m11_miles (same stellar energetics). This file keeps the source's arbitrary unit.", unit="relative"),
+        notes="The source is divided by its median: the luminosity per mass is lost. gencast restores it on loading, from the luminosity "
+              "of m11_miles at 5400-5600 A (same stellar energetics). This file keeps the source's arbitrary unit.", unit="relative"),
     "bpass": dict(
         pattern=r"bpass/bin-imf135_300-z(?P<zzz>\d+)-T(?P<logage>-?[\d.]+)\.fits$", air=False, fwhm_aa=1.0, imf="Kroupa",
         isochrones="BPASS 2.2.1, binary stars", stars="BaSeL 3.1, PoWR and WM-basic models", window=(3601.0, 10399.0), scale=1e-6,
@@ -117,7 +118,8 @@ def read_spectrum(content, name):
 def metal_and_age(found):
     "(Z, age in Gyr) from the groups of a file name."
     z = found.get("z") and float(found["z"]) or found.get("zzz") and float(found["zzz"]) / 1000 or Z_SUN * 10 ** float(found["logz"])
-    return round(z, 6), round(float(found["age"]) if "age" in found else 10 ** float(found["logage"]), 8)
+    age = float(found["age"]) if "age" in found else 10 ** float(found["logage"])
+    return round(z, 6), round(HALF_DECADES.get(age, age) if "logz" in found else age, 8)
 
 
 def read_mangadap(source, lib):
@@ -213,8 +215,9 @@ def build(name, mangadap, hoki, out):
         fits.PrimaryHDU(header=head), fits.ImageHDU(flux.astype("f4"), name="FLUX"), fits.ImageHDU(edges, name="EDGES"),
         fits.ImageHDU(age, name="AGE"), fits.ImageHDU(zmet, name="ZMET"), fits.ImageHDU(fwhm.astype("f4"), name="FWHM"),
         fits.BinTableHDU.from_columns(columns, name="SOURCES")])
-    hdus.writeto(out / f"{name}.fits", overwrite=True, checksum=False)
-    print(f"{name}: {zmet.size} metallicities, {age.size} ages, {n_wave} pixels, {(out / f'{name}.fits').stat().st_size / 1e6:.2f} MB")
+    path = out / f"{name}.fits"
+    hdus.writeto(path, overwrite=True)
+    print(f"{name}: {zmet.size} metallicities, {age.size} ages, {n_wave} pixels, {path.stat().st_size / 1e6:.2f} MB")
 
 
 def main():
@@ -228,6 +231,8 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.only:
         build(name, mangadap, hoki, args.out)
+    rows = [f"{p.name},{hashlib.sha256(p.read_bytes()).hexdigest()},{p.stat().st_size}\n" for p in sorted(args.out.glob("*.fits"))]
+    (args.out / "checksums.csv").write_text("file,sha256,bytes\n" + "".join(rows))
 
 
 if __name__ == "__main__":
