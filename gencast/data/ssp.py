@@ -50,13 +50,15 @@ def log_weights(
     weights[rows, i], weights[rows, i + 1] = 1 - w, w
     return weights
 
-# %% ../../nbs/10_data.ssp.ipynb #9c631685
+# %% ../../nbs/10_data.ssp.ipynb #90452691
 V_WINDOW = np.array([5400.0, 5600.0])  # Angstrom, where luminosities are compared
 
 
 def bin_library(library: Library, edges: np.ndarray, fwhm_kms: float) -> np.ndarray:
     "A library on other pixels, at its own ages, shape (n_zmet, n_age, n_wave)."
-    return library.flux @ resampling_matrix(library.edges, edges, broadening(library, fwhm_kms))
+    i, j = np.searchsorted(library.edges, edges[[0, -1]] * [0.98, 1.02]).clip(1, library.fwhm.size)  # source pixels that matter
+    near = replace(library, edges=library.edges[i - 1:j + 1], flux=library.flux[..., i - 1:j], fwhm=library.fwhm[i - 1:j])
+    return near.flux @ resampling_matrix(near.edges, edges, broadening(near, fwhm_kms))
 
 
 def popstar_log_flux(
@@ -66,8 +68,6 @@ def popstar_log_flux(
 ) -> tuple:  # ages in Gyr, (n_age,); natural log of the luminosity density, (n_zmet, n_age, n_wave)
     "PopStar on any pixels and metallicities, at its own ages."
     lib = read_popstar()
-    i, j = np.searchsorted(lib.edges, edges[[0, -1]] * [0.98, 1.02]).clip(1, lib.fwhm.size)
-    lib = replace(lib, edges=lib.edges[i - 1:j + 1], flux=lib.flux[..., i - 1:j], fwhm=lib.fwhm[i - 1:j])
     weights = log_weights(lib.zmet, np.minimum(zmet, lib.zmet[-1]))
     return lib.age, np.tensordot(weights, np.log(bin_library(lib, edges, fwhm_kms)), 1)
 
@@ -179,7 +179,7 @@ def load_ssp(
                    np.concatenate(parts, axis=-1).astype(np.float32), surviving_fraction(library.zmet, AGES),
                    describe(library, edges, fwhm) | ({"extended": f"PopStar outside {low:.0f}-{high:.0f} Å"} if j - i < edges.size - 1 else {}))
 
-# %% ../../nbs/10_data.ssp.ipynb #8b6a4a49
+# %% ../../nbs/10_data.ssp.ipynb #8cf29cbc
 def usable(
     library: Library,
     fwhm_kms: float,
@@ -212,6 +212,7 @@ def describe(
     youngest, near = library.youngest, library.fwhm[(library.edges[1:] > edges[0]) & (library.edges[:-1] < edges[-1])]
     return library.meta | dict(
         imf_factor=IMF_TO_CHABRIER[library.meta["imf"]], coverage=list(library.coverage), youngest_gyr=youngest.tolist(),
+        oldest_gyr=float(library.age[-1]), older_ages="last slope in log age continued" if library.age[-1] < AGES[-1] else "none needed",
         young_donor="PopStar's ratio, see data/ssp" if youngest.max() > AGES[0] * 1.001 else "none needed",
         resolution_asked=fwhm_kms, resolution_reached=float(max(fwhm_kms, near.max(initial=0))))
 
