@@ -344,6 +344,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'gencast.results.assumptions': ('results.html#assumptions', 'gencast/results.py'),
                                  'gencast.results.choices': ('results.html#choices', 'gencast/results.py'),
                                  'gencast.results.describe_forecast': ('results.html#describe_forecast', 'gencast/results.py'),
+                                 'gencast.results.describe_skill': ('results.html#describe_skill', 'gencast/results.py'),
                                  'gencast.results.error_unit': ('results.html#error_unit', 'gencast/results.py'),
                                  'gencast.results.forecast_rows': ('results.html#forecast_rows', 'gencast/results.py'),
                                  'gencast.results.heldout_table': ('results.html#heldout_table', 'gencast/results.py'),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TABLES', 'OPTIONAL', 'AGAIN', 'SLOPE', 'INTERCEPT', 'SCATTER', 'CAVEAT', 'read_table', 'Results', 'unique',
            'load_results', 'toy_results', 'select', 'choices', 'pair_table', 'assumptions', 'heldout_table', 'outliers',
-           'error_unit', 'plain_name', 'forecast_rows', 'describe_forecast']
+           'error_unit', 'plain_name', 'forecast_rows', 'describe_forecast', 'describe_skill']
 
 # %% ../nbs/55_results.ipynb #59a22bc7
 import json
@@ -247,7 +247,7 @@ def outliers(
     columns = ["source", "value", "log_mse", "predicted", "residual", "inside"]
     return rows[columns].merge(assumptions(results), left_on="source", right_on="name").drop(columns="name")
 
-# %% ../nbs/55_results.ipynb #f69f7dff
+# %% ../nbs/55_results.ipynb #aebba988
 CAVEAT = (
     "A difference that leaves no trace in the data (the same spectrum, another value) is covered only as far as the simulations themselves differ in it."
 )
@@ -281,7 +281,7 @@ def describe_forecast(
     target: str,  # a survey, or a simulation treated as one
     property: str | None = None,  # None: the run's own
     view: str | None = None,  # None: the run's own where the target was seen in several
-) -> str:  # two to four sentences
+) -> str:  # a few sentences
     "The forecast for one target in words that a paper could quote."
     property, rows = choices(results, property=property)["property"], forecast_rows(results, target, property, view)
     unit, what, n_sim = error_unit(property), plain_name(property), len(rows)
@@ -298,4 +298,15 @@ def describe_forecast(
         text += f"With other simulations as training set the forecast ranges up to {inside.rmse.max():.2g} {unit}. "
     if len(inside) < n_sim:
         text += f"{target} lies outside the range of {n_sim - len(inside)} of the {n_sim} simulations; their forecasts are not used. "
-    return text + CAVEAT
+    return text + describe_skill(results, rows.view.iloc[0], property) + CAVEAT
+
+
+def describe_skill(results: Results, view: str, property: str) -> str:
+    "How well the run's law predicted simulations that it had never seen, in a sentence; empty where it was not scored."
+    which, scores = choices(results, view, property), results.scores
+    rows = scores[(scores.target == "all") & (scores[list(which)] == pd.Series(which)).all(axis=1)]
+    if not len(rows):
+        return ""
+    score = rows.iloc[0]
+    text = f"On simulations it had never seen, the law behind this missed log10 MSE by {score.mae_dex:.2f} dex on average (R² = {score.r2:.2f}), and {score.coverage_90:.0%} of pairs lay in their 90 % interval"
+    return text + (": it says how large an error to expect, but hardly which simulation to prefer. " if score.r2 < 0.2 else ". ")
