@@ -55,7 +55,7 @@ def execute_notebook(
         part.unlink(missing_ok=True)
     return output
 
-# %% ../nbs/72_notebooks.ipynb #ff5baa9e
+# %% ../nbs/72_notebooks.ipynb #d867e0dd
 def plan_targets(
     settings,  # `gencast.stages.Settings`
     surveys: dict,  # view -> name of the observed sample
@@ -114,4 +114,4 @@ def _code() -> str:
     "Fingerprint of the code that the templates call."
     import gencast
 
-    return digest(*[(Path(gencast.__file__).parent / f"{m}.py").read_bytes() for m in ("core", "results", "plots")])
+    return digest(*[(Path(gencast.__file__).parent / f"{m}.py").read_bytes() for m in ("core", "results", "reports", "plots")])

@@ -204,29 +204,28 @@ def law_tables(c: Computed, names: tuple, settings: Settings) -> dict:
     tables = {"laws": pd.concat(laws), "heldout": pd.concat(heldout), "scores": pd.concat(scores)}
     return {k: t[first[k] + [col for col in t if col not in first[k]]] for k, t in tables.items()}
 
-# %% ../nbs/70_pipeline.ipynb #c2219cfc
-def group_tables(c: Computed, names: tuple, settings: Settings, size: int) -> tuple[list, list, list]:
-    "For each simulation, held out: the law's residuals on groups of `size` galaxies, and the groups' mean and nearest distances."
+# %% ../nbs/70_pipeline.ipynb #ed929769
+def group_tables(c: Computed, names: tuple, settings: Settings, size: int) -> tuple[list, list, list, list]:
+    "For each simulation, held out: the law's residuals on groups of `size` galaxies, and the groups' mean, nearest and law's distances."
     pairs = make_pairs(c, names, settings.distance)
     kind = {"energy": "mean", "mean_euclidean": "mean", "clustered": "clustered", "nearest": "nearest"}[settings.distance]
-    residuals, mean, nearest = [], [], []
+    residuals, mean, nearest, far = [], [], [], []
     for k, name in enumerate(names):
         law = fit_law(settings.law, pairs.without[k], pairs.log_mse, pairs.training_pairs(k))
         single, found = c.gaps[k], []
         others = [i for i in range(len(names)) if i != k]
+        column = (2 if settings.distance == "energy" else 1) * single[f"galaxy_{kind}"]
+        offset = pairs.without[k][:, k] - column.mean(axis=1, dtype=float)
         for i in others:
-            scale = 2 if settings.distance == "energy" else 1
-            column = scale * single[f"galaxy_{kind}"][i]
-            offset = pairs.without[k][i, k] - column.mean(dtype=float)
             rng = rng_for(settings.seed, c.view, c.property, name, names[i], size)
-            found.append(group_residuals(c.squared[i][k], column, offset, law, size, rng))
+            found.append(group_residuals(c.squared[i][k], column[i], offset[i], law, size, rng))
         residuals.append(np.concatenate(found))
         rng = rng_for(settings.seed, c.view, c.property, name, "support", size)
-        n = single["galaxy_mean"].shape[1]
+        n = column.shape[1]
         groups = [rng.choice(n, size, replace=False) for _ in range(200)] if size < n else [np.arange(n)]
-        for out, what in [(mean, "galaxy_mean"), (nearest, "galaxy_nearest")]:
-            out.append(np.stack([single[what][others][:, g].mean(axis=1) for g in groups], axis=1))
-    return residuals, mean, nearest
+        for out, what in [(mean, single["galaxy_mean"]), (nearest, single["galaxy_nearest"]), (far, column + offset[:, None])]:
+            out.append(np.stack([what[others][:, g].mean(axis=1) for g in groups], axis=1))
+    return residuals, mean, nearest, far
 
 
 def survey_forecast(c: Computed, names: tuple, settings: Settings) -> pd.DataFrame:
@@ -235,10 +234,9 @@ def survey_forecast(c: Computed, names: tuple, settings: Settings) -> pd.DataFra
     mean, nearest = c.survey_gaps["mean"].mean(axis=1), c.survey_gaps["nearest"].mean(axis=1)
     own = np.diag(c.gaps[-1]["mean"])
     distance = {"mean_euclidean": mean, "energy": 2 * mean - own - np.nan_to_num(c.survey_spread), "clustered": c.survey_gaps["clustered"].mean(axis=1), "nearest": nearest}[settings.distance]
-    residuals, held_mean, held_nearest = group_tables(c, names, settings, size)
-    use = pairs.training_pairs()
-    support = fit_support(held_mean, held_nearest, pairs.distance[use])
-    law = fit_law(settings.law, pairs.distance, pairs.log_mse, use)
+    residuals, *held = group_tables(c, names, settings, size)
+    support = fit_support(*held)
+    law = fit_law(settings.law, pairs.distance, pairs.log_mse, pairs.training_pairs())
     table = forecast_table(law, residuals, names, distance, support.contains(mean, nearest, distance))
     return table.assign(target=c.survey.name, kind=c.view, property=c.property, view=c.view)
 
@@ -250,7 +248,7 @@ def simulation_forecasts(c: Computed, names: tuple, settings: Settings) -> pd.Da
     for k, name in enumerate(names):
         g, others = c.gaps[k], np.array([i for i in range(len(names)) if i != k])
         fellow = lambda m: [np.delete(m[:, j], [j, k])[:, None] for j in others]
-        support = fit_support(fellow(g["mean"]), fellow(g["nearest"]), pairs.without[k][pairs.training_pairs(k)])
+        support = fit_support(fellow(g["mean"]), fellow(g["nearest"]), fellow(pairs.without[k]))
         inside = support.contains(g["mean"][others, k], g["nearest"][others, k], pairs.without[k][others, k])
         h = heldout[heldout.target == name]
         blank = np.where(inside, 1.0, np.nan)

@@ -177,13 +177,13 @@ def group_residuals(
         groups = np.array([rng.choice(n, size, replace=False) for _ in range(n_group)])
     return np.log10(squared_error[groups].mean(axis=1)) - law.predict(distance[groups].mean(axis=1) + offset)
 
-# %% ../nbs/50_regression.ipynb #5293d487
+# %% ../nbs/50_regression.ipynb #c63ce181
 @dataclass(frozen=True)
 class Support:
     "Limits within which the law may speak."
     mean_limit: float  # largest mean distance of a held-out simulation from its nearest fellow
     nearest_limit: float  # largest nearest-galaxy distance of a held-out simulation from its nearest fellow
-    pair_limit: float  # largest distance on which the law was fitted
+    pair_limit: float  # largest distance of a held-out simulation from any other
 
     def contains(
         self,
@@ -199,12 +199,12 @@ class Support:
 def fit_support(
     mean: list,  # [k]: mean distances of groups of held-out simulation k from each other one, shape (n_sim - 1, n_group)
     nearest: list,  # likewise, nearest-galaxy distances
-    distance: np.ndarray,  # the law's distances of the pairs it was fitted on
+    distance: list,  # likewise, the law's distance
     quantile: float = 0.95,  # of the groups of a simulation; it matters for small surveys only
 ) -> Support:
     "Limits from held-out simulations: no farther from the rest than one of them is."
     limit = lambda stack: float(max(np.quantile(d.min(axis=0), quantile) for d in stack))
-    return Support(limit(mean), limit(nearest), float(np.max(distance)))
+    return Support(limit(mean), limit(nearest), float(max(np.quantile(d, quantile, axis=1).max() for d in distance)))
 
 # %% ../nbs/50_regression.ipynb #77525b86
 def forecast_table(

@@ -31,19 +31,22 @@ def age_bins(
     young, old = np.geomspace(0.01, 0.1, n_young + 1), np.geomspace(0.1, age_universe_gyr, n - 3 - n_young + 1)
     return np.concatenate([[0, 0.001, 0.003], young, old[1:]])
 
-# %% ../../nbs/11_data.histories.ipynb #ef749897
+# %% ../../nbs/11_data.histories.ipynb #d9c4c909
 def delayed_tau(t, scale, onset): # rate and mass formed until cosmic time t, both in Gyr
+    "Linear rise from an onset, exponential decline."
     x = np.maximum(t - onset, 0) / scale
     return scale * x * np.exp(-x), scale**2 * gammainc(2.0, x)
 
 
 def lognormal(t, scale, width): # scale: median time, Gyr; width: of ln t
+    "Log-normal in cosmic time (Gladders et al. 2013)."
     t = np.maximum(t, 1e-9)
     u = np.log(t / scale) / width
     return np.exp(-(u**2) / 2) / (t * width * np.sqrt(2 * np.pi)), ndtr(u)
 
 
 def double_power_law(t, scale, rising, falling): # slopes beta and alpha of Carnall et al. 2018
+    "Power-law rise and fall (Carnall et al. 2018)."
     c = rising + falling
     a, x = (rising + 1) / c, np.maximum(t, 1e-9) / scale
     y = x**c

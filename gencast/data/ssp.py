@@ -216,8 +216,8 @@ def describe(
         young_donor="PopStar's ratio, see data/ssp" if youngest.max() > AGES[0] * 1.001 else "none needed",
         resolution_asked=fwhm_kms, resolution_reached=float(max(fwhm_kms, near.max(initial=0))))
 
-# %% ../../nbs/10_data.ssp.ipynb #268f3e79
-def list_ssp() -> "pandas.DataFrame":  # one row per library, indexed by name
+# %% ../../nbs/10_data.ssp.ipynb #5356603d
+def list_ssp():  # pandas.DataFrame, one row per library, indexed by name
     "The libraries: what each is made of, what it covers, and whether it can be loaded here."
     import pandas as pd
 
