@@ -15,7 +15,7 @@ import pandas as pd
 
 from .core import InputError, digest, write_json
 
-# %% ../nbs/72_notebooks.ipynb #72e7450a
+# %% ../nbs/72_notebooks.ipynb #12525dbc
 TEMPLATES = ("simulation", "survey", "summary")
 
 
@@ -45,17 +45,17 @@ def execute_notebook(
     unknown = set(parameters) - set(declared)
     if unknown:
         raise InputError(f"{Path(template).name} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(declared)}")
-    output = Path(output)
+    output = Path(output).resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f"{output.stem}.{os.getpid()}.part.ipynb")
     try:
-        papermill.execute_notebook(str(template), str(part), parameters, kernel_name="python3", language="python", progress_bar=False, cwd=str(output.parent), log_output=False)
+        papermill.execute_notebook(str(Path(template).resolve()), str(part), parameters, kernel_name="python3", language="python", progress_bar=False, cwd=str(output.parent), log_output=False)
         os.replace(part, output)
     finally:
         part.unlink(missing_ok=True)
     return output
 
-# %% ../nbs/72_notebooks.ipynb #d867e0dd
+# %% ../nbs/72_notebooks.ipynb #f9824ec7
 def plan_targets(
     settings,  # `gencast.stages.Settings`
     surveys: dict,  # view -> name of the observed sample
@@ -73,26 +73,18 @@ def execute_targets(
     settings,  # `gencast.stages.Settings`
     progress,  # `gencast.pipeline.Progress`
 ) -> dict:  # notebook -> traceback, of those that failed
-    "Execute every notebook of a run, two kernels at a time; one that fails does not stop the others."
-    from concurrent.futures import ThreadPoolExecutor
-    import sys
+    """Execute every notebook of a run, as many kernels at a time as the run has jobs; one that fails does not stop the others.
 
-    from tqdm import tqdm
-
+    Each kernel has a process of its own: papermill changes the working directory of the process it runs in."""
     surveys = dict(pd.read_csv(folder / "forecasts.csv").query("kind != 'simulation'")[["kind", "target"]].drop_duplicates().itertuples(index=False))
     tables = digest(*[f.read_bytes() for f in sorted(folder.glob("*.csv"))], _code())
-    todo, failed = [], {}
+    todo = []
     for template, name, parameters in plan_targets(settings, surveys):
         key = digest(tables, template_path(template).read_bytes(), parameters)
         done = folder / "cache" / f"notebook-{name}.json"
         if not (done.exists() and key in done.read_text() and (folder / "notebooks" / f"{name}.ipynb").exists()):
             todo.append((template, name, parameters, done, key))
-    with ThreadPoolExecutor(max_workers=max(1, min(progress.jobs, 4))) as pool:
-        work = pool.map(lambda task: _execute(folder, *task), todo)
-        for name, error in tqdm(work, desc=f"{'notebooks':<26}", total=len(todo), disable=not progress.show, file=sys.stdout, ncols=88):
-            if error:
-                failed[name] = error
-    return failed
+    return {name: error for name, error in progress.map("notebooks", _execute, [(folder, *task) for task in todo]) if error}
 
 
 def _execute(folder: Path, template: str, name: str, parameters: dict, done: Path, key: str) -> tuple[str, str]:

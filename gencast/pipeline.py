@@ -61,7 +61,7 @@ def make_settings(
         raise InputError(f"{settings.n_galaxies} galaxies per simulation are too few to select, train and test; give at least 100")
     return settings
 
-# %% ../nbs/70_pipeline.ipynb #4f97e094
+# %% ../nbs/70_pipeline.ipynb #bca91f37
 @dataclass
 class Progress:
     "Stages of a run as they pass: a bar for each, and the time it took."
@@ -84,6 +84,8 @@ class Progress:
         from tqdm import tqdm
 
         with self.stage(name):
+            if not tasks:
+                return []
             work = Parallel(n_jobs=min(self.jobs, len(tasks)), return_as="generator")(delayed(function)(*task) for task in tasks)
             return list(tqdm(work, desc=f"{name:<26}", total=len(tasks), disable=not self.show, file=sys.stdout, ncols=88, mininterval=0.5))
 
@@ -310,7 +312,7 @@ def observed_spectra(survey: Sample) -> pd.DataFrame:
     return pd.concat([pd.DataFrame({"target": survey.name, "kind": "spectra", "galaxy": survey.ids[i] if survey.ids else str(i), "wave": survey.wave, "flux": survey.flux[i]})
                       for i in range(min(20, len(survey)))])
 
-# %% ../nbs/70_pipeline.ipynb #be324a78
+# %% ../nbs/70_pipeline.ipynb #891e6057
 def run(
     suite: str | Path = "default",  # name of a suite that comes with gencast, or a YAML file
     quick: bool = False,  # the same job at reduced size
@@ -352,8 +354,7 @@ def run(
     if notebooks:
         from gencast.notebooks import execute_targets
 
-        with p.stage("notebooks"):
-            failed = execute_targets(folder, settings, p)
+        failed = execute_targets(folder, settings, p)
         write_json(folder / "run.json", run_record(settings, folder, surveys, tables, p, started, failed))
     return load_results(folder)
 
