@@ -87,17 +87,17 @@ def run(
         print(f"{len(failed)} notebooks failed ({', '.join(failed)}); their tracebacks are in {results.folder / 'run.json'}", file=sys.stderr)
         raise typer.Exit(1)
 
-# %% ../nbs/73_cli.ipynb #3f6e9dd0
+# %% ../nbs/73_cli.ipynb #5f9d2ba0
 @app.command()
 def simulate(
     suite: Suite = "default",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the simulations, one sub-folder each.")] = Path("simulations"),
+    out: Out = None,
     only: Annotated[Optional[str], typer.Option(help="Make only these simulations, separated by commas.")] = None,
     galaxies: Galaxies = None,
     seed: Seed = 42,
     jobs: Jobs = None,
 ):
-    "Make a suite's galaxies: rest-frame spectra and properties, as NumPy arrays."
+    "Make a suite's galaxies: rest-frame spectra and properties, as NumPy arrays. A later `gencast run` finds and uses them."
     from joblib import cpu_count
 
     from gencast.pipeline import Progress, make_settings
@@ -108,6 +108,7 @@ def simulate(
     for name in names:
         if name not in settings.suite.names:
             raise InputError(f"suite {settings.suite.name!r} has no simulation {name!r}; it has {', '.join(settings.suite.names)}")
+    out = out or Path("results") / settings.suite.name
     Progress(jobs or cpu_count()).map("simulate", simulate_one, [(settings, out, "spectra", n, None) for n in names])
     print(f"{len(names)} simulations in {sample_path(out, 'spectra', names[0]).parent}; read one with gencast.core.load_sample")
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from .core import InputError, digest, write_json
 
-# %% ../nbs/72_notebooks.ipynb #12525dbc
+# %% ../nbs/72_notebooks.ipynb #8acf6c95
 TEMPLATES = ("simulation", "survey", "summary")
 
 
@@ -49,7 +49,10 @@ def execute_notebook(
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f"{output.stem}.{os.getpid()}.part.ipynb")
     try:
-        papermill.execute_notebook(str(Path(template).resolve()), str(part), parameters, kernel_name="python3", language="python", progress_bar=False, cwd=str(output.parent), log_output=False)
+        papermill.execute_notebook(
+            str(Path(template).resolve()), str(part), parameters, kernel_name="python3", language="python", progress_bar=False, cwd=str(output.parent), log_output=False,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        )
         os.replace(part, output)
     finally:
         part.unlink(missing_ok=True)

@@ -91,7 +91,7 @@ def load_suite(
         raise InputError(f"{path}: two simulations are called {', '.join(twice)}; names must differ")
     return found
 
-# %% ../../nbs/12_data.simulations.ipynb #ff29d76e
+# %% ../../nbs/12_data.simulations.ipynb #826e4bd2
 def check_keys(content, required: set, allowed: set, where: str) -> None:
     "`InputError` unless `content` is a mapping with the required keys and no others than the allowed."
     if not isinstance(content, dict):
@@ -123,6 +123,9 @@ def check_recipe(recipe: dict, suite: Suite, where: str) -> None:
         raise InputError(f"{where}: unknown stellar library {recipe['ssp']!r}; choose from {', '.join(libraries.index)}")
     if not libraries.loc[recipe["ssp"], "available"]:
         raise InputError(f"{where}: stellar library {recipe['ssp']!r} is not here: {libraries.loc[recipe['ssp'], 'notes']}")
+    low, high, grid = *libraries.loc[recipe["ssp"], ["wave_min", "wave_max"]], suite.spectra
+    if not low < grid["start"] < grid["stop"] < high:
+        raise InputError(f"{where}: stellar library {recipe['ssp']!r} covers {low:.0f}-{high:.0f} Å, the spectra need {grid['start']:g}-{grid['stop']:g} Å; narrow the grid or choose another library")
     check_keys(recipe["dust"], {"law", "a_v"}, DUST_KEYS, f"{where}: dust")
     if recipe["dust"]["law"] not in ATTENUATION:
         raise InputError(f"{where}: unknown dust law {recipe['dust']['law']!r}; choose from {', '.join(ATTENUATION)}")
