@@ -139,7 +139,7 @@ def load_sdss_photometry() -> Sample: # flux and flux_err: nu L_nu in Lsun in ug
         redshift=z[keep], ids=tuple(map(str, keep)), meta=meta,
     )
 
-# %% ../../nbs/14_data.photometry.ipynb #fed67afa
+# %% ../../nbs/14_data.photometry.ipynb #8ea225ef
 def kcorrect_masses(
     sample:Sample, # SDSS ugriz: nu L_nu in Lsun, with errors and redshifts
 ) -> np.ndarray: # log10 of surviving stellar mass in Msun, Chabrier IMF, shape (n_gal,)
@@ -148,7 +148,7 @@ def kcorrect_masses(
         raise InputError(f"sample {sample.name!r}: kcorrect masses need SDSS ugriz with errors and redshifts; load_sdss_photometry gives them")
     from kcorrect.kcorrect import Kcorrect
 
-    fitter = Kcorrect(responses=[f"sdss_{b}0" for b in "ugriz"], redshift_range=[0.0, 1.0], nredshift=1000, cosmo=Planck18)
+    fitter = Kcorrect(responses=[f"sdss_{b}0" for b in "ugriz"], redshift_range=[0.0, 0.6], nredshift=301, cosmo=Planck18)
     per_maggy = 1e9 * nu_l_nu(np.ones(sample.flux.shape), sample.redshift, sample.wave)
     maggies, ivar = sample.flux / per_maggy, (per_maggy / sample.flux_err) ** 2
     coeffs = fitter.fit_coeffs(redshift=sample.redshift.astype("f4"), maggies=maggies.astype("f4"), ivar=ivar.astype("f4"))
