@@ -16,7 +16,7 @@ import typer
 
 from .core import InputError
 
-# %% ../nbs/73_cli.ipynb #6f8ba10d
+# %% ../nbs/73_cli.ipynb #08a2836b
 app = typer.Typer(
     name="gencast", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Forecast how wrong a model that was trained on simulated galaxies will be on real ones, with an interval, and say when it can't be known.",
@@ -24,14 +24,14 @@ app = typer.Typer(
 
 Suite = Annotated[str, typer.Argument(help="A suite that comes with gencast (see `gencast list suites`), or the path of your own YAML file.")]
 Quick = Annotated[bool, typer.Option("--quick", help="The same job with a tenth of the galaxies: about two minutes instead of fifteen.")]
-Out = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the results. [default: results/<suite>]")]
+Out = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder of the run; simulations lie in its sub-folder simulations/. [default: results/<suite>]")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice: the same seed gives the same tables, byte for byte.")]
 Galaxies = Annotated[Optional[int], typer.Option("--galaxies", "-n", help="Galaxies per simulation. [default: the suite's]")]
 Jobs = Annotated[Optional[int], typer.Option("--jobs", "-j", help="Processes at a time. [default: as many as there are cores]")]
 Accept = Annotated[Optional[List[str]], typer.Option(help="A spec file (its name) to use although SDSS's pipeline calls it a star or quasar, or warns. May be repeated.")]
 Ebv = Annotated[float, typer.Option(help="Galactic reddening E(B-V) of the spectra, in magnitudes.")]
 
-# %% ../nbs/73_cli.ipynb #718dc414
+# %% ../nbs/73_cli.ipynb #87c2c151
 def split_names(text: str, known) -> tuple:
     "A comma-separated option as names; `all` stands for all that are known."
     return tuple(known) if text == "all" else tuple(t.strip() for t in text.split(",") if t.strip())
@@ -40,12 +40,13 @@ def split_names(text: str, known) -> tuple:
 def forecast_lines(results, properties=None) -> list:
     "The forecasts of a run as a small table in words: for each data set, the best source and the range of all."
     lines = [f"{'data set':<16} {'property':<10} {'best trained on':<26} {'RMSE':>6}  {'90 % interval':<16} inside the simulations' range"]
+    span = lambda f: f"{f.lower:.3f} to {f.upper:.3f}" if f.upper < float("inf") else "unknown: too few"
     observed = results.forecasts[results.forecasts.kind != "simulation"]
     for (target, prop), rows in observed.groupby(["target", "property"], sort=False):
         inside = rows[rows.in_support.astype(bool)]
         if len(inside):
             best = inside.loc[inside.rmse.idxmin()]
-            lines.append(f"{target:<16} {prop:<10} {best.source:<26} {best.rmse:6.3f}  {best.lower:.3f} to {best.upper:.3f}   yes, for {len(inside)} of {len(rows)}")
+            lines.append(f"{target:<16} {prop:<10} {best.source:<26} {best.rmse:6.3f}  {span(best):<16} yes, for {len(inside)} of {len(rows)}")
         else:
             near = rows.loc[rows.distance_value.idxmin()]
             lines.append(f"{target:<16} {prop:<10} {'no forecast':<26} {'':>6}  {'':<16} no: nearest is {near.source}, distance {near.distance_value:.3g}")
@@ -61,7 +62,7 @@ def run(
     spectra: Annotated[Optional[List[Path]], typer.Option(help="SDSS or BOSS spec file, or a folder of them, to forecast for. May be repeated. [default: the two galaxies that ppxf carries]")] = None,
     accept: Accept = None,
     ebv: Ebv = 0.0,
-    distance: Annotated[Optional[str], typer.Option(help="Distance of the law that forecasts: mean_euclidean (the paper's), energy, clustered or nearest. All are scored. [default: mean_euclidean]")] = None,
+    distance: Annotated[Optional[str], typer.Option(help="Distance of the law that forecasts: mean_euclidean (the paper's), clustered or nearest. All are scored. [default: mean_euclidean]")] = None,
     galaxies: Galaxies = None,
     seed: Seed = 42,
     jobs: Jobs = None,
@@ -72,7 +73,7 @@ def run(
     from gencast.pipeline import run as run_all
 
     results = run_all(
-        suite, quick, out, jobs, notebooks, properties=split_names(properties, PROPERTIES), spectra=tuple(spectra or ()) or None,
+        suite, quick, out, jobs, notebooks, properties=split_names(properties, PROPERTIES), spectra=tuple(map(str, spectra or ())) or None,
         accept=tuple(accept or ()) or None, ebv=ebv or None, distance=distance, n_galaxies=galaxies, seed=seed,
     )
     main_scores = results.scores[results.scores.target == "all"].groupby(["view", "property"], sort=False).first().reset_index()
@@ -87,7 +88,7 @@ def run(
         print(f"{len(failed)} notebooks failed ({', '.join(failed)}); their tracebacks are in {results.folder / 'run.json'}", file=sys.stderr)
         raise typer.Exit(1)
 
-# %% ../nbs/73_cli.ipynb #5f9d2ba0
+# %% ../nbs/73_cli.ipynb #607a8673
 @app.command()
 def simulate(
     suite: Suite = "default",
@@ -104,7 +105,9 @@ def simulate(
     from gencast.stages import sample_path, simulate_one
 
     settings = make_settings(suite, n_galaxies=galaxies, seed=seed)
-    names = split_names(only or "all", settings.suite.names)
+    names = split_names("all" if only is None else only, settings.suite.names)
+    if not names:
+        raise InputError("--only names no simulation; leave it out to make them all")
     for name in names:
         if name not in settings.suite.names:
             raise InputError(f"suite {settings.suite.name!r} has no simulation {name!r}; it has {', '.join(settings.suite.names)}")
@@ -131,6 +134,8 @@ def forecast(
     from gencast.pipeline import forecast as forecast_sample, load_settings, write_table
 
     settings, wanted = load_settings(run), split_names(properties, PROPERTIES) if properties else None
+    if out and out.resolve() == run.resolve():
+        raise InputError(f"--out {out} is the folder of the run itself, whose tables would be replaced; give another one")
     for name in wanted or ():
         if name not in PROPERTIES:
             raise InputError(f"unknown property {name!r}; choose from {', '.join(PROPERTIES)}")
@@ -138,7 +143,7 @@ def forecast(
     table, galaxies = forecast_sample(run, sample, wanted, jobs)
     print(f"\n{len(sample)} galaxies, error forecast:")
     print("\n".join(f"  {line}" for line in forecast_lines(SimpleNamespace(forecasts=table))))
-    print(f"\n  {'galaxy':<28} {'z':>7}  {'property':<10} {'predicted':>9}  {'spread of 20 models':>19}")
+    print(f"\n  {'galaxy':<28} {'z':>7}  {'property':<10} {'predicted':>9}  {'spread of models':>19}")
     for g in galaxies.itertuples():
         print(f"  {g.galaxy:<28} {g.redshift:7.4f}  {g.property:<10} {g.predicted:9.2f}  {g.predicted_std:19.2f}")
     if out:
@@ -192,13 +197,16 @@ def docs(
         print("\n".join(["Broken links:", *map(str, report.broken)]), file=sys.stderr)
         raise typer.Exit(1)
 
-# %% ../nbs/73_cli.ipynb #8da2f941
+# %% ../nbs/73_cli.ipynb #a61945de
 def main(arguments: list | None = None) -> None:
     "Run the command line; bad input ends in one line and exit code 2, an interruption in exit code 130."
     try:
         app(args=arguments)
     except InputError as err:
         print(f"gencast: {err}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as err:
+        print(f"gencast: {err.filename or 'a file'}: {err.strerror or err}; check the path, its permissions and the space on the disk", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("gencast: interrupted; the same command goes on where it stopped", file=sys.stderr)

@@ -123,7 +123,7 @@ def save_sample(
     os.replace(part, path)
     return path
 
-# %% ../nbs/00_core.ipynb #6eef3399
+# %% ../nbs/00_core.ipynb #7f08e45a
 def load_sample(
     path: str | Path,  # folder written by `save_sample`
     mmap: bool = True,  # map the arrays instead of reading them
@@ -135,10 +135,10 @@ def load_sample(
         arrays = {p.stem: np.load(p, mmap_mode="r" if mmap else None, allow_pickle=False) for p in sorted(path.glob("*.npy"))}
         props = {k.removeprefix("property-"): arrays.pop(k) for k in list(arrays) if k.startswith("property-")}
         return Sample(head["name"], bands=tuple(head["bands"]), ids=tuple(head["ids"]), meta=head["meta"], properties=props, **arrays)
-    except (OSError, ValueError, KeyError, TypeError) as err:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as err:
         raise InputError(f"{path} is not a sample that gencast wrote ({err}); delete the folder and run again") from err
 
-# %% ../nbs/00_core.ipynb #9b768392
+# %% ../nbs/00_core.ipynb #e1577748
 def rng_for(
     seed: int,  # the run's seed
     *names,  # what the numbers are for, e.g. the simulation's name and the stage
@@ -155,7 +155,9 @@ def digest(
     h = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            h.update(str((part.dtype.str, part.shape)).encode() + np.ascontiguousarray(part).tobytes())
-        else:
-            h.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode())
+            h.update(str((part.dtype.str, part.shape)).encode())
+            part = np.ascontiguousarray(part).tobytes()
+        elif not isinstance(part, bytes):
+            part = json.dumps(part, sort_keys=True, default=str).encode()
+        h.update(f"{len(part)}:".encode() + part)  # the length keeps 1, 23 apart from 12, 3
     return h.hexdigest()[:16]

@@ -9,7 +9,7 @@ __all__ = ['STYLE', 'MARKERS', 'BLUE', 'LINES', 'house_style', 'styled', 'looks'
            'plot_distance_matrix', 'plot_predicted_true', 'plot_forecast', 'plot_support', 'mark_lines', 'plot_spectra',
            'draw_typical', 'plot_features', 'plot_suite', 'plot_galaxies']
 
-# %% ../nbs/60_plots.ipynb #dd17fccf
+# %% ../nbs/60_plots.ipynb #ab54fc48
 from contextlib import contextmanager
 from functools import wraps
 
@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from .core import PROPERTIES, InputError
@@ -195,7 +196,7 @@ def draw_heldout(ax, held: pd.DataFrame) -> None:
         ax.vlines(held.value, 10**held.lower, 10**held.upper, color="#bbbbbb", lw=3, alpha=0.6, label="pooled law, target held out: 90 % interval")
         ax.plot(held.value, 10**held.predicted, "_", color="#777777", ms=7, label="its prediction")
 
-# %% ../nbs/60_plots.ipynb #10a23bbe
+# %% ../nbs/60_plots.ipynb #0d61e7e6
 def plot_all_targets(
     results: Results,
     view: str | None = None,
@@ -239,9 +240,13 @@ def draw_panel(ax, pairs: pd.DataFrame, held: pd.DataFrame, fit: pd.Series, look
     home = pairs[pairs.source == pairs.target]
     ax.plot(home.value, home.mse, "*", mfc="none", mec="#222222", ms=8)
     worst = held.loc[held.residual.abs().idxmax()]
-    ax.annotate(str(look.number[worst.source]), (worst.value, 10**worst.log_mse), (0, 7 if worst.residual > 0 else -7), textcoords="offset points", ha="center", va="center", fontsize=7)
+    side = 1 if worst.residual > 0 else -1  # away from the law, but not onto the star
+    below = np.log10(home.mse.iloc[0]) - worst.log_mse
+    move = (-9, 0) if abs(home.value.iloc[0] - worst.value) < 0.3 and 0 < side * below < 0.5 else (0, 7 * side)
+    halo = [withStroke(linewidth=2, foreground="white")]
+    ax.annotate(str(look.number[worst.source]), (worst.value, 10**worst.log_mse), move, textcoords="offset points", ha="center", va="center", fontsize=7, zorder=5, path_effects=halo)
 
-# %% ../nbs/60_plots.ipynb #67b90207
+# %% ../nbs/60_plots.ipynb #8c5ddfe8
 @styled(7.4, 4.2)
 def plot_law(
     results: Results,
@@ -260,15 +265,18 @@ def plot_law(
     pairs = pair_table(results, **which)
     pairs, fit = pairs[pairs.source != pairs.target], select(results.laws, target="pooled", **which).iloc[0]
     draw_points(ax, pairs.value, pairs.mse, pairs.source, look, 4)
-    draw_fit(ax, fit, pairs.value, label=f"law, fitted to {len(pairs)} pairs")
+    draw_fit(ax, fit, pairs.value, label=f"law, fitted to {len(pairs)} pairs", zorder=3.5)
     if survey:
         inside, outside = cast[cast.in_support.astype(bool)], cast[~cast.in_support.astype(bool)]
+        if len(inside) and inside.distance_value.max() > 1.02 * pairs.value.max():  # few galaxies scatter farther than whole simulations
+            draw_fit(ax, fit, pd.Series([pairs.value.max(), inside.distance_value.max()]), label="the law continued", ls=":", zorder=3.5)
         bars = inside[np.isfinite(inside.upper)]
         ax.vlines(bars.distance_value, bars.lower**2, bars.upper**2, color="#222222", lw=0.7, alpha=0.5, zorder=4)
         ax.plot(inside.distance_value, inside.rmse**2, "D", color="#111111", mec="white", ms=5, zorder=5, ls="", label=f"forecast for {survey}")
         if len(outside):
             ax.plot(outside.distance_value, np.full(len(outside), 0.02), "|", color="#111111", ms=9, transform=ax.get_xaxis_transform(), label=f"{survey}, outside the range")
-    ax.set(yscale="log", xlabel=f"{words(which['distance'])} to the training set [dex]", ylabel=mse_label(which["property"]))
+    ax.set(yscale="log", xlabel=f"{words(which['distance'])} to the training set [dex]", ylabel=mse_label(which["property"]),
+           title=f"The law and {survey}" if survey else f"The law, {which['view']}")
     right = ax.secondary_yaxis("right", functions=(lambda mse: np.sqrt(np.clip(mse, 0, None)), np.square))
     right.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter="{x:.3g}", minor_formatter=NullFormatter())
     right.set_ylabel(rmse_label(which["property"]))
@@ -336,7 +344,7 @@ def plot_distance_matrix(
     order = similarity_order(table)
     draw_matrix(ax, table.loc[order, order], looks(results, color_by), f"{words(distance)} [dex]", "Distance")
 
-# %% ../nbs/60_plots.ipynb #eb0c9de7
+# %% ../nbs/60_plots.ipynb #b7d0865d
 @styled(4.6, 4.4)
 def plot_predicted_true(
     results: Results,
@@ -357,11 +365,11 @@ def plot_predicted_true(
     ax.plot(ends, ends, color="#222222", lw=1, zorder=2)
     r2 = 1 - (rows.residual**2).sum() / ((rows.log_mse - rows.log_mse.mean()) ** 2).sum()
     inside = ((rows.log_mse >= rows.lower) & (rows.log_mse <= rows.upper)).mean()
-    ax.text(0.03, 0.97, f"R² = {r2:.2f}\nmean |residual| = {rows.residual.abs().mean():.2f} dex\nin 90 % interval: {inside:.0%}", transform=ax.transAxes, va="top")
+    ax.text(0.03, 0.97, f"R² = {r2:.2f}\nmean |residual| = {rows.residual.abs().mean():.2f} dex\nin 90 % interval: {100 * inside:.0f} %", transform=ax.transAxes, va="top", bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 2})
     unit = f"{error_unit(property)}²"
     ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true log$_{{10}}$ MSE [{unit}]", ylabel=f"predicted log$_{{10}}$ MSE, target held out [{unit}]",
            title=f"{plain_name(property)}, law: {rows.law.iloc[0].replace('_', ' ')}")
-    ax.legend(handles=family_handles(look), loc="lower right", fontsize=7, title=f"target's {words(color_by)}", alignment="left")
+    ax.legend(handles=family_handles(look), loc="lower right", fontsize=7, title=f"target's {words(color_by)}", alignment="left", frameon=True, edgecolor="none")
 
 # %% ../nbs/60_plots.ipynb #57f72f10
 @styled(6.4, 4.6)
@@ -396,7 +404,7 @@ def plot_forecast(
     ax.grid(axis="y", visible=False)
     ax.legend(handles=family_handles(look) + ax.get_legend_handles_labels()[0], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, title=words(color_by), alignment="left")
 
-# %% ../nbs/60_plots.ipynb #3dbed40e
+# %% ../nbs/60_plots.ipynb #61ff9da8
 @styled(6.4, 4.6)
 def plot_support(
     results: Results,
@@ -422,11 +430,11 @@ def plot_support(
     ax.set_yticks(range(len(rows)), [f"{s}  {look.number[s]}" for s in rows.source], fontsize=7)
     ax.set(xlabel=f"{words(distance)} [dex]", ylabel="source", title=f"{target} among the simulations", ylim=(len(rows) - 0.4, -0.6))
     ax.grid(axis="y", visible=False)
-    notes = [Line2D([], [], color="#cccccc", lw=5, label="to other simulations"), Line2D([], [], ls="", marker="o", color="#555555", label="to the target"),
+    notes = [Line2D([], [], color="#cccccc", lw=5, label="among whole simulations"), Line2D([], [], ls="", marker="o", color="#555555", label="to the target"),
              Line2D([], [], ls="", marker="o", mfc="white", mec="#555555", label="to the target, outside")]
     ax.legend(handles=notes + family_handles(look), loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
 
-# %% ../nbs/60_plots.ipynb #cc9652b5
+# %% ../nbs/60_plots.ipynb #46f54933
 LINES = {"[O II]": 3728.5, "Ca K": 3934.8, "Hδ": 4102.9, "Hβ": 4862.7, "[O III]": 5008.2, "Mg b": 5176.6, "Na D": 5894.6, "Hα": 6564.6, "[S II]": 6725.5}  # Angstrom, vacuum
 
 
@@ -450,10 +458,11 @@ def plot_spectra(
 ):
     "A spectrum of the target over the typical spectra of the simulations closest to it."
     look, own = looks(results), select(results.spectra, target=target)
+    mine = own.kind.iloc[0] == "simulation"
     rows = forecast_rows(results, target, property, "spectra").nsmallest(n, "distance_value")
     for name, color in zip(rows.source, plt.rcParams["axes.prop_cycle"].by_key()["color"]):
-        draw_typical(ax, results.spectra[results.spectra.target == name], "#" + color.lstrip("#"), f"{look.number[name]}  {name}")
-    if own.kind.iloc[0] == "simulation":
+        draw_typical(ax, results.spectra[results.spectra.target == name], "#" + color.lstrip("#"), f"{look.number[name]}  {name}", shade=not mine)
+    if mine:
         draw_typical(ax, own, "#111111", target)
     else:
         own = select(own, galaxy=galaxy or own.galaxy.iloc[0])
@@ -463,15 +472,15 @@ def plot_spectra(
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, title="closest simulations", alignment="left")
 
 
-def draw_typical(ax, rows: pd.DataFrame, color: str, label: str) -> None:
-    "Median and 16-84 % range of a simulation's spectra."
+def draw_typical(ax, rows: pd.DataFrame, color: str, label: str, shade: bool = True) -> None:
+    "Median and, shaded, 16-84 % range of a simulation's spectra."
     curve = {g: rows[rows.galaxy == g] for g in ("median", "p16", "p84")}
     scale = curve["median"].flux.median()
-    if len(curve["p16"]):
+    if shade and len(curve["p16"]):
         ax.fill_between(curve["p16"].wave, curve["p16"].flux / scale, curve["p84"].flux / scale, color=color, alpha=0.13, lw=0)
     ax.plot(curve["median"].wave, curve["median"].flux / scale, color=color, lw=1.1, label=label)
 
-# %% ../nbs/60_plots.ipynb #7da89f31
+# %% ../nbs/60_plots.ipynb #abfa56ac
 @styled(7.4, 3.2)
 def plot_features(
     results: Results,
@@ -493,7 +502,7 @@ def plot_features(
         wave = np.linspace(*ax.get_xlim(), 4000)
         ax.fill_between(wave, 0, 1, where=~line_mask(wave), color="#eeeeee", lw=0, zorder=0, transform=ax.get_xaxis_transform(), label="emission line, left out")
         mark_lines(ax)
-        ax.legend(loc="upper right", fontsize=7)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
     else:
         ax.bar([f"{r.feature}\n{r.wave:.0f} Å" if r.wave == r.wave else r.feature for r in rows.itertuples()], rows.importance, color=BLUE, width=0.5)
         ax.grid(axis="x", visible=False)

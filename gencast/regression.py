@@ -30,14 +30,14 @@ class PairTable:
             use[k] = use[:, k] = False
         return use
 
-# %% ../nbs/50_regression.ipynb #4d4e4274
+# %% ../nbs/50_regression.ipynb #4b23a4ad
 LAWS = ("pooled_line", "target_lines", "in_domain", "constant")
 
 
 def fit_line(distance: np.ndarray, log_mse: np.ndarray) -> tuple[float, float]:
     "Intercept (dex) and slope (dex per unit of distance) of the least-squares line."
-    if np.ptp(distance) == 0:
-        raise InputError(f"all {np.size(distance)} distances are equal ({np.ravel(distance)[0]:.4g}); a line needs simulations that differ")
+    if np.size(distance) < 2 or np.ptp(distance) == 0:
+        raise InputError(f"{np.size(distance)} pairs of simulations with {np.unique(distance).size} different distances are too few for a line; add simulations that differ")
     slope, intercept = np.polyfit(distance, log_mse, 1)
     return float(intercept), float(slope)
 
@@ -82,7 +82,7 @@ def predict_target(
     fitted = fit_law(law, pairs.without[k], pairs.log_mse, pairs.training_pairs(k, *also_out))
     return fitted.predict(pairs.without[k][:, k])
 
-# %% ../nbs/50_regression.ipynb #58584d0a
+# %% ../nbs/50_regression.ipynb #c89817e2
 LEVELS = (0.5, 0.68, 0.9)
 
 
@@ -92,17 +92,20 @@ def conformal_interval(
 ) -> tuple[float, float]:  # lower and upper bound of a new residual, dex
     "Central conformal interval for a residual of a new simulation; infinite where there are too few."
     k = len(residuals)
-    mass = level * (k + 1) / k
-    if mass > 1 + 1e-12:
-        return -np.inf, np.inf
-    values = np.concatenate(residuals)
-    weights = np.concatenate([np.full(len(r), 1 / (k * len(r))) for r in residuals])
+    rank = int((1 - level) / 2 * (k + 1) + 1e-9)
+    if rank >= 1:
+        return tuple(_group_quantile(residuals, q) for q in ((rank - 0.5) / k, 1 - (rank - 0.5) / k))
+    rank = int(np.ceil(level * (k + 1) - 1e-9))
+    reach = _group_quantile([np.abs(r) for r in residuals], (rank - 0.5) / k) if rank <= k else np.inf
+    return -reach, reach
+
+
+def _group_quantile(groups: list, q: float) -> float:
+    "Smallest value with at least a share `q` of the weight at or below it, each group having the same weight."
+    values = np.concatenate(groups)
+    weights = np.concatenate([np.full(len(g), 1 / (len(groups) * len(g))) for g in groups])
     order = np.argsort(values, kind="stable")
-    values, cdf = values[order], np.cumsum(weights[order])
-    tail = (1 - min(mass, 1)) / 2
-    low = values[min(np.searchsorted(cdf, tail + 1e-12), len(values) - 1)]
-    high = values[min(np.searchsorted(cdf, 1 - tail - 1e-12), len(values) - 1)]
-    return float(low), float(high)
+    return float(values[order][min(np.searchsorted(np.cumsum(weights[order]), q), len(values) - 1)])
 
 # %% ../nbs/50_regression.ipynb #37416f7f
 def heldout_table(
@@ -159,11 +162,10 @@ def _rank_correlation(g: pd.DataFrame) -> float:
         return float("nan")
     return float(g["predicted"].corr(g["log_mse"], method="spearman"))
 
-# %% ../nbs/50_regression.ipynb #952ba2e0
+# %% ../nbs/50_regression.ipynb #b4b7060b
 def group_residuals(
     squared_error: np.ndarray,  # of one source's model on each test galaxy of a target, dex^2, shape (n_gal,)
     distance: np.ndarray,  # of each of those galaxies from the source, shape (n_gal,)
-    offset: float,  # what turns the mean of `distance` into the law's distance; 0 for the mean Euclidean
     law: ErrorLaw,  # fitted without the target
     size: int,  # galaxies in a group
     rng: np.random.Generator,
@@ -175,7 +177,7 @@ def group_residuals(
         groups = np.arange(n)[None]
     else:
         groups = np.array([rng.choice(n, size, replace=False) for _ in range(n_group)])
-    return np.log10(squared_error[groups].mean(axis=1)) - law.predict(distance[groups].mean(axis=1) + offset)
+    return np.log10(squared_error[groups].mean(axis=1)) - law.predict(distance[groups].mean(axis=1))
 
 # %% ../nbs/50_regression.ipynb #c63ce181
 @dataclass(frozen=True)

@@ -247,7 +247,7 @@ def outliers(
     columns = ["source", "value", "log_mse", "predicted", "residual", "inside"]
     return rows[columns].merge(assumptions(results), left_on="source", right_on="name").drop(columns="name")
 
-# %% ../nbs/55_results.ipynb #aebba988
+# %% ../nbs/55_results.ipynb #f33dd558
 CAVEAT = (
     "A difference that leaves no trace in the data (the same spectrum, another value) is covered only as far as the simulations themselves differ in it."
 )
@@ -308,5 +308,5 @@ def describe_skill(results: Results, view: str, property: str) -> str:
     if not len(rows):
         return ""
     score = rows.iloc[0]
-    text = f"On simulations it had never seen, the law behind this missed log10 MSE by {score.mae_dex:.2f} dex on average (R² = {score.r2:.2f}), and {score.coverage_90:.0%} of pairs lay in their 90 % interval"
+    text = f"On simulations it had never seen, the law behind this missed log10 MSE by {score.mae_dex:.2f} dex on average (R² = {score.r2:.2f}), and {100 * score.coverage_90:.0f} % of pairs lay in their 90 % interval"
     return text + (": it says how large an error to expect, but hardly which simulation to prefer. " if score.r2 < 0.2 else ". ")

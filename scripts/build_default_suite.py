@@ -26,7 +26,7 @@ RANGES = {  # low, high
     "knee": (10.7, 10.9), "alpha": (-1.25, -1.2), "minimum": (7.5, 7.7), "sampling": (0.5, 0.6),
     "a_v": (0.1, 1.2), "av_slope": (0.0, 0.35), "av_scatter": (0.15, 0.3), "birth_cloud": (0.0, 2.0),
     "ssfr": (-10.4, -9.7), "quench_mass": (10.2, 11.2),
-    "z_offset": (-0.35, 0.3), "z_scatter": (0.1, 0.25),
+    "z_offset": (-0.2, 0.3), "z_scatter": (0.1, 0.25),
 }
 
 
@@ -40,6 +40,13 @@ def history(kind: str, v: dict) -> dict:
     }
 
 
+def metallicity(library: str, v: dict) -> dict:
+    "The metallicity recipe. M11-STELIB has nothing below half solar, so its universes are metal-rich with a flat relation."
+    if library == "m11_stelib":
+        return {"relation": "linear", "offset": round(0.5 * v["z_offset"] + 0.05, 3), "slope": 0.1, "scatter": 0.12}
+    return {"relation": "gallazzi05", "offset": v["z_offset"], "scatter": v["z_scatter"]}
+
+
 def simulation(i: int, j: int, v: dict) -> dict:
     "The recipe of the simulation with library i and dust law j; v holds its amounts."
     law, kind = DUST[j], HISTORIES[(i + j) % len(HISTORIES)]
@@ -51,7 +58,7 @@ def simulation(i: int, j: int, v: dict) -> dict:
         "ssp": LIBRARIES[i],
         "dust": {"law": law, "a_v": v["a_v"], "slope": v["av_slope"], "scatter": v["av_scatter"], "birth_cloud": v["birth_cloud"]},
         "history": history(kind, v),
-        "metallicity": {"relation": "gallazzi05", "offset": v["z_offset"], "scatter": v["z_scatter"], "enrichment": enrichment},
+        "metallicity": metallicity(LIBRARIES[i], v) | {"enrichment": enrichment},
         "mass": {"knee": v["knee"], "slope": v["alpha"], "minimum": v["minimum"], "sampling": v["sampling"]},
     }
 

@@ -178,7 +178,12 @@ BAD_SUITES = {
     "two simulations are called": lambda s: s["simulations"][1].update(name=s["simulations"][0]["name"]),
     "letters, digits": lambda s: s["simulations"][1].update(name="../../x"),
     "a_v is 'much'": lambda s: s["simulations"][1]["dust"].update(a_v="much"),
-    "at least three": lambda s: s.update(simulations=s["simulations"][:2]),
+    "at least five": lambda s: s.update(simulations=s["simulations"][:4]),
+    "name 7": lambda s: s["simulations"][0].update(name=7),
+    "must be a word": lambda s: s.update(name=2020),
+    "expected a whole number": lambda s: s["spectra"].update(pixels=1000.5),
+    "not below maximum": lambda s: s["simulations"][0]["mass"].update(minimum=12.5),
+    "photometry needs 900": lambda s: s["photometry"].update(start=900),
     "'bc03_stelib' covers 3327-9295 Å": lambda s: s["spectra"].update(start=1000),
 }
 
@@ -200,7 +205,7 @@ def test_broken_yaml_and_unknown_options(tmp_path):
     for bad, words in [(path, "not readable as YAML"), ("nowhere.yaml", "there is no suite")]:
         with pytest.raises(InputError, match=words):
             load_suite(bad)
-    for change, words in [({"properties": ("colour",)}, "unknown property"), ({"views": ("x-ray",)}, "unknown view"), ({"distance": "far"}, "unknown distance"),
+    for change, words in [({"properties": ()}, "unknown property"), ({"model": "oracle"}, "unknown model"), ({"seed": -1}, "seed is -1"), ({"properties": ("colour",)}, "unknown property"), ({"views": ("x-ray",)}, "unknown view"), ({"distance": "far"}, "unknown distance"),
                           ({"n_galaxies": 10}, "too few"), ({"nonsense": 1}, "unknown setting")]:
         with pytest.raises(InputError, match=words):
             make_settings(**change)

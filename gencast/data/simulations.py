@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUITE_FOLDER', 'SUITE_KEYS', 'SIMULATION_KEYS', 'DUST_KEYS', 'MASS_KEYS', 'GRID_KEYS', 'YOUNG_GYR', 'Suite',
-           'list_suites', 'load_suite', 'check_keys', 'number', 'check_recipe', 'draw_masses', 'Galaxies',
+           'list_suites', 'load_suite', 'check_keys', 'number', 'choice', 'check_recipe', 'draw_masses', 'Galaxies',
            'draw_galaxies', 'bin_weights', 'population_weights', 'synthesize', 'simulate']
 
 # %% ../../nbs/12_data.simulations.ipynb #f6199379
@@ -53,7 +53,7 @@ class Suite:
         g = getattr(self, view)
         return np.geomspace(g["start"], g["stop"], g["pixels"])
 
-# %% ../../nbs/12_data.simulations.ipynb #8c6dd9a5
+# %% ../../nbs/12_data.simulations.ipynb #9a112aa8
 def list_suites() -> dict:  # name -> path
     "The suites that come with gencast."
     return {p.stem: p for p in sorted(SUITE_FOLDER.glob("*.yaml"))}
@@ -71,18 +71,18 @@ def load_suite(
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise InputError(f"{path} is not readable as YAML: {' '.join(str(err).split())}") from err
     check_keys(text, SUITE_KEYS, SUITE_KEYS, str(path))
-    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", str(text["name"])):
-        raise InputError(f"{path}: name {text['name']!r} must be made of letters, digits, '_' and '-'")
+    if not isinstance(text["name"], str) or not re.fullmatch(r"[A-Za-z0-9][\w-]*", text["name"]):
+        raise InputError(f"{path}: name {text['name']!r} must be a word of letters, digits, '_' and '-'; put a number in quotes")
     number(text, "redshift", str(path), 0, 5)
-    number(text, "n_galaxies", str(path), 20, 1e7)
+    number(text, "n_galaxies", str(path), 100, 1e7, whole=True)
     for view in ("spectra", "photometry"):
         check_keys(text[view], GRID_KEYS, GRID_KEYS, f"{path}: {view}")
         for key in GRID_KEYS:
-            number(text[view], key, f"{path}: {view}", 1e-3)
+            number(text[view], key, f"{path}: {view}", *((10, 1e6, True) if key == "pixels" else (1e-3, 1e8)))
         if text[view]["stop"] <= text[view]["start"]:
             raise InputError(f"{path}: {view} stops at {text[view]['stop']} Å, before it starts at {text[view]['start']} Å")
-    if not isinstance(text["simulations"], list) or len(text["simulations"]) < 3:
-        raise InputError(f"{path}: simulations must be a list of at least three; a law needs something to compare")
+    if not isinstance(text["simulations"], list) or len(text["simulations"]) < 5:
+        raise InputError(f"{path}: simulations must be a list of at least five; with fewer nothing is left to fit when two are held out")
     found = Suite(**{**text, "simulations": tuple(text["simulations"])})
     for position, recipe in enumerate(found.simulations):
         check_recipe(recipe, found, f"{path}: simulation {position + 1}")
@@ -91,7 +91,7 @@ def load_suite(
         raise InputError(f"{path}: two simulations are called {', '.join(twice)}; names must differ")
     return found
 
-# %% ../../nbs/12_data.simulations.ipynb #826e4bd2
+# %% ../../nbs/12_data.simulations.ipynb #14b0267a
 def check_keys(content, required: set, allowed: set, where: str) -> None:
     "`InputError` unless `content` is a mapping with the required keys and no others than the allowed."
     if not isinstance(content, dict):
@@ -103,37 +103,44 @@ def check_keys(content, required: set, allowed: set, where: str) -> None:
         raise InputError(f"{where}: unknown key {', '.join(sorted(extra))}; allowed are {', '.join(sorted(allowed))}")
 
 
-def number(content: dict, key: str, where: str, low: float = -np.inf, high: float = np.inf) -> float:
-    "The number `content[key]`; `InputError` unless it is one between `low` and `high`."
-    value = content[key]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise InputError(f"{where}: {key} is {value!r}, expected a number from {low:g} to {high:g}")
-    return value
+def number(content: dict, key: str, where: str, low: float = -np.inf, high: float = np.inf, whole: bool = False) -> None:
+    "`InputError` unless `content[key]` is a number between `low` and `high`, a whole one if asked."
+    value, kinds = content[key], int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        raise InputError(f"{where}: {key} is {value!r}, expected a {'whole ' if whole else ''}number from {low:g} to {high:g}")
+
+
+def choice(content: dict, key: str, where: str, known, what: str) -> None:
+    "`InputError` unless `content[key]` is one of the names `known`."
+    if not isinstance(content[key], str) or content[key] not in known:
+        raise InputError(f"{where}: unknown {what} {content[key]!r}; choose from {', '.join(known)}")
 
 
 def check_recipe(recipe: dict, suite: Suite, where: str) -> None:
     "Check one simulation of a suite, including a trial draw of two galaxies; `InputError` names what is wrong."
     check_keys(recipe, SIMULATION_KEYS, SIMULATION_KEYS, where)
-    name = str(recipe["name"])
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise InputError(f"{where}: name {name!r} must be made of letters, digits, '.', '_' and '-', and begin with a letter or digit")
+    name = recipe["name"]
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name.startswith(("sdss_", "summary")):
+        raise InputError(f"{where}: name {name!r} must be a word of letters, digits, '.', '_' and '-', and not begin with 'sdss_' or 'summary'; put a number in quotes")
     where = f"{where} ({name})"
     libraries = list_ssp()
-    if recipe["ssp"] not in libraries.index:
-        raise InputError(f"{where}: unknown stellar library {recipe['ssp']!r}; choose from {', '.join(libraries.index)}")
+    choice(recipe, "ssp", where, libraries.index, "stellar library")
     if not libraries.loc[recipe["ssp"], "available"]:
         raise InputError(f"{where}: stellar library {recipe['ssp']!r} is not here: {libraries.loc[recipe['ssp'], 'notes']}")
     low, high, grid = *libraries.loc[recipe["ssp"], ["wave_min", "wave_max"]], suite.spectra
     if not low < grid["start"] < grid["stop"] < high:
         raise InputError(f"{where}: stellar library {recipe['ssp']!r} covers {low:.0f}-{high:.0f} Å, the spectra need {grid['start']:g}-{grid['stop']:g} Å; narrow the grid or choose another library")
     check_keys(recipe["dust"], {"law", "a_v"}, DUST_KEYS, f"{where}: dust")
-    if recipe["dust"]["law"] not in ATTENUATION:
-        raise InputError(f"{where}: unknown dust law {recipe['dust']['law']!r}; choose from {', '.join(ATTENUATION)}")
+    choice(recipe["dust"], "law", f"{where}: dust", ATTENUATION, "dust law")
     for key in set(recipe["dust"]) - {"law"}:
         number(recipe["dust"], key, f"{where}: dust", -5 if key == "slope" else 0, 10)
     check_keys(recipe["mass"], {"knee", "slope", "minimum"}, MASS_KEYS, f"{where}: mass")
     for key in recipe["mass"]:
         number(recipe["mass"], key, f"{where}: mass", *{"slope": (-3, 3), "sampling": (0, 3)}.get(key, (5, 14)))
+    if not recipe["mass"]["minimum"] < recipe["mass"].get("maximum", 12.0):
+        raise InputError(f"{where}: mass: minimum {recipe['mass']['minimum']} is not below maximum {recipe['mass'].get('maximum', 12.0)} (log10 Msun)")
+    if isinstance(recipe["history"], dict) and not isinstance(recipe["history"].get("family", ""), str):
+        raise InputError(f"{where}: history: family {recipe['history']['family']!r} must be a name")
     try:
         draw_galaxies(recipe, suite.redshift, 2, seed=0)
     except InputError as err:

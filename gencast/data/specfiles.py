@@ -6,7 +6,7 @@
 __all__ = ['ZWARNING_BITS', 'BAD_PIXEL_BITS', 'BAD_PIXEL_MASK', 'BUILT_IN', 'MISLABELLED', 'FLUX_UNIT', 'warning_names',
            'Spectrum', 'read_spec', 'built_in_spectra', 'luminosity', 'write_spec']
 
-# %% ../../nbs/08_data.specfiles.ipynb #1c838d9f
+# %% ../../nbs/08_data.specfiles.ipynb #aba2985a
 import hashlib
 import importlib.util
 import io
@@ -18,6 +18,7 @@ import numpy as np
 from astropy import units as u
 from astropy.cosmology import Planck18
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 
 from ..core import InputError
 from .resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges, resample
@@ -39,7 +40,7 @@ def warning_names(
     "The names of the redshift warnings in a ZWARNING value."
     return [ZWARNING_BITS.get(bit, f"BIT{bit}") for bit in range(int(zwarning).bit_length()) if int(zwarning) >> bit & 1]
 
-# %% ../../nbs/08_data.specfiles.ipynb #15cef9ce
+# %% ../../nbs/08_data.specfiles.ipynb #8258fdad
 @dataclass(frozen=True)
 class Spectrum:
     "One observed spectrum as it is in its file."
@@ -63,12 +64,14 @@ def _read_hdus(path: Path) -> tuple:
         raise InputError(f"it cannot be opened ({err.strerror}); check the path") from err
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*truncated.*")
+            warnings.simplefilter("error", AstropyWarning)  # whatever is odd about the file's structure: refuse, do not guess
+            warnings.simplefilter("ignore", u.UnitsWarning)
             with fits.open(io.BytesIO(raw), memmap=False, lazy_load_hdus=False) as hdus:  # all of it, so that a cut shows
                 table = [hdu.data for hdu in hdus[1:3]]
                 return raw, hdus[0].header, table[0] if table else None, table[1][0] if len(table) > 1 and len(table[1]) else None
-    except (OSError, ValueError, TypeError, IndexError, Warning) as err:
-        raise InputError(f"it cannot be read as FITS, it may be cut off ({str(err).splitlines()[0].split(',')[0]}); download it again") from err
+    except (OSError, ValueError, TypeError, IndexError, KeyError, AttributeError, EOFError, fits.VerifyError, Warning) as err:
+        reason = (str(err) or type(err).__name__).splitlines()[0].split(",")[0]
+        raise InputError(f"it cannot be read as FITS, it may be cut off ({reason}); download it again") from err
 
 # %% ../../nbs/08_data.specfiles.ipynb #5480f4fd
 def read_spec(
