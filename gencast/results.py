@@ -7,7 +7,8 @@ __all__ = ['TABLES', 'OPTIONAL', 'AGAIN', 'SLOPE', 'INTERCEPT', 'SCATTER', 'CAVE
            'load_results', 'toy_results', 'select', 'choices', 'pair_table', 'assumptions', 'heldout_table', 'outliers',
            'error_unit', 'plain_name', 'forecast_rows', 'describe_forecast', 'describe_skill']
 
-# %% ../nbs/55_results.ipynb #59a22bc7
+# %% ../nbs/55_results.ipynb #9a0a95ef
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,7 @@ def read_table(
             raise InputError(f"{path}: column {column!r} holds something that is not a number; {AGAIN}")
     return table
 
-# %% ../nbs/55_results.ipynb #1b058848
+# %% ../nbs/55_results.ipynb #63fd5b35
 @dataclass(frozen=True, eq=False)
 class Results:
     "What one run left behind: nine tables, the parameters, and where they lie."
@@ -94,7 +95,7 @@ def unique(column: pd.Series) -> list:
 def load_results(
     folder: str | Path,  # folder that a run left, e.g. results/default
 ) -> Results:
-    "Read what a run left behind; raises `InputError` where the folder or a table is missing or incomplete."
+    "Read what a run left behind; raises `InputError` where the folder or a table is missing, incomplete or not what the run wrote."
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there are no results in {folder}; run `gencast run` (or `gencast run --quick`) first, or give the folder of another run")
@@ -107,6 +108,9 @@ def load_results(
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise InputError(f"{folder / 'run.json'} is missing or incomplete; {AGAIN}") from err
+    for name, checksum in run.get("tables", {}).items():
+        if hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest() != checksum:
+            raise InputError(f"{folder / name}.csv is not the table that this run wrote (its checksum differs); {AGAIN}")
     return Results(**tables, run=run, folder=folder)
 
 # %% ../nbs/55_results.ipynb #46b30497

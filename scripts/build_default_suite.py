@@ -8,9 +8,9 @@ twenty simulations allow. Amounts (mass function, attenuation, main sequence, qu
 scrambled Sobol sequence, which fills their ranges more evenly than independent random numbers. The ranges bracket
 what is observed at z = 0.1: Schechter functions about Baldry et al. (2012), a main sequence about Speagle et al.
 (2014), quenched fractions about Peng et al. (2010), stellar metallicities about Gallazzi et al. (2005).
-As in the paper, what differs is the stellar library, the dust, the histories and the enrichment; the masses are much
-the same in all: a Schechter function down to 10^7.6 Msun, sampled halfway (weight M^0.55) between all galaxies of a
-volume and those of a survey limited by flux, so that both dwarfs and giants are there to learn from.
+Masses follow much the same Schechter function in all; what differs is how far down a simulation resolves them and
+how its catalogue was sampled, from every galaxy of a volume (sampling 0) towards a survey limited by flux (1.5), so
+that the suite reaches both the dwarfs and the giants that SDSS observed.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ SHORT = {"bc03_stelib": "bc03", "m11_stelib": "m11", "mastar": "mastar", "bpass"
 HISTORIES = ["delayed_tau", "lognormal", "double_power_law", "bursty"]
 DUST = ["calzetti", "cardelli", "smc", "salim", "power"]
 RANGES = {  # low, high
-    "knee": (10.7, 10.9), "alpha": (-1.25, -1.2), "minimum": (7.5, 7.7), "sampling": (0.5, 0.6),
+    "knee": (10.7, 10.9), "alpha": (-1.25, -1.2), "minimum": (7.5, 8.5), "sampling": (0.0, 1.0),
     "a_v": (0.1, 1.2), "av_slope": (0.0, 0.35), "av_scatter": (0.15, 0.3), "birth_cloud": (0.0, 2.0),
     "ssfr": (-10.4, -9.7), "quench_mass": (10.2, 11.2),
     "z_offset": (-0.2, 0.3), "z_scatter": (0.1, 0.25),

@@ -143,6 +143,17 @@ def test_second_run_reuses_and_a_change_recomputes(results, suite_file, tmp_path
     assert changed == {"errors", "sdss_spectra", "sdss_photometry"}, "more trees: only the models and their predictions"
 
 
+def test_a_changed_table_is_noticed(results, tmp_path):
+    from gencast.results import load_results
+
+    folder = tmp_path / "six"
+    shutil.copytree(results.folder, folder)
+    text = (folder / "forecasts.csv").read_text()
+    (folder / "forecasts.csv").write_text(text.replace("0.", "1.", 1))
+    with pytest.raises(InputError, match="forecasts.csv is not the table"):
+        load_results(folder)
+
+
 def test_interrupted_run_goes_on(results, suite_file, tmp_path):
     folder = tmp_path / "six"
     shutil.copytree(results.folder, folder)
@@ -243,6 +254,40 @@ def test_bad_spec_files_are_refused_before_any_work(tmp_path, capsys, monkeypatc
         said = capsys.readouterr().err.strip()
         assert end.value.code == 2 and name in said and words in said and said.count("\n") == 0, said
         assert not (tmp_path / "results").exists()
+
+
+def test_own_spectra_by_option(suite_file, tmp_path):
+    "The user's own spec file through the whole job, by the command line, with its notebooks."
+    spec = spec_file(tmp_path / "mine.fits")
+    code, said = command("run", suite_file, "--quick", "--galaxies", 200, "--spectra", spec, "--out", tmp_path / "own", "--no-notebooks")
+    assert code == 0, said
+    found = load_settings(tmp_path / "own")
+    assert found.spectra == (str(spec),)
+    assert pd.read_csv(tmp_path / "own" / "galaxies.csv").query("target == 'sdss_spectra'").galaxy.tolist() == ["mine"]
+
+
+def test_notebooks_of_a_run(results, tmp_path):
+    "Executed for each target, reused when nothing changed, removed when they no longer show the tables."
+    import nbformat
+
+    from gencast.notebooks import execute_targets
+    from gencast.pipeline import Progress
+
+    folder = tmp_path / "six"
+    shutil.copytree(results.folder, folder)
+    settings, surveys = load_settings(folder), {"spectra": "sdss_spectra", "photometry": "sdss_photometry"}
+    assert execute_targets(folder, settings, Progress(2, False), surveys) == {}
+    made = {p.stem: p.stat().st_mtime_ns for p in (folder / "notebooks").glob("*.ipynb")}
+    assert set(made) == {*settings.suite.names, "sdss_spectra", "sdss_photometry", "summary"}
+    for path in (folder / "notebooks").glob("*.ipynb"):
+        outputs = [o for c in nbformat.read(path, 4).cells if c.cell_type == "code" for o in c.outputs]
+        assert not [o for o in outputs if o.output_type == "error"], path
+        assert any("image/png" in o.get("data", {}) for o in outputs), f"{path.name} shows no figure"
+    assert execute_targets(folder, settings, Progress(2, False), surveys) == {}
+    assert made == {p.stem: p.stat().st_mtime_ns for p in (folder / "notebooks").glob("*.ipynb")}
+    (folder / "errors.csv").write_text((folder / "errors.csv").read_text() + "\n")
+    execute_targets(folder, settings, Progress(2, False), surveys, execute=False)
+    assert not list((folder / "notebooks").glob("*.ipynb"))
 
 
 def test_command_line(results, tmp_path):
