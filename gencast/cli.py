@@ -16,9 +16,9 @@ import typer
 
 from .core import InputError
 
-# %% ../nbs/73_cli.ipynb #08a2836b
+# %% ../nbs/73_cli.ipynb #821f735b
 app = typer.Typer(
-    name="gencast", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="gencast", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Forecast how wrong a model that was trained on simulated galaxies will be on real ones, with an interval, and say when it can't be known.",
 )
 
