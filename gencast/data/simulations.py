@@ -53,7 +53,7 @@ class Suite:
         g = getattr(self, view)
         return np.geomspace(g["start"], g["stop"], g["pixels"])
 
-# %% ../../nbs/12_data.simulations.ipynb #9a112aa8
+# %% ../../nbs/12_data.simulations.ipynb #fbcd50b6
 def list_suites() -> dict:  # name -> path
     "The suites that come with gencast."
     return {p.stem: p for p in sorted(SUITE_FOLDER.glob("*.yaml"))}
@@ -81,6 +81,9 @@ def load_suite(
             number(text[view], key, f"{path}: {view}", *((10, 1e6, True) if key == "pixels" else (1e-3, 1e8)))
         if text[view]["stop"] <= text[view]["start"]:
             raise InputError(f"{path}: {view} stops at {text[view]['stop']} Å, before it starts at {text[view]['start']} Å")
+    low, high = list_ssp().loc["popstar", ["wave_min", "wave_max"]]
+    if not low < text["photometry"]["start"] < text["photometry"]["stop"] < high:
+        raise InputError(f"{path}: photometry needs {text['photometry']['start']:g}-{text['photometry']['stop']:g} Å, PopStar, which extends the other libraries, covers {low:.0f}-{high:.0f} Å; narrow the grid")
     if not isinstance(text["simulations"], list) or len(text["simulations"]) < 5:
         raise InputError(f"{path}: simulations must be a list of at least five; with fewer nothing is left to fit when two are held out")
     found = Suite(**{**text, "simulations": tuple(text["simulations"])})
