@@ -37,7 +37,7 @@ def split_names(text: str, known) -> tuple:
     return tuple(known) if text == "all" else tuple(t.strip() for t in text.split(",") if t.strip())
 
 
-def forecast_lines(results, properties=None) -> list:
+def forecast_lines(results) -> list:
     "The forecasts of a run as a small table in words: for each data set, the best source and the range of all."
     lines = [f"{'data set':<16} {'property':<10} {'best trained on':<26} {'RMSE':>6}  {'90 % interval':<16} inside the simulations' range"]
     span = lambda f: f"{f.lower:.3f} to {f.upper:.3f}" if f.upper < float("inf") else "unknown: too few"

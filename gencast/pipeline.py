@@ -30,7 +30,7 @@ from .distances import DISTANCES
 from .features import feature_table
 from .models import MODELS
 from gencast.regression import (
-    LAWS, PairTable, fit_law, fit_support, forecast_table, group_residuals, heldout_table, predict_target, score_table,
+    LAWS, PairTable, fit_law, fit_support, forecast_table, group_residuals, heldout_table, score_table,
 )
 from .notebooks import execute_targets
 from .results import Results, load_results
@@ -127,10 +127,10 @@ def compute(settings: Settings, folder: Path, view: str, property: str, survey: 
     variants = [*range(len(names)), -1]
     at = lambda stage, tag: store / f"{stage}-{view}-{property}-{tag}.npz"
     tag = lambda v: "all" if v < 0 else f"without-{names[v]}"
-    step = lambda stage, key, function: [(at(stage, tag(v)), digest(key, v), function, v) for v in variants]
-    choices = progress.map(f"{view}: select features", _select_task, [(*s, pool, labels, settings) for s in step("features", base, None)])
+    step = lambda stage, key: [(at(stage, tag(v)), digest(key, v), v) for v in variants]
+    choices = progress.map(f"{view}: select features", _select_task, [(*s, pool, labels, settings) for s in step("features", base)])
     gap_key = digest(base, code_key("distances"))
-    gaps = progress.map(f"{view}: distances", _distance_task, [(*s, c, folder, settings, view) for s, c in zip(step("distances", gap_key, None), choices)])
+    gaps = progress.map(f"{view}: distances", _distance_task, [(*s, c, folder, settings, view) for s, c in zip(step("distances", gap_key), choices)])
     model_key = digest(keys, view, property, settings.model, settings.n_trees, settings.seed, code_key("features", "models", "stages"))
     seen_key = digest(model_key, seen.values)
     fits = progress.map(f"{view}: train and apply", _train_task,
@@ -144,11 +144,11 @@ def compute(settings: Settings, folder: Path, view: str, property: str, survey: 
                     [m for m, _ in applied], [s for _, s in applied], np.array([observed for _, observed in fits]))
 
 
-def _select_task(path, key, _, variant, pool, labels, settings):
+def _select_task(path, key, variant, pool, labels, settings):
     return remember(path, key, lambda: select_features(pool, labels, variant, settings))
 
 
-def _distance_task(path, key, _, variant, choice, folder, settings, view):
+def _distance_task(path, key, variant, choice, folder, settings, view):
     return remember(path, key, lambda: measure_distances(folder, settings, view, variant, choice))
 
 
