@@ -69,7 +69,7 @@ def feature_table(
         names, wave = names + ("log(1+z)",), np.append(wave, np.nan)
     return Features(values, tuple(map(str, names)), wave)
 
-# %% ../nbs/20_features.ipynb #38648800
+# %% ../nbs/20_features.ipynb #3d8379a4
 def check_labelled(values: np.ndarray, labels: np.ndarray) -> None:
     "Refuse features and labels that a forest cannot, or should not, learn from: `InputError` names the column."
     if np.ndim(values) != 2 or np.shape(labels) != (len(values),):
@@ -89,12 +89,13 @@ def rank_features(
     seed: int,
     n_trees: int = 60,
     max_samples: float = 0.5,  # share of the galaxies that each tree sees
+    min_leaf: int = 5,  # galaxies in a leaf, at least
 ) -> np.ndarray:  # impurity importance of each feature, sums to one, shape (n_feature,)
     "Importance of each feature for the property in a random forest (Breiman 2001). Raises `InputError`."
     from sklearn.ensemble import RandomForestRegressor
 
     check_labelled(values, labels)
-    forest = RandomForestRegressor(n_trees, max_features="sqrt", min_samples_leaf=5, max_samples=max_samples, random_state=seed)
+    forest = RandomForestRegressor(n_trees, max_features="sqrt", min_samples_leaf=min_leaf, max_samples=max_samples, random_state=seed)
     return forest.fit(values, labels).feature_importances_
 
 
@@ -105,7 +106,7 @@ def top_features(
     "The `n` most important features."
     return np.argsort(-importance, kind="stable")[:n]
 
-# %% ../nbs/20_features.ipynb #46586283
+# %% ../nbs/20_features.ipynb #d89dbfd4
 def rank_groups(
     values: np.ndarray,  # pooled selection set, shape (n_gal, n_feature)
     labels: np.ndarray,  # the property, shape (n_gal,)
@@ -113,6 +114,7 @@ def rank_groups(
     seed: int,
     n_trees: int = 60,
     n_repeats: int = 5,  # shufflings to average over
+    min_leaf: int = 5,  # galaxies in a leaf, at least
 ) -> np.ndarray:  # share of each group in the rise of the MSE, sums to one, shape (n_group,)
     "Permutation importance of groups of features (Gregorutti et al. 2015); a fall of the error counts as zero. Raises `InputError`."
     from sklearn.ensemble import RandomForestRegressor
@@ -123,7 +125,7 @@ def rank_groups(
         raise InputError(f"ranking: groups must be {values.shape[1]} numbers that count 0, 1, 2, ... without a gap (-1 for none)")
     halves, rise = np.array_split(rng.permutation(len(values)), 2), np.zeros(groups.max() + 1)
     for fit, judge in (halves, halves[::-1]):
-        forest = RandomForestRegressor(n_trees, max_features="sqrt", min_samples_leaf=5, random_state=seed).fit(values[fit], labels[fit])
+        forest = RandomForestRegressor(n_trees, max_features="sqrt", min_samples_leaf=min_leaf, random_state=seed).fit(values[fit], labels[fit])
         error = lambda x: np.mean((forest.predict(x) - labels[judge]) ** 2)
         base = error(values[judge])
         for k in range(rise.size):
