@@ -94,7 +94,7 @@ def block_sum(value) -> float:  # value: array or tensor, shape (n_a, n_b)
     rows = value.sum(1)
     return float(rows.sum(dtype=float) if isinstance(rows, np.ndarray) else rows.double().sum())
 
-# %% ../nbs/25_pairwise.ipynb #4d367809
+# %% ../nbs/25_pairwise.ipynb #01155b18
 SPLIT, BLOCK, TILE = 8, 256, 48_000_000  # members of a group; rows a block; pairs whose distances are kept at a time
 
 
@@ -128,7 +128,7 @@ def descend(
     levels: list,  # distances, minima of their groups, minima of groups of groups: each of shape (n, m), or (m, n) for axis 0
     q: int,  # how many
     axis: int,  # 1 for the nearest columns of each row, 0 for the nearest rows of each column
-    block: int = 0,  # rows to a block where the first grouping was done block by block
+    block: int = 0,  # length of a block where the first grouping was done block by block
 ) -> np.ndarray:  # columns (rows for axis 0) of the q smallest, shape (n, q)
     "The nearest by single-precision distance, looked for in the groups with the smallest minima only."
     top = levels[-1] if axis else np.ascontiguousarray(levels[-1].T)
@@ -145,7 +145,7 @@ def descend(
         near = np.take_along_axis(inside, smallest(values, q), axis=1)
     return near
 
-# %% ../nbs/25_pairwise.ipynb #e326a54d
+# %% ../nbs/25_pairwise.ipynb #810423b4
 @dataclass(frozen=True)
 class PairSums:
     "What one pass over the pairs of two sets leaves behind."
@@ -166,7 +166,7 @@ def free_scratch() -> None:
 def scratch(name: str, shape: tuple) -> np.ndarray:  # float32, contents undefined
     "Memory that a thread uses again and again: fresh pages cost more than the arithmetic."
     size = shape[0] * shape[1]
-    if getattr(_local, name, np.empty(0)).size < size:
+    if name not in _local.__dict__ or getattr(_local, name).size < size:
         setattr(_local, name, np.empty(size, dtype=np.float32))
     return getattr(_local, name)[:size].reshape(shape)
 
@@ -182,7 +182,8 @@ def scan(
     (n, _), m = left.shape, right.shape[1]
     grouped = min(n, m) >= 4 * SPLIT**2 * q > 0
     everything, work = scratch("squared", (n if q else min(n, BLOCK), m)), scratch("work", (min(n, BLOCK), m))
-    total, kernel_total, rows, low = 0.0, 0.0, [], []
+    down = scratch("down", (n // BLOCK * BLOCK // SPLIT + min(n % BLOCK, BLOCK // SPLIT), m) if grouped else (0, 0))
+    total, kernel_total, rows = 0.0, 0.0, []
     for i in range(0, n, BLOCK):
         d = everything[i : i + BLOCK] if q else everything[: min(BLOCK, n - i)]
         np.matmul(left[i : i + BLOCK], right, out=d)
@@ -192,7 +193,7 @@ def scan(
         if grouped:
             levels += [group_minima(d, axis=1)]
             levels += [group_minima(levels[1], axis=1)]
-            low.append(group_minima(d, axis=0, groups=BLOCK // SPLIT))
+            down[i // SPLIT : (i + BLOCK) // SPLIT] = group_minima(d, axis=0, groups=BLOCK // SPLIT)
         if q:
             rows.append(descend(levels, q, axis=1))
         d[diagonal] = 0
@@ -202,10 +203,7 @@ def scan(
         total += block_sum(distance)
         kernel_total += kernel_sum(*kernel, d, distance) if kernel else 0
         d[diagonal] = np.inf
-    levels = [everything]
-    if grouped:
-        levels += [np.vstack(low)]
-        levels += [group_minima(levels[1], axis=0)]
+    levels = [everything, down, group_minima(down, axis=0)] if grouped else [everything]
     return total, kernel_total, np.vstack(rows) if q else None, descend(levels, q, 0, BLOCK) if q else None
 
 
@@ -216,9 +214,9 @@ def refine(
 ) -> np.ndarray:  # ascending, shape (n, q)
     "Distances to the candidates from the differences of the features, free of cancellation."
     out = np.empty(nearest.shape)
-    for i in range(0, len(x), BLOCK):
-        gap = x[i : i + BLOCK, None, :] - y[nearest[i : i + BLOCK]]
-        out[i : i + BLOCK] = np.einsum("ijk,ijk->ij", gap, gap)
+    for i in range(0, len(x), 256):
+        gap = x[i : i + 256, None, :] - y[nearest[i : i + 256]]
+        out[i : i + 256] = np.einsum("ijk,ijk->ij", gap, gap)
     return np.sqrt(np.sort(out, axis=1))
 
 # %% ../nbs/25_pairwise.ipynb #9759fb37
