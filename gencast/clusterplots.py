@@ -186,7 +186,7 @@ def check_wave(clusters: FeatureClusters, wave: np.ndarray, full_wave: np.ndarra
         raise InputError(f"plot: the spectrum has shape {np.shape(flux)} and its wavelengths {np.shape(full_wave)}; give one spectrum and its grid")
     return wave
 
-# %% ../nbs/61_clusterplots.ipynb #ae32f8de
+# %% ../nbs/61_clusterplots.ipynb #28470cbe
 def plot_property_clusters(
     choices: dict,  # name of the property -> FeatureClusters
     wave: np.ndarray,  # of the features, Angstrom in vacuum, nan for a feature without; shape (n_feature,)
@@ -217,10 +217,10 @@ def plot_property_clusters(
 
 
 def draw_panel(ax, clusters: FeatureClusters, wave: np.ndarray, full_wave: np.ndarray, flux: np.ndarray, names, cmap, norm) -> None:
-    "One panel: the spectrum painted by weight, a triangle for each representative, the three heaviest in words."
+    "One panel: the spectrum painted by weight, a triangle for each representative, the three heaviest, and those without a wavelength, in words."
     percent, at = 100 * clusters.weights, wave[clusters.representatives]
     paint_spectrum(ax, wave, clusters.labels, [cmap(norm(w)) for w in percent], full_wave, flux)
     ax.scatter(at, np.full(at.size, 0.07), s=2 + 5 * percent, marker="^", color="#D55E00", ec="white", lw=0.5, transform=ax.get_xaxis_transform(), zorder=3)
     say = [f"{a:.0f} Å" if np.isfinite(a) else str(names[r]) for a, r in zip(at, clusters.representatives)]
-    ax.text(0.995, 0.94, "   ".join(f"{s}: {w:.0f} %" for s, w in list(zip(say, percent))[:3]), transform=ax.transAxes, ha="right", va="top", fontsize=7, bbox=BOX)
+    ax.text(0.995, 0.94, "   ".join(f"{s}: {w:.0f} %" for k, (s, w) in enumerate(zip(say, percent)) if k < 3 or np.isnan(at[k])), transform=ax.transAxes, ha="right", va="top", fontsize=7, bbox=BOX)
     ax.set(yticks=[], ylim=(0, 1.35 * flux.max()))
