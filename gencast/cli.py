@@ -31,7 +31,7 @@ Jobs = Annotated[Optional[int], typer.Option("--jobs", "-j", help="Processes at 
 Accept = Annotated[Optional[List[str]], typer.Option(help="A spec file (its name) to use although SDSS's pipeline calls it a star or quasar, or warns. May be repeated.")]
 Ebv = Annotated[float, typer.Option(help="Galactic reddening E(B-V) of the spectra, in magnitudes.")]
 
-# %% ../nbs/73_cli.ipynb #87c2c151
+# %% ../nbs/73_cli.ipynb #0d2e6687
 def split_names(text: str, known) -> tuple:
     "A comma-separated option as names; `all` stands for all that are known."
     return tuple(known) if text == "all" else tuple(t.strip() for t in text.split(",") if t.strip())
@@ -62,7 +62,8 @@ def run(
     spectra: Annotated[Optional[List[Path]], typer.Option(help="SDSS or BOSS spec file, or a folder of them, to forecast for. May be repeated. [default: the two galaxies that ppxf carries]")] = None,
     accept: Accept = None,
     ebv: Ebv = 0.0,
-    distance: Annotated[Optional[str], typer.Option(help="Distance of the law that forecasts: mean_euclidean (the paper's), clustered or nearest. All are scored. [default: mean_euclidean]")] = None,
+    law: Annotated[Optional[str], typer.Option(help="Law that forecasts: stack (on all signals), consensus, ridge, mixed ... or pooled_line (the paper's, on the distance alone). [default: stack]")] = None,
+    distance: Annotated[Optional[str], typer.Option(help="Distance shown beside the forecasts, and of the paper's law: mean_euclidean (the paper's), clustered or nearest. All are scored. [default: mean_euclidean]")] = None,
     galaxies: Galaxies = None,
     seed: Seed = 42,
     jobs: Jobs = None,
@@ -74,7 +75,7 @@ def run(
 
     results = run_all(
         suite, quick, out, jobs, notebooks, properties=split_names(properties, PROPERTIES), spectra=tuple(map(str, spectra or ())) or None,
-        accept=tuple(accept or ()) or None, ebv=ebv or None, distance=distance, n_galaxies=galaxies, seed=seed,
+        accept=tuple(accept or ()) or None, ebv=ebv or None, law=law, distance=distance, n_galaxies=galaxies, seed=seed,
     )
     main_scores = results.scores[results.scores.target == "all"].groupby(["view", "property"], sort=False).first().reset_index()
     print("\nHow well errors are predicted, each simulation held out in turn:")

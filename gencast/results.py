@@ -18,7 +18,7 @@ import pandas as pd
 
 from .core import PROPERTIES, InputError
 
-# %% ../nbs/55_results.ipynb #b65eff58
+# %% ../nbs/55_results.ipynb #a6fdb3df
 TABLES = {  # name -> (columns of words, columns of numbers)
     "errors": (("view", "property", "source", "target", "model"), ("mse", "rmse", "bias", "n", "nmad")),
     "distances": (("view", "property", "source", "target", "distance"), ("value",)),
@@ -33,7 +33,13 @@ TABLES = {  # name -> (columns of words, columns of numbers)
     "galaxies": (("target", "galaxy", "property", "source"), ("redshift", "predicted", "reference")),
     "simulations": (("name", "ssp", "dust", "history", "enrichment"), ()),
 }
-OPTIONAL = {"spectra": (("target", "kind", "galaxy"), ("wave", "flux"))}  # read where they are there
+OPTIONAL = {  # read where they are there
+    "spectra": (("target", "kind", "galaxy"), ("wave", "flux")),
+    "signals": (("view", "property", "source", "target", "signal"), ("value",)),
+    "combined": (("target", "kind", "view", "property", "predictor", "source", "tier"), ("rmse", "lower", "upper", "bias", "bias_lower", "bias_upper")),
+    "decomposition": (("view", "property", "source", "target"), ("mse", "in_domain", "wrong_inverse", "cross")),
+    "relations": (("view", "property", "signal"), ("coefficient", "se_naive", "se_dyadic", "p_naive", "p_dyadic", "p_mrqap")),
+}
 AGAIN = "run `gencast run` again"
 
 # %% ../nbs/55_results.ipynb #e9c8681e
@@ -62,10 +68,10 @@ def read_table(
             raise InputError(f"{path}: column {column!r} holds something that is not a number; {AGAIN}")
     return table
 
-# %% ../nbs/55_results.ipynb #63fd5b35
+# %% ../nbs/55_results.ipynb #99ee1e4f
 @dataclass(frozen=True, eq=False)
 class Results:
-    "What one run left behind: nine tables, the parameters, and where they lie."
+    "What one run left behind: its tables, the parameters, and where they lie."
     errors: pd.DataFrame  # error on `target` of the model trained on `source`
     distances: pd.DataFrame  # distance between `source` and `target` in the selected features
     features: pd.DataFrame  # the features chosen, with importance and cluster
@@ -78,6 +84,10 @@ class Results:
     spectra: pd.DataFrame  # typical spectra of simulations and observed ones; may be empty
     run: dict = field(default_factory=dict)  # parameters, seed, versions, stage times, checksums
     folder: Path = Path(".")  # where it was read
+    signals: pd.DataFrame = field(default_factory=pd.DataFrame)  # label-free signals of each pair; may be empty, as those below
+    combined: pd.DataFrame = field(default_factory=pd.DataFrame)  # forecasts for the best source, the mean of all models, the consensus
+    decomposition: pd.DataFrame = field(default_factory=pd.DataFrame)  # each pair's error, split
+    relations: pd.DataFrame = field(default_factory=pd.DataFrame)  # tests of each signal's relation to the error
 
     def __repr__(self) -> str:
         surveys = sorted(set(self.forecasts.query("kind != 'simulation'").target))
@@ -251,7 +261,7 @@ def outliers(
     columns = ["source", "value", "log_mse", "predicted", "residual", "inside"]
     return rows[columns].merge(assumptions(results), left_on="source", right_on="name").drop(columns="name")
 
-# %% ../nbs/55_results.ipynb #f33dd558
+# %% ../nbs/55_results.ipynb #87ba50a7
 CAVEAT = (
     "A difference that leaves no trace in the data (the same spectrum, another value) is covered only as far as the simulations themselves differ in it."
 )
@@ -295,9 +305,17 @@ def describe_forecast(
         return (f"{target} lies outside the range of all {n_sim} simulations in {what} (closest: {near.source}, at a distance of {near.distance_value:.3g}): "
                 f"gencast makes no forecast of the error there.")
     best = inside.loc[inside.rmse.idxmin()]
+    c = results.combined
+    if len(c):  # the interval of a source that was chosen because it looked best is calibrated on such choices
+        chosen = c[(c.target == target) & (c.property == property) & (c["view"] == best["view"]) & (c.predictor == "best")]
+        best = chosen.iloc[0] if len(chosen) else best
     known = f"90 % interval {best.lower:.2g} to {best.upper:.2g} {unit}" if np.isfinite(best.upper) else "too few simulations for a 90 % interval"
     text = (f"Of {n_sim} simulations, the model trained on {best.source} is forecast to do best on {target}: "
             f"an RMS error in {what} of {best.rmse:.2g} {unit} ({known}). ")
+    if "bias" in best.index and np.isfinite(best.bias):
+        text += f"Of this, a common offset of about {best.bias:+.2g} {unit}. "
+    if rows.get("tier", pd.Series([""])).iloc[0] == "edge":
+        text += f"{target} lies at the edge of the simulations' range: the interval is that of simulations whose stellar library no other one shares. "
     if len(inside) > 1:
         text += f"With other simulations as training set the forecast ranges up to {inside.rmse.max():.2g} {unit}. "
     if len(inside) < n_sim:
