@@ -158,7 +158,7 @@ def sinkhorn_pair(pair: Pair, options: dict) -> float:  # unit of the features
     cost = sinkhorn_cost(pair.a.subset, pair.b.subset, options["reg"] * pair.plan.scale**2)
     return sinkhorn(cost, pair.a.own_cost, pair.b.own_cost)
 
-# %% ../nbs/29_metrics.ipynb #591d2ae5
+# %% ../nbs/29_metrics.ipynb #bba1c36c
 @dataclass(frozen=True)
 class Metric:
     "One distance: what it is and how it is computed from a pair."
@@ -191,7 +191,7 @@ METRICS = {
         Metric("sliced_wasserstein", "sliced Wasserstein distance", "dex", False, True, False, "too large; falls as the root of 1/n at equal sets, whatever the number of features", "Bonneel et al. (2015)", ("slices",), lambda p, o: sliced_wasserstein(p.a.slices, p.b.slices, o["p"]), {"n_projections": 500, "p": 2}),
         Metric("wasserstein", "exact Wasserstein distance", "dex", False, True, False, "too large; falls as n^(-1/d), so that n is the same for all pairs of a table", "Villani (2009)", ("subset",), lambda p, o: wasserstein(p.a.subset, p.b.subset, o["p"]), {"n": 1000, "p": 2}),
         Metric("sinkhorn", "Sinkhorn divergence, root", "dex", False, True, False, "too large, less than exact transport; n is the same for all pairs of a table", "Cuturi (2013); Genevay, Peyré & Cuturi (2018)", ("subset", "own_cost"), sinkhorn_pair, {"n": 1000, "reg": 0.05}),
-        Metric("knn_kl", "nearest-neighbour KL divergence of the target from the source", "nats", True, True, False, "vanishes for many galaxies, slowly in many dimensions; near zero at equal sets", "Wang, Kulkarni & Verdú (2009)", ("sums", "own"), knn_kl, {"k": 5}, 2),
+        Metric("knn_kl", "nearest-neighbour KL divergence of the target from the source", "nats", True, True, False, "near zero at equal sets; too small, even negative, where the target is wider than the source; vanishes for many galaxies, slowly in many dimensions", "Wang, Kulkarni & Verdú (2009)", ("sums", "own"), knn_kl, {"k": 5}, 2),
         Metric("proxy_a", "proxy A-distance", "none", True, False, False, "too small, since a classifier with more galaxies errs less; zero or a little below at equal sets", "Ben-David et al. (2007)", (), proxy_a_pair, {"folds": 5, "C": 1.0, "side": "target"}),
         Metric("classifier_auc", "AUC of a classifier", "none", False, False, False, "too small, since a classifier with more galaxies errs less; 0.5 or a little below at equal sets", "Lopez-Paz & Oquab (2017)", (), classifier_auc_pair, {"folds": 5, "trees": 100}),
         Metric("uncovered", "uncovered fraction of the target", "none", True, True, False, "1 - level at equal sets; small", "", ("sums", "own"), uncovered, {"k": 5, "level": 0.95}, 2),
