@@ -128,14 +128,14 @@ class Yardstick:
         limit = ordered[min(int(np.ceil((1 - self.allowance / n_held) * ordered.size)), ordered.size) - 1]
         return {"p": float(p[0]), "far": bool(self.refuses(p)[0]), "value": ours[:, 0], "limit": mean + scatter * limit, "scatter": scatter, "galaxy_far": far}
 
-# %% ../nbs/57_support.ipynb #5d085d96
+# %% ../nbs/57_support.ipynb #f9441a3e
 @dataclass(frozen=True, eq=False)
 class SupportReport:
     "Where a set of galaxies lies."
     tier:str # `inside`, `edge` or `outside`
     p_value:float # of being one more simulation of the same kinds, shape ()
     p_edge:float # of being a simulation of a new family
-    statistics:dict # name -> value, limit (of `inside`), edge_limit
+    statistics:dict # name -> value, limit and scatter (of held-out simulations), and the same for the edge
     galaxy_tier:np.ndarray # of each galaxy judged alone: 0 inside, 1 edge, 2 outside; shape (n_gal,)
     nearest:int # index of the simulation nearest to the set
     rate:float # of false alarms
@@ -151,19 +151,32 @@ class SupportReport:
         "Share of galaxies that, judged alone, are not outside."
         return float(self.galaxy_inside.mean())
 
+    def excess(self, edge:bool=False) -> dict: # name -> number; above 0 for a statistic that is farther than those of all held-out simulations
+        "By how much each statistic exceeds the limit of `inside` (or of `edge`), in units of its scatter."
+        e = "edge_" if edge else ""
+        return {k: (s[f"{e}value"] - s[f"{e}limit"]) / s[f"{e}scatter"] for k, s in self.statistics.items()}
+
+    @property
+    def score(self) -> float: # the larger, the farther
+        "The largest excess over the limit of `inside`."
+        return max(self.excess().values())
+
     def sentence(self) -> str:
         "The verdict in words."
-        worst = max(self.statistics, key=lambda k: self.statistics[k]["excess"])
-        s, n = self.statistics[worst], len(self.galaxy_tier)
-        known = f"p = {self.p_value:.2g} among {self.n_sim} simulations, false-alarm rate {100 * self.rate:.1f} %"
+        edge = "edge_" if self.tier == "outside" else ""
+        excess = self.excess(self.tier == "outside")
+        worst = max(excess, key=excess.get)
+        value, limit = (self.statistics[worst][edge + k] for k in ("value", "limit"))
+        why = f"{worst.replace('_', ' ')} {value:.2f}, limit {limit:.2f}; p = {self.p_value:.2g} among {self.n_sim} simulations, false-alarm rate {100 * self.rate:.1f} %"
         where = {
-            "inside": f"lie within the simulations' range ({known})",
-            "edge": f"lie at the edge of the simulations' range: farther than simulations are from each other, no farther than from those of another family ({known}; {worst} {s['value']:.2f}, limit {s['limit']:.2f})",
-            "outside": f"lie outside the simulations' range ({known}; {worst} {s['value']:.2f}, limit {s['edge_limit']:.2f}): no forecast is made",
+            "inside": "within the simulations' range",
+            "edge": "at the edge of the simulations' range, farther than they are from each other but no farther than from those of another family",
+            "outside": "outside the simulations' range, so no forecast is made",
         }[self.tier]
-        return f"The {n:,} galaxies {where}; {100 * self.share_inside:.0f} % of them are not outside when judged alone."
+        n = len(self.galaxy_tier)
+        return f"The {n:,} galaxies lie {where} ({why}). Judged one by one, {100 * self.share_inside:.0f} % of them are not outside."
 
-# %% ../nbs/57_support.ipynb #468d72d0
+# %% ../nbs/57_support.ipynb #88bdc2a1
 @dataclass(frozen=True, eq=False)
 class SupportModel:
     "What the simulations look like and how far each is from the others."
@@ -196,9 +209,7 @@ class SupportModel:
         far = self.yardstick(out, True).judge_set(ours, seed) if two else near
         tier = "inside" if not near["far"] else "outside" if far["far"] else "edge"
         names = (*STATISTICS, "share_far")
-        limits = far if tier == "outside" else near
-        excess = (limits["value"] - limits["limit"]) / limits["scatter"]
-        table = {s: {"value": float(near["value"][i]), "limit": float(near["limit"][i]), "edge_limit": float(far["limit"][i]), "excess": float(excess[i])} for i, s in enumerate(names)}
+        table = {s: {e + k: float(judged[k][i]) for e, judged in (("", near), ("edge_", far)) for k in ("value", "limit", "scatter")} for i, s in enumerate(names)}
         galaxy = np.where(near["galaxy_far"], np.where(far["galaxy_far"], 2, 1), 0)
         nearest = use[int(compared[:2, use].sum(axis=0).mean(axis=1).argmin())]
         return SupportReport(tier, near["p"], far["p"], table, galaxy, nearest, max(self.rate, 1 / (len(use) + 1)), len(use))

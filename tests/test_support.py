@@ -1,0 +1,177 @@
+"""Support: against brute force, the stated rate of false alarms on exchangeable toy suites, symmetries and refusals."""
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from gencast.core import InputError, rng_for
+from gencast.support import STATISTICS, TIERS, Yardstick, compare, fit_sheet, fit_support_model, support_table
+
+FAMILIES = list("aaabbbcccddd")
+
+
+def toy_suite(seed, n_sim=12, n_gal=150, p=10, families=FAMILIES, apart=0.3, family_apart=0.0):
+    "Simulations on sheets of three dimensions that are shifted and bent at random; families share a shift."
+    rng = rng_for(seed, "toy")
+    base = rng.normal(size=(3, p))
+    shift = {f: family_apart * rng.normal(size=p) for f in dict.fromkeys(families or [])}
+    out = []
+    for k in range(n_sim):
+        rng = rng_for(seed, "toy", k)
+        axes = base + apart * 0.3 * rng.normal(size=base.shape)
+        offset = apart * rng.normal(size=p) + (shift[families[k]] if families else 0)
+        out.append(offset + rng.normal(size=(n_gal, 3)) @ axes + 0.05 * rng.normal(size=(n_gal, p)))
+    return out
+
+
+@pytest.fixture(scope="module")
+def suite():
+    return toy_suite(1, family_apart=0.3)
+
+
+@pytest.fixture(scope="module")
+def model(suite):
+    return fit_support_model(suite, FAMILIES, noise=0.05, n_component=3)
+
+
+def test_compare_agrees_with_brute_force(suite):
+    x, y = suite[0][:80] / 0.05, suite[1][:7] / 0.05
+    sheet = fit_sheet(x.astype(np.float32), 3)
+    mean = x.mean(axis=0)
+    power, axes = np.linalg.eigh(np.cov(x.T, bias=True))
+    axes, scale = axes[:, -3:], np.sqrt(power[-3:] + 1)
+    place = lambda v: (v - mean) @ axes / scale
+    a = place(x)
+    gaps = np.array([[np.linalg.norm(u - v) for v in a] for u in a])
+    half = gaps.sum() / (80 * 79) / 2
+    spacing, potential = np.sort(gaps, axis=1)[:, 3], gaps.sum(axis=1) / 79 - half
+    expected = []
+    for v in y:
+        d = np.linalg.norm(a - place(v), axis=1)
+        near = np.argsort(d)[:3]
+        rest = (v - mean) - axes @ (axes.T @ (v - mean))
+        b, ordered = v.mean(), np.sort(x.mean(axis=1))
+        below = np.mean(ordered < b)
+        beyond = max(b - ordered[-1], ordered[0] - b, 0) / ordered.std()
+        tail = -np.log10(2 * min(below, 1 - below) + 1 / 80) + beyond
+        expected.append([np.log10(d[near].max() / spacing[near].mean()), np.log10(np.sqrt(1 + (rest**2).sum() / 7)),
+                         np.log10(max((d.mean() - half) / potential[near].mean(), 1)), max(tail - 1, 0)])
+    assert_allclose(compare(sheet, y.astype(np.float32)), np.transpose(expected), atol=2e-4)
+
+
+def test_p_value_counts_simulations():
+    groups = np.array([[0.0, 1, 2, 3], [5, 5, 5, 5], [1, 1, 1, 9]])
+    expected = [(1 + np.mean([3 <= g for g in groups[0]]) + 1 + 0.25) / 4, 1.0, 0.25]
+    assert_allclose(Yardstick(np.zeros((3, 4, 1)), 0.3).p_value(groups, np.array([3.0, -1, 10])), expected)
+
+
+@pytest.mark.parametrize("families", [None, list("aaaaabbbbbcccccdddddd")])
+def test_stated_rate_of_false_alarms(families):
+    tables = [support_table(toy_suite(s, 21, 90, families=families), range(21), families, noise=0.05, n_component=3) for s in range(12)]
+    tier = np.concatenate([t.tier for t in tables])
+    p = np.concatenate([t.p_value for t in tables])
+    n = tier.size  # 252; targets of one suite are exchangeable, not independent
+    assert (tier != "inside").mean() < 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / n)
+    assert (tier == "outside").mean() <= (tier != "inside").mean()
+    for level in (0.1, 0.2, 0.5):
+        assert (p <= level + 1e-9).mean() < level + 2.5 * np.sqrt(level * (1 - level) / n)
+
+
+def test_three_tiers(suite, model):
+    new = toy_suite(1, 12, 300, family_apart=0.3)[4][150:]
+    assert model.assess(new).tier == "inside"
+    tiers = [model.assess(new + step * np.linspace(-1, 1, 10) ** 2 * np.sign(np.sin(np.arange(10) * 2))).tier for step in (0, 0.1, 0.3, 1, 3, 10)]
+    assert tiers[0] == "inside" and tiers[-1] == "outside"
+    order = [TIERS.index(t) for t in tiers]
+    assert order == sorted(order)
+
+
+def test_edge_needs_families(suite):
+    alone = fit_support_model(suite, None, noise=0.05, n_component=3)
+    for step in (0, 1, 10):
+        report = alone.assess(suite[0] + step)
+        assert report.tier in ("inside", "outside") and report.p_value == report.p_edge
+
+
+def test_family_left_out_is_farther():
+    table = support_table(toy_suite(3, 12, 150, family_apart=1), range(12), FAMILIES, noise=0.05, n_component=3)
+    assert (table.tier == "inside").mean() > 0.8
+    assert (table.tier_family_out != "inside").mean() > 0.8
+
+
+def test_mixed_sample_is_inside_and_flags_find_the_alien(suite, model):
+    mixed = np.array([x[i] for i, x in enumerate(suite)])
+    report = model.assess(mixed)
+    assert report.tier == "inside" and report.share_inside == 1
+    mixed[3] += 30 * np.sign(np.sin(np.arange(10) * 2))
+    report = model.assess(mixed)
+    assert_array_equal(np.flatnonzero(~report.galaxy_inside), [3])
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 40, 150])
+def test_any_number_of_galaxies(suite, model, n):
+    report = model.assess(suite[2][:n])
+    assert report.tier == "inside" and len(report.galaxy_tier) == n
+    assert model.assess(suite[2][:n] + 20 * (-1) ** np.arange(10)).tier == "outside"
+    assert set(report.statistics) == {*STATISTICS, "share_far"}
+    assert str(n) in report.sentence()
+
+
+def test_nearest_simulation(suite, model):
+    new = toy_suite(1, 12, 300, family_apart=0.3)
+    assert [model.assess(x[150:]).nearest for x in new] == list(range(12))
+
+
+def test_noise_of_the_target_is_allowed_for(suite, model):
+    rng = rng_for(0, "noise")
+    noisy = suite[5] + 0.3 * rng.normal(size=suite[5].shape)
+    plain, told = model.assess(noisy), model.assess(noisy, noise=0.3)
+    assert told.statistics["residual"]["value"] < 0.5 * plain.statistics["residual"]["value"]
+    assert_allclose(model.compare(suite[5], noise=0), model.compare(suite[5]))
+
+
+def test_symmetries(suite, model):
+    one, same = model.assess(suite[3][:40], seed=4), model.assess(suite[3][:40], seed=4)
+    assert one.p_value == same.p_value and one.statistics == same.statistics
+    turned = model.assess(suite[3][:40][::-1], seed=4)
+    assert turned.p_value == one.p_value
+    assert_array_equal(turned.galaxy_tier, one.galaxy_tier[::-1])
+    again = fit_support_model(suite, FAMILIES, noise=0.05, n_component=3)
+    assert_array_equal(again.table, model.table)
+    loaded = pickle.loads(pickle.dumps(model))
+    assert loaded.assess(suite[3][:40], seed=4).statistics == one.statistics
+    assert_allclose(model.compare(suite[0], block=7), model.compare(suite[0]), atol=1e-4)
+
+
+def test_left_out_takes_no_part(suite, model):
+    "Judging without simulation k gives what a model gives that never saw k."
+    rest = [x for i, x in enumerate(suite) if i != 7]
+    seen = model.judge(model.table[7], out=(7,))
+    never = fit_support_model(rest, [f for i, f in enumerate(FAMILIES) if i != 7], noise=0.05, n_component=3)
+    assert seen.tier == never.judge(never.compare(suite[7])).tier
+    changed = np.array(model.table)
+    changed[7], changed[:, :, 7] = 99, -99
+    other = type(model)(model.sheets, changed, model.families, model.noise, model.rate)
+    assert other.judge(model.table[7], out=(7,)).p_value == seen.p_value
+
+
+def test_refusals(suite, model):
+    bad = suite[0].copy()
+    bad[3, 4] = np.nan
+    for values, words in [(bad, "feature 4 of the target"), (suite[0][:, :9], r"\(150, 9\)"), (suite[0][0], "shape"), (suite[0][:0], "at least 1")]:
+        with pytest.raises(InputError, match=words):
+            model.assess(values)
+    for args, words in [
+        ((suite[:2],), "at least 3"), ((suite, FAMILIES[:4]), "4 families for 12"), ((suite, None, 0.0), "noise"),
+        ((suite[:5] + [bad],), "simulation 5"), ((suite[:5] + [suite[5][:20]],), "at least 30"), ((suite[:5] + [suite[5][:, :8]],), "simulation 5"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            fit_support_model(*args)
+    with pytest.raises(InputError, match="rate"):
+        fit_support_model(suite, rate=1.5)
+
+
+def test_few_simulations_say_their_rate():
+    report = fit_support_model(toy_suite(2, 5, 90, families=None), noise=0.05).assess(toy_suite(2, 5, 90, families=None)[0])
+    assert report.rate == pytest.approx(1 / 6) and "16.7 %" in report.sentence()
