@@ -181,7 +181,7 @@ def plot_split(
     ax.grid(axis="y", visible=False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.35, -0.13), fontsize=7, ncols=3)
 
-# %% ../nbs/62_lawplots.ipynb #35e56322
+# %% ../nbs/62_lawplots.ipynb #4bf54144
 def plot_data_forecast(
     results: Results,
     target: str,  # a survey
@@ -206,7 +206,8 @@ def plot_data_forecast(
                     ax.hlines(y, low, high, color=color, lw=3, alpha=0.35)
                 ax.plot(value, y, marker, mfc=color if told else "none", mec=color, ms=8 if marker == "*" else 5.5)
         axes[0].set(xscale="log", xlabel=f"forecast {rmse_label(property)}", title=target if told else f"{target}: outside the range, no intervals")
-        axes[0].xaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter="{x:.3g}", minor_formatter=NullFormatter())
+        low, high = axes[0].get_xlim()
+        axes[0].xaxis.set(major_locator=LogLocator(subs=(1, 3) if high > 20 * low else (1, 2, 3, 5)), major_formatter="{x:.3g}", minor_formatter=NullFormatter())
         axes[0].set_yticks(range(len(labels)), labels, fontsize=7)
         axes[0].set_ylim(len(labels) - 0.4, -0.6)
         axes[1].axvline(0, color="#222222", lw=0.9)

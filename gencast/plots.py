@@ -9,7 +9,7 @@ __all__ = ['STYLE', 'MARKERS', 'BLUE', 'LINES', 'house_style', 'styled', 'looks'
            'plot_distance_matrix', 'plot_predicted_true', 'plot_forecast', 'plot_support', 'mark_lines', 'plot_spectra',
            'draw_typical', 'plot_features', 'plot_suite', 'plot_galaxies']
 
-# %% ../nbs/60_plots.ipynb #ab54fc48
+# %% ../nbs/60_plots.ipynb #a4c0e3ba
 from contextlib import contextmanager
 from functools import wraps
 
@@ -21,7 +21,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from .core import PROPERTIES, InputError
-from .features import line_mask
+from .features import MARKED_LINES, line_mask
 from .reports import words
 from .results import Results, assumptions, choices, error_unit, forecast_rows, heldout_table, pair_table, plain_name, select, unique
 
@@ -145,7 +145,7 @@ def spread_labels(
 
 
 
-# %% ../nbs/60_plots.ipynb #e4818f32
+# %% ../nbs/60_plots.ipynb #41a042e6
 @styled(8.2, 4.6)
 def plot_error_distance(
     results: Results,
@@ -190,10 +190,10 @@ def draw_heldout(ax, held: pd.DataFrame) -> None:
     held = held.replace([np.inf, -np.inf], np.nan)  # too few simulations for an interval: no band
     line = np.polyval(np.polyfit(held.value, held.predicted, 1), held.value)
     if np.abs(line - held.predicted).max() < 1e-3:
-        ax.plot(held.value, 10**held.predicted, "--", color="#777777", label="pooled law, target held out")
+        ax.plot(held.value, 10**held.predicted, "--", color="#777777", label="the law, target held out")
         ax.fill_between(held.value, 10**held.lower, 10**held.upper, color="#bbbbbb", alpha=0.35, lw=0, label="its 90 % interval")
     else:
-        ax.vlines(held.value, 10**held.lower, 10**held.upper, color="#bbbbbb", lw=3, alpha=0.6, label="pooled law, target held out: 90 % interval")
+        ax.vlines(held.value, 10**held.lower, 10**held.upper, color="#bbbbbb", lw=3, alpha=0.6, label="the law, target held out: 90 % interval")
         ax.plot(held.value, 10**held.predicted, "_", color="#777777", ms=7, label="its prediction")
 
 # %% ../nbs/60_plots.ipynb #0d61e7e6
@@ -246,7 +246,7 @@ def draw_panel(ax, pairs: pd.DataFrame, held: pd.DataFrame, fit: pd.Series, look
     halo = [withStroke(linewidth=2, foreground="white")]
     ax.annotate(str(look.number[worst.source]), (worst.value, 10**worst.log_mse), move, textcoords="offset points", ha="center", va="center", fontsize=7, zorder=5, path_effects=halo)
 
-# %% ../nbs/60_plots.ipynb #8c5ddfe8
+# %% ../nbs/60_plots.ipynb #4d87251c
 @styled(7.4, 4.2)
 def plot_law(
     results: Results,
@@ -257,7 +257,7 @@ def plot_law(
     color_by: str = "ssp",  # families of the sources
     ax=None,
 ):
-    "Error against distance for all pairs, the pooled law, and the forecasts for a survey on it."
+    "Error against distance for all pairs, the pooled line, and the forecasts for a survey."
     look = looks(results, color_by)
     cast = forecast_rows(results, survey, property, view) if survey else None
     which = choices(results, cast.view.iloc[0] if survey else view, property, distance)
@@ -265,18 +265,18 @@ def plot_law(
     pairs = pair_table(results, **which)
     pairs, fit = pairs[pairs.source != pairs.target], select(results.laws, target="pooled", **which).iloc[0]
     draw_points(ax, pairs.value, pairs.mse, pairs.source, look, 4)
-    draw_fit(ax, fit, pairs.value, label=f"law, fitted to {len(pairs)} pairs", zorder=3.5)
+    draw_fit(ax, fit, pairs.value, label=f"line, fitted to {len(pairs)} pairs", zorder=3.5)
     if survey:
         inside, outside = cast[cast.in_support.astype(bool)], cast[~cast.in_support.astype(bool)]
         if len(inside) and inside.distance_value.max() > 1.02 * pairs.value.max():  # few galaxies scatter farther than whole simulations
-            draw_fit(ax, fit, pd.Series([pairs.value.max(), inside.distance_value.max()]), label="the law continued", ls=":", zorder=3.5)
+            draw_fit(ax, fit, pd.Series([pairs.value.max(), inside.distance_value.max()]), label="the line continued", ls=":", zorder=3.5)
         bars = inside[np.isfinite(inside.upper)]
         ax.vlines(bars.distance_value, bars.lower**2, bars.upper**2, color="#222222", lw=0.7, alpha=0.5, zorder=4)
         ax.plot(inside.distance_value, inside.rmse**2, "D", color="#111111", mec="white", ms=5, zorder=5, ls="", label=f"forecast for {survey}")
         if len(outside):
             ax.plot(outside.distance_value, np.full(len(outside), 0.02), "|", color="#111111", ms=9, transform=ax.get_xaxis_transform(), label=f"{survey}, outside the range")
     ax.set(yscale="log", xlabel=f"{words(which['distance'])} to the training set [dex]", ylabel=mse_label(which["property"]),
-           title=f"The law and {survey}" if survey else f"The law, {which['view']}")
+           title=f"{survey} among the pairs" if survey else f"All pairs, {which['view']}")
     right = ax.secondary_yaxis("right", functions=(lambda mse: np.sqrt(np.clip(mse, 0, None)), np.square))
     right.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter="{x:.3g}", minor_formatter=NullFormatter())
     right.set_ylabel(rmse_label(which["property"]))
@@ -344,7 +344,7 @@ def plot_distance_matrix(
     order = similarity_order(table)
     draw_matrix(ax, table.loc[order, order], looks(results, color_by), f"{words(distance)} [dex]", "Distance")
 
-# %% ../nbs/60_plots.ipynb #b7d0865d
+# %% ../nbs/60_plots.ipynb #ccc21a0a
 @styled(4.6, 4.4)
 def plot_predicted_true(
     results: Results,
@@ -368,7 +368,7 @@ def plot_predicted_true(
     ax.text(0.03, 0.97, f"R² = {r2:.2f}\nmean |residual| = {rows.residual.abs().mean():.2f} dex\nin 90 % interval: {100 * inside:.0f} %", transform=ax.transAxes, va="top", bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 2})
     unit = f"{error_unit(property)}²"
     ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true log$_{{10}}$ MSE [{unit}]", ylabel=f"predicted log$_{{10}}$ MSE, target held out [{unit}]",
-           title=f"{plain_name(property)}, law: {rows.law.iloc[0].replace('_', ' ')}")
+           title=f"{plain_name(property)}, law: {words(rows.law.iloc[0])}")
     ax.legend(handles=family_handles(look), loc="lower right", fontsize=7, title=f"target's {words(color_by)}", alignment="left", frameon=True, edgecolor="none")
 
 # %% ../nbs/60_plots.ipynb #57f72f10
@@ -434,8 +434,8 @@ def plot_support(
              Line2D([], [], ls="", marker="o", mfc="white", mec="#555555", label="to the target, outside")]
     ax.legend(handles=notes + family_handles(look), loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
 
-# %% ../nbs/60_plots.ipynb #46f54933
-LINES = {"[O II]": 3728.5, "Ca K": 3934.8, "Hδ": 4102.9, "Hβ": 4862.7, "[O III]": 5008.2, "Mg b": 5176.6, "Na D": 5894.6, "Hα": 6564.6, "[S II]": 6725.5}  # Angstrom, vacuum
+# %% ../nbs/60_plots.ipynb #fb280a37
+LINES = {name: MARKED_LINES[name] for name in ("[O II]", "Ca K", "Hδ", "Hβ", "[O III]", "Mg b", "Na D", "Hα", "[S II]")}  # Angstrom, vacuum; those that have room for a name
 
 
 def mark_lines(ax) -> None:

@@ -80,7 +80,7 @@ def describe_fit(
         f"Of {len(held)} points, {inside} lie inside the 90 % interval."
     )
 
-# %% ../nbs/56_reports.ipynb #045ee6f0
+# %% ../nbs/56_reports.ipynb #3008da2d
 TIER_WORDS = {
     "inside": "**inside the range** of the simulations: no farther from them than each of them is from the rest. The interval is that of simulations held out one at a time.",
     "edge": "**at the edge** of the simulations: farther from them than each of them is from the rest, but no farther than simulations whose stellar library no other one shares. The interval is the wider one of trials in which the whole library was held out.",
@@ -119,7 +119,7 @@ def describe_support(
     inside, near = rows.in_support.astype(bool).sum(), rows.loc[rows.distance_value.idxmin()]
     place = f"The closest simulation is {near.source}, at a distance of {near.distance_value:.3g}; the farthest lies at {rows.distance_value.max():.3g}. "
     if "tier" in rows and rows.tier.iloc[0] in TIER_WORDS:
-        share = f" Judged alone, {100 * rows.share_inside.iloc[0]:.0f} % of its galaxies lie within the range." if "share_inside" in rows else ""
+        share = f" Judged alone, {100 * rows.share_inside.iloc[0]:.3g} % of its galaxies lie within the range." if "share_inside" in rows else ""
         return place + f"{target} lies {TIER_WORDS[rows.tier.iloc[0]]}{share}"
     few = results.run.get("surveys", {}).get(target, {}).get("n_galaxies", 0)
     far = f"groups of {few} galaxies of held-out simulations are (few galaxies scatter farther than whole simulations)" if 0 < few < 30 else "any pair the law was learned from"
@@ -127,7 +127,7 @@ def describe_support(
         return place + f"{target} lies {TIER_WORDS['inside' if inside else 'outside']}"
     return place + f"{target} lies within the range of **{inside} of {len(rows)}** simulations; for the others it is farther away than {far}, and no interval is given."
 
-# %% ../nbs/56_reports.ipynb #f0a6efe1
+# %% ../nbs/56_reports.ipynb #c17ca8ce
 def forecast_of(
     results: Results,
     target: str,
@@ -141,14 +141,21 @@ def forecast_of(
 
 
 def forecast_summary(results: Results) -> pd.DataFrame:
-    "One row for each observed data set and property: the best source, its error and interval, and how many sources it lies in reach of."
+    "One row for each observed data set and property: its tier (or how many sources it lies in reach of), the best source, its error, interval and bias."
     rows = []
     for (target, view, prop), part in results.forecasts[results.forecasts.kind != "simulation"].groupby(["target", "view", "property"], sort=False):
         inside = part[part.in_support.astype(bool)]
         best = inside.loc[inside.rmse.idxmin()] if len(inside) else None
-        row = {"target": target, "view": view, "property": prop, "unit": error_unit(prop), "in range of": f"{len(inside)} of {len(part)}", "best source": "none"}
-        if best is not None:
-            row |= {"best source": best.source, "rmse": best.rmse, "lower": best.lower, "upper": best.upper, "largest rmse": inside.rmse.max()}
+        row = {"target": target, "view": view, "property": prop, "unit": error_unit(prop)}
+        row |= {"tier": part.tier.iloc[0]} if "tier" in part else {"in range of": f"{len(inside)} of {len(part)}"}
+        if best is not None:  # the interval of a source chosen as the best is calibrated on such choices, where there is one
+            c = results.combined
+            chosen = c[(c.target == target) & (c["view"] == view) & (c.property == prop) & (c.predictor == "best")]
+            told = chosen.iloc[0] if len(chosen) else best
+            row |= {"best source": best.source, "rmse": told.rmse, "lower": told.lower, "upper": told.upper, "largest rmse": inside.rmse.max()}
+            row |= {"bias": told.bias} if "bias" in told.index else {}
+        else:
+            row |= {"best source": "none"}
         rows.append(row)
     return pd.DataFrame(rows).round(3)
 
