@@ -443,7 +443,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'gencast.laws.fit_stack': ('laws.html#fit_stack', 'gencast/laws.py'),
                               'gencast.laws.fit_target_lines': ('laws.html#fit_target_lines', 'gencast/laws.py'),
                               'gencast.laws.fit_theil_sen': ('laws.html#fit_theil_sen', 'gencast/laws.py'),
-                              'gencast.laws.fit_trees': ('laws.html#fit_trees', 'gencast/laws.py'),
                               'gencast.laws.line_law': ('laws.html#line_law', 'gencast/laws.py'),
                               'gencast.laws.make_signal_law': ('laws.html#make_signal_law', 'gencast/laws.py'),
                               'gencast.laws.position': ('laws.html#position', 'gencast/laws.py'),

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['SIGNAL_LAWS', 'MIN_PAIRS', 'SignalTable', 'position', 'LawSpec', 'signal_law', 'SignalLaw', 'make_signal_law',
            'fit_constant', 'fit_nothing', 'line_law', 'fit_slope', 'fit_line_law', 'fit_target_lines', 'fit_huber',
-           'fit_theil_sen', 'standardiser', 'fit_mixed', 'fit_ridge', 'fit_boosted', 'fit_trees',
-           'fit_gaussian_process', 'fit_stack', 'BiasLaw', 'fit_bias']
+           'fit_theil_sen', 'standardiser', 'effects_law', 'fit_mixed', 'fit_ridge', 'fit_boosted',
+           'fit_gaussian_process', 'fit_shift', 'fit_stack', 'BiasLaw', 'fit_bias']
 
-# %% ../nbs/54_laws.ipynb #e8b0bc61
+# %% ../nbs/54_laws.ipynb #5d5e4154
 from dataclasses import dataclass
 from typing import Callable
 
 import numpy as np
 
-from .components import fit_components, same
+from .components import fit_components, kernel_columns, same
 from .core import InputError
 
 # %% ../nbs/54_laws.ipynb #64225980
@@ -172,7 +172,7 @@ def fit_constant(X, y, source, target, seed):
 def fit_nothing(X, y, source, target, seed):
     return lambda X, source: (X[:, 0], None)
 
-# %% ../nbs/54_laws.ipynb #a188e6e2
+# %% ../nbs/54_laws.ipynb #f73f4d35
 def line_law(intercept:float, slope:float, y:np.ndarray, x:np.ndarray) -> Callable:
     "Predictor of a straight line; its standard deviation is that of the residuals."
     sd = (y - intercept - slope * x).std()
@@ -196,13 +196,17 @@ def fit_target_lines(X, y, source, target, seed):
     return line_law(*np.mean(lines, axis=0), y, X[:, 0])
 
 
-@signal_law("huber", "Huber line", "line that is linear, not quadratic, in large residuals (Huber 1964)", ("mean_euclidean",))
+@signal_law("huber", "Huber line", "line that is linear, not quadratic, in residuals beyond 1.35 robust standard deviations (Huber 1964)", ("mean_euclidean",))
 def fit_huber(X, y, source, target, seed):
-    from sklearn.linear_model import HuberRegressor
-    mean, scale = X[:, 0].mean(), X[:, 0].std() or 1.0
-    fitted = HuberRegressor(alpha=0.0, max_iter=1000).fit((X - mean) / scale, y)
-    slope = fitted.coef_[0] / scale
-    return line_law(fitted.intercept_ - slope * mean, slope, y, X[:, 0])
+    x = X[:, 0]
+    intercept, slope = fit_slope(x, y)
+    for _ in range(50):  # iteratively reweighted least squares
+        size = np.abs(y - intercept - slope * x)
+        weight = np.sqrt(1 / np.maximum(1, size / max(1.35 * 1.4826 * np.median(size), 1e-9)))
+        mean = np.average(x, weights=weight**2)
+        intercept, slope = np.linalg.lstsq(np.column_stack([weight, weight * (x - mean)]), weight * y, rcond=None)[0]
+        intercept -= slope * mean
+    return line_law(intercept, slope, y, x)
 
 
 @signal_law("theil_sen", "Theil-Sen line", "median of the slopes between all pairs of points (Theil 1950, Sen 1968)", ("mean_euclidean",))
@@ -211,7 +215,7 @@ def fit_theil_sen(X, y, source, target, seed):
     slope, intercept, *_ = theilslopes(y, X[:, 0]) if np.ptp(X) > 0 else (0.0, np.median(y))
     return line_law(intercept, slope, y, X[:, 0])
 
-# %% ../nbs/54_laws.ipynb #73ada322
+# %% ../nbs/54_laws.ipynb #ac38e935
 def standardiser(X:np.ndarray) -> Callable:
     "Maps signals to mean 0 and standard deviation 1 in `X`; a constant signal to 0."
     mean, scale = X.mean(axis=0), X.std(axis=0)
@@ -219,20 +223,28 @@ def standardiser(X:np.ndarray) -> Callable:
     return lambda A: (A - mean) / scale
 
 
-@signal_law("mixed", "mixed model", "line in the consensus signal with crossed random effects of source and target (REML)", ("consensus",))
-def fit_mixed(X, y, source, target, seed):
-    z = standardiser(X)
-    design = lambda X: np.column_stack([np.ones(len(X)), z(X)])[:, : 2 if np.ptp(X_fit) > 0 else 1]
-    X_fit = X
-    parts = fit_components(y, design(X), np.stack([same(source, source), same(target, target)]))
+def effects_law(X:np.ndarray, y:np.ndarray, source:np.ndarray, target:np.ndarray, fixed:Callable, random:tuple=()) -> Callable:
+    "Predictor with fixed columns, kernels (columns as functions of the signals) and crossed random effects of source and target."
+    sources, targets = np.unique(source), np.unique(target)
+    parts = fit_components(y, fixed(X), [*(f(X) for f in random), same(source, sources), same(target, targets)])
 
-    def predict(X, source_new):
-        return parts.predict(design(X), parts.ratio[0] * same(source_new, source), np.full(len(X), 1 + parts.ratio.sum()))
+    def predict(X, source):
+        new = ~np.isin(source, sources)
+        columns = [f(X) for f in random]
+        far = sum(r * (1 - (F**2).sum(axis=1)).clip(0) for r, F in zip(parts.ratio, columns))  # of a kernel, what its columns miss
+        unseen = parts.ratio[-1] + parts.ratio[-2] * new + far
+        return parts.predict(fixed(X), [*columns, same(source, sources), np.zeros((len(X), len(targets)))], unseen)
 
     predict.parts = parts
     return predict
 
-# %% ../nbs/54_laws.ipynb #d2adac71
+
+@signal_law("mixed", "mixed model", "line in the consensus signal with crossed random effects of source and target (REML)", ("consensus",))
+def fit_mixed(X, y, source, target, seed):
+    z, width = standardiser(X), 1 + int(np.ptp(X) > 0)
+    return effects_law(X, y, source, target, lambda X: np.column_stack([np.ones(len(X)), z(X)])[:, :width])
+
+# %% ../nbs/54_laws.ipynb #7d6cf8ff
 @signal_law("ridge", "ridge", "ridge regression on all standardised signals, penalty 10")
 def fit_ridge(X, y, source, target, seed):
     z, mean = standardiser(X), y.mean()
@@ -249,36 +261,27 @@ def fit_boosted(X, y, source, target, seed):
     return lambda X, source: (trees.predict(X), None)
 
 
-def fit_trees(X, y, source, target, seed):
-    "Extremely randomised trees (Geurts, Ernst & Wehenkel 2006)."
-    from sklearn.ensemble import ExtraTreesRegressor
-    trees = ExtraTreesRegressor(60, min_samples_leaf=3, max_features=0.5, random_state=seed, n_jobs=1).fit(X, y)
-    return lambda X, source: (trees.predict(X), None)
-
-
-@signal_law("gaussian_process", "Gaussian process", "linear and smooth function of all signals, with crossed effects of source and target (REML)")
+@signal_law("gaussian_process", "Gaussian process", "smooth function of all signals, with crossed effects of source and target (REML)")
 def fit_gaussian_process(X, y, source, target, seed):
-    from scipy.spatial.distance import cdist
     z = standardiser(X)
-    Z, ones = z(X), np.ones((len(X), 1))
-    gap = cdist(Z, Z, "sqeuclidean")
-    scale = np.median(gap[np.triu_indices(len(Z), 1)]) or 1.0
-    linear, smooth = (lambda A: A @ Z.T / Z.shape[1]), (lambda A: np.exp(-cdist(A, Z, "sqeuclidean") / (2 * scale)))
-    parts = fit_components(y, ones, np.stack([linear(Z), np.exp(-gap / (2 * scale)), same(source, source), same(target, target)]))
+    smooth = kernel_columns(z(X))[1]
+    return effects_law(X, y, source, target, lambda X: np.ones((len(X), 1)), (lambda X: smooth(z(X)),))
 
-    def predict(X, source_new):
-        A, r = z(X), parts.ratio
-        k = r[0] * linear(A) + r[1] * smooth(A) + r[2] * same(source_new, source)
-        return parts.predict(np.ones((len(A), 1)), k, 1 + r[0] * (A**2).mean(axis=1) + r[1] + r[2] + r[3])
+# %% ../nbs/54_laws.ipynb #9f8fdf0e
+def fit_shift(X, y, source, target, seed):
+    "One number for all pairs, and the effects of source and target."
+    return effects_law(X, y, source, target, lambda X: np.ones((len(X), 1)))
 
-    predict.parts = parts
-    return predict
 
-# %% ../nbs/54_laws.ipynb #7c8611b3
-@signal_law("stack", "stack", "consensus signal, plus the mean of ridge and extremely randomised trees fitted to what remains", start="consensus")
+@signal_law("stack", "stack", "consensus signal, plus the mean of a constant and a Gaussian process fitted to what remains", start="consensus")
 def fit_stack(X, y, source, target, seed):
-    members = [fit(X, y, source, target, seed) for fit in (fit_ridge, fit_trees)]
-    return lambda X, source: (np.mean([member(X, source)[0] for member in members], axis=0), None)
+    members = [fit(X, y, source, target, seed) for fit in (fit_shift, fit_gaussian_process)]
+
+    def predict(X, source):
+        means, sds = zip(*(member(X, source) for member in members))
+        return np.mean(means, axis=0), sds[1]
+
+    return predict
 
 # %% ../nbs/54_laws.ipynb #bc00b66e
 @dataclass(frozen=True)

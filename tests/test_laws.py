@@ -1,0 +1,228 @@
+"""Laws on many signals: independent implementations, leakage, determinism, errors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from gencast.components import fit_components, reml_loss, same
+from gencast.core import InputError
+from gencast.laws import SIGNAL_LAWS, SignalTable, fit_bias, make_signal_law
+from gencast.protocol import direction_scores, heldout_signals, signal_scores
+from gencast.regression import PairTable, heldout_table
+
+SIGNALS = ("consensus", "mean_euclidean", "in_domain", "spread")
+
+
+@pytest.fixture(scope="module")
+def table():
+    return make_table(9)
+
+
+def make_table(n, seed=0):
+    rng = np.random.default_rng(seed)
+    log_mse = rng.normal(-2, 0.3, (n, n)) + 0.3 * rng.normal(size=n) + 0.3 * rng.normal(size=(n, 1))
+    without = log_mse[None, :, :, None] + rng.normal(0, 0.3, (n, n, n, len(SIGNALS)))
+    values = without.mean(axis=0)
+    without[np.arange(n), np.arange(n)] = np.nan
+    return SignalTable(tuple(f"s{i}" for i in range(n)), SIGNALS, values, without, log_mse, rng.normal(size=(n, n)))
+
+
+def flat(table, *out):
+    source, target = np.nonzero(table.training_pairs(*out))
+    return table.values[source, target], table.log_mse[source, target], source, target
+
+
+@pytest.mark.parametrize("name", SIGNAL_LAWS)
+def test_contract(table, name):
+    from sklearn.base import clone
+
+    law = make_signal_law(name, table.signals, seed=3)
+    again = clone(law)
+    assert again.get_params() == law.get_params() and again is not law
+    X, y, source, target = flat(table, 0)
+    first, second = (m.fit(X, y, source, target).predict(table.values[1:, 0], np.arange(1, 9)) for m in (law, again))
+    assert first.shape == (8,) and np.isfinite(first).all()
+    assert_array_equal(first, second)
+    mean, sd = law.predict(table.values[1:, 0], np.arange(1, 9), return_std=True)
+    assert_array_equal(mean, first)
+    assert sd.shape == (8,) and (np.isnan(sd) | (sd >= 0)).all()
+    with pytest.raises(InputError, match="fewer|few"):
+        make_signal_law(name, table.signals).fit(X[:4], y[:4], source[:4], target[:4])
+
+
+@pytest.mark.parametrize("name", ["line", "huber", "theil_sen", "mixed", "gaussian_process"])
+def test_order_of_pairs_does_not_matter(table, name):
+    X, y, source, target = flat(table)
+    order = np.random.default_rng(0).permutation(len(y))
+    one, two = (make_signal_law(name, table.signals).fit(X[o], y[o], source[o], target[o]).predict(X[:5], source[:5]) for o in (slice(None), order))
+    assert_allclose(one, two, atol=2e-3)
+
+
+def test_lines_agree_with_sklearn(table):
+    from sklearn.linear_model import HuberRegressor, LinearRegression, TheilSenRegressor
+
+    X, y, source, target = flat(table)
+    x = X[:, [1]]
+    for name, other, tolerance in (("line", LinearRegression(), 1e-9), ("huber", HuberRegressor(alpha=0), 0.02), ("theil_sen", TheilSenRegressor(random_state=0), 0.03)):
+        ours = make_signal_law(name, table.signals).fit(X, y, source, target).predict(X, source)
+        assert_allclose(ours, other.fit(x, y).predict(x), atol=tolerance, err_msg=name)
+
+
+def test_line_agrees_with_the_old_protocol(table):
+    column = table.signals.index("mean_euclidean")
+    pairs = PairTable(table.names, table.log_mse, table.values[..., column], table.without[..., column])
+    for law, old in (("line", "pooled_line"), ("target_lines", "target_lines"), ("constant", "constant")):
+        new, before = heldout_signals(table, law), heldout_table(pairs, old)
+        for c in ("source", "target"):
+            assert new[c].tolist() == before[c].tolist()
+        for c in ("log_mse", "predicted", "lower_50", "upper_68", "lower_90", "upper_90"):
+            assert_allclose(new[c], before[c], atol=1e-9, err_msg=f"{law} {c}")
+
+
+@pytest.mark.parametrize("name", ["stack", "mixed", "gaussian_process", "line"])
+def test_no_leak_from_the_target(name):
+    table, k, rng = make_table(6), 4, np.random.default_rng(5)
+    log_mse, bias = table.log_mse.copy(), table.bias.copy()
+    for m in (log_mse, bias):
+        m[k], m[:, k] = rng.permutation(m[k]) + 1, rng.permutation(m[:, k]) - 3
+    values = table.values + rng.normal(size=table.values.shape)
+    without = table.without.copy()
+    without[np.arange(6) != k] += 1.0
+    changed = replace(table, log_mse=log_mse, bias=bias, values=values, without=without)
+    one, two = (heldout_signals(t, name).query("target == 's4'") for t in (table, changed))
+    for c in [c for c in one if c.startswith(("predicted", "lower", "upper"))]:
+        assert_array_equal(one[c].to_numpy(), two[c].to_numpy(), err_msg=c)
+
+
+def test_no_leak_from_the_family(table):
+    families, k, rng = np.array(list("aaabbbccc")), 4, np.random.default_rng(5)
+    log_mse = table.log_mse.copy()
+    log_mse[3:6], log_mse[:, 3:6] = rng.normal(size=(3, 9)), rng.normal(size=(9, 3))
+    one, two = (heldout_signals(t, "gaussian_process", families=families).query("target == 's4'") for t in (table, replace(table, log_mse=log_mse)))
+    assert sorted(one.source) == ["s0", "s1", "s2", "s6", "s7", "s8"]
+    for c in [c for c in one if c.startswith(("predicted", "lower", "upper"))]:
+        assert_array_equal(one[c].to_numpy(), two[c].to_numpy(), err_msg=c)
+
+
+def test_jobs_and_seed():
+    table = make_table(5)
+    one, two, other = (heldout_signals(table, "stack", seed=s, jobs=j) for s, j in ((0, 1), (0, 2), (1, 1)))
+    assert one.equals(two)
+    assert not np.array_equal(one.predicted, other.predicted)
+
+
+def test_family_of_one_is_leave_simulation_out(table):
+    one, two = heldout_signals(table, "mixed"), heldout_signals(table, "mixed", families=np.arange(9))
+    assert one.equals(two)
+
+
+def test_components_are_the_likelihood_of_contrasts(table):
+    from scipy.stats import multivariate_normal
+
+    X, y, source, target = flat(table)
+    H = np.column_stack([np.ones(len(y)), X[:, 0]])
+    F = [same(source, range(9)), same(target, range(9))]
+    contrasts = np.linalg.svd(H)[0][:, 2:].T
+    parts = fit_components(y, H, F)
+
+    def loss(ratio, noise):
+        V = noise * (np.eye(len(y)) + sum(r * f @ f.T for r, f in zip(ratio, F)))
+        return -2 * multivariate_normal(cov=contrasts @ V @ contrasts.T).logpdf(contrasts @ y)
+
+    columns = np.column_stack([*F, H, y])
+    profiled = lambda r: reml_loss(r, columns.T @ columns, np.array([9, 9]), len(y))[0]
+    best = loss(parts.ratio, parts.noise)
+    dof = len(y) - 2
+    constant = best - profiled(parts.ratio)
+    for ratio in ([0.1, 0.1], [1.0, 0.5], [0.01, 3.0]):
+        V = np.eye(len(y)) + sum(r * f @ f.T for r, f in zip(ratio, F))
+        z = contrasts @ y
+        noise = z @ np.linalg.solve(contrasts @ V @ contrasts.T, z) / dof
+        assert_allclose(loss(ratio, noise) - profiled(np.array(ratio)), constant, rtol=1e-8)
+        assert loss(ratio, noise) >= best - 1e-6
+        for factor in (0.9, 1.1):
+            assert loss(ratio, noise * factor) > loss(ratio, noise)
+
+
+def test_components_predict_as_kriging_does(table):
+    X, y, source, target = flat(table, 0)
+    F = [same(source, range(9)), same(target, range(9))]
+    H = np.column_stack([np.ones(len(y)), X[:, 0]])
+    parts = fit_components(y, H, F)
+    new, Hn = np.arange(1, 9), np.column_stack([np.ones(8), table.values[1:, 0, 0]])
+    Fn = [same(new, range(9)), np.zeros((8, 9))]
+    mean, sd = parts.predict(Hn, Fn, parts.ratio[1])
+    V = np.eye(len(y)) + sum(r * f @ f.T for r, f in zip(parts.ratio, F))
+    k = sum(r * a @ f.T for r, a, f in zip(parts.ratio, Fn, F))
+    C = np.linalg.inv(H.T @ np.linalg.solve(V, H))
+    beta = C @ H.T @ np.linalg.solve(V, y)
+    assert_allclose(mean, Hn @ beta + k @ np.linalg.solve(V, y - H @ beta), rtol=1e-8)
+    d = Hn - k @ np.linalg.solve(V, H)
+    variance = 1 + parts.ratio.sum() - np.diag(k @ np.linalg.solve(V, k.T)) + np.einsum("ij,jk,ik->i", d, C, d)
+    assert_allclose(sd, np.sqrt(parts.noise * variance), rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mixed_agrees_with_statsmodels(table):
+    sm = pytest.importorskip("statsmodels.formula.api")
+    import pandas as pd
+
+    X, y, source, target = flat(table)
+    frame = pd.DataFrame({"y": y, "x": X[:, 0], "s": source, "t": target, "one": 1})
+    other = sm.mixedlm("y ~ x", frame, groups="one", re_formula="0", vc_formula={"s": "0 + C(s)", "t": "0 + C(t)"}).fit(reml=True)
+    parts = fit_components(y, np.column_stack([np.ones(len(y)), X[:, 0]]), [same(source, range(9)), same(target, range(9))])
+    assert_allclose(parts.beta, other.fe_params, rtol=1e-2)
+    assert_allclose(np.r_[parts.noise, parts.noise * parts.ratio], np.r_[other.scale, other.vcomp], rtol=0.05, atol=2e-3)
+
+
+def test_direction():
+    import pandas as pd
+
+    heldout = pd.DataFrame([("a", "b", 0.0, 0.0), ("b", "a", 1.0, 0.5), ("a", "c", 0.0, 1.0), ("c", "a", 1.0, 0.0), ("b", "c", 0.01, 0.0), ("c", "b", 0.0, 0.2)],
+                           columns=["source", "target", "log_mse", "predicted"])
+    scores = direction_scores(heldout)
+    assert scores["direction_sign"] == 0.5  # b-c differs by less than 0.05 dex
+    assert_allclose(scores["direction_mae"], (0.5 + 2 + 0.21) / 3)
+
+
+def test_scores(table):
+    scores = signal_scores(heldout_signals(table, "gaussian_process"))
+    assert {"r2", "mae_dex", "rank_correlation", "coverage_90", "width_90", "direction_sign", "direction_mae"} <= set(scores)
+    assert scores.target[0] == "all" and len(scores) == 10 and scores.r2[0] > 0
+    assert scores.width_50[0] < scores.width_68[0] < scores.width_90[0]
+
+
+def test_bias_law():
+    x = np.linspace(-1, 1, 50)
+    assert_allclose(fit_bias(x, 1.3 * x, shrink=0).slope, 1.3)
+    assert 1 < fit_bias(x, 1.3 * x).slope < 1.3
+    assert fit_bias(np.zeros(9), x[:9]).slope == 1
+    with pytest.raises(InputError, match="finite"):
+        fit_bias(np.append(x, np.nan), np.append(x, 0))
+
+
+def test_errors(table):
+    X, y, source, target = flat(table)
+    with pytest.raises(InputError, match="unknown law 'linear'"):
+        make_signal_law("linear", table.signals)
+    with pytest.raises(InputError, match="mean_euclidean"):
+        make_signal_law("line", ("consensus",))
+    with pytest.raises(InputError, match="consensus"):
+        make_signal_law("stack", ("spread",))
+    with pytest.raises(InputError, match="all signals"):
+        make_signal_law("ridge", table.signals, signal="spread")
+    X[3, 3] = np.nan
+    with pytest.raises(InputError, match="'spread' of pair 3"):
+        make_signal_law("ridge", table.signals).fit(X, y, source, target)
+    with pytest.raises(InputError, match="not been fitted"):
+        make_signal_law("ridge", table.signals).predict(X, source)
+    with pytest.raises(InputError, match="9 labels|8 labels"):
+        heldout_signals(table, families=list("aaabbbcc"))
+    with pytest.raises(InputError, match="families"):
+        heldout_signals(table, families=list("aaaaaaaab"))
+    with pytest.raises(InputError, match="without has shape"):
+        replace(table, without=table.without[1:])
+    with pytest.raises(InputError, match="not in the table"):
+        table.column("distance")
