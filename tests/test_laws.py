@@ -169,12 +169,15 @@ def test_mixed_agrees_with_statsmodels(table):
     sm = pytest.importorskip("statsmodels.formula.api")
     import pandas as pd
 
-    X, y, source, target = flat(table)
-    frame = pd.DataFrame({"y": y, "x": X[:, 0], "s": source, "t": target, "one": 1})
-    other = sm.mixedlm("y ~ x", frame, groups="one", re_formula="0", vc_formula={"s": "0 + C(s)", "t": "0 + C(t)"}).fit(reml=True)
-    parts = fit_components(y, np.column_stack([np.ones(len(y)), X[:, 0]]), [same(source, range(9)), same(target, range(9))])
-    assert_allclose(parts.beta, other.fe_params, rtol=1e-2)
-    assert_allclose(np.r_[parts.noise, parts.noise * parts.ratio], np.r_[other.scale, other.vcomp], rtol=0.05, atol=2e-3)
+    _, y, source, target = flat(table)
+    x = np.random.default_rng(2).normal(size=len(y))
+    frame = pd.DataFrame({"y": y, "x": x, "s": source, "t": target, "one": 1})
+    model = sm.mixedlm("y ~ x", frame, groups="one", re_formula="0", vc_formula={"s": "0 + C(s)", "t": "0 + C(t)"})
+    other = model.fit(reml=True, method="powell")
+    parts = fit_components(y, np.column_stack([np.ones(len(y)), x]), [same(source, range(9)), same(target, range(9))])
+    assert (other.vcomp > 1e-3).all()
+    assert_allclose(parts.beta, other.fe_params, rtol=1e-3)
+    assert_allclose(np.r_[parts.noise, parts.noise * parts.ratio], np.r_[other.scale, other.vcomp], rtol=0.01)
 
 
 def test_direction():
