@@ -78,14 +78,16 @@ def hold_trial(
                       log_square(g.consensus - y) - np.log10(own), (g.consensus - y).mean()))
     return Trial(*(np.array(part) for part in zip(*found)))
 
-# %% ../nbs/68_forecasts.ipynb #94536140
+# %% ../nbs/68_forecasts.ipynb #eaf01f18
 def intervals(
     trials: list,  # one `Trial` for each simulation
     level: float = 0.9,
+    units: np.ndarray | None = None,  # family of each simulation, where families are the units; default: each its own
 ) -> dict:  # what -> (lower, upper), dex of log10 MSE, or the property's unit for biases
     "Conformal intervals of a new forecast's mistakes."
-    clean = lambda values: values[np.isfinite(values)]
-    return {what: conformal_interval([clean(getattr(t, what).ravel()) for t in trials], level) for what in ("error", "bias", "best", "ensemble", "consensus", "ensemble_bias")}
+    units, clean = np.arange(len(trials)) if units is None else np.asarray(units), lambda values: values[np.isfinite(values)]
+    pooled = lambda what: [np.concatenate([clean(getattr(t, what).ravel()) for t, u in zip(trials, units) if u == unit]) for unit in dict.fromkeys(units.tolist())]
+    return {what: conformal_interval(pooled(what), level) for what in ("error", "bias", "best", "ensemble", "consensus", "ensemble_bias")}
 
 
 def middle(trials: list, what: str) -> float:
@@ -120,12 +122,13 @@ def forecast_survey(
     law: str,
     trials: list,  # of the survey's size, from `hold_trial`; empty where the data are outside
     seed: int,
+    units: np.ndarray | None = None,  # families of the simulations, where these are the units of the interval
 ) -> SurveyForecast:
     "Forecast the error of every source's model on the survey, of the best one, of their mean, and of the consensus."
     fitted, view, known = fit_signal_law(law, table.values, table, (), seed), evidence.target((), -1), evidence.known((), -1)
     row = signal_row(view, known, table.signals)
     log_mse, bias = fitted.predict(row, np.arange(len(row))), row[:, table.signals.index("predicted_bias")]
-    spans = intervals(trials) if trials else None
+    spans = intervals(trials, units=units) if trials else None
     own, mean, best = known.consensus_mse.mean(), view.predicted.mean(axis=0), int(log_mse.argmin())
     shift = lambda what: middle(trials, what) if trials else 0.0
     blank = (np.nan, np.nan)

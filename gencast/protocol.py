@@ -26,8 +26,8 @@ def check_families(families, table:SignalTable) -> np.ndarray|None:
     families = np.asarray(families)
     if families.shape != (len(table.names),):
         raise InputError(f"families: {families.size} labels for {len(table.names)} simulations; give one for each")
-    largest = pd.Series(families).value_counts().iloc[0]
-    if len(families) - 2 * largest < 2 and largest > 1 or len(set(families)) < 3:
+    largest, stay = pd.Series(families).value_counts().iloc[0], len(families) - pd.Series(families).value_counts().iloc[:2].sum()
+    if stay < 2 or len(set(families)) < 3:
         raise InputError(f"families: {len(set(families))} families, the largest with {largest} of {len(families)} simulations; with the target's and one more left out at least 2 simulations must stay")
     return families
 
@@ -49,15 +49,16 @@ def predict_target(
 def target_rows(table:SignalTable, law, k:int, levels:tuple, families, signals:np.ndarray) -> pd.DataFrame:
     "Predictions and intervals of all sources on target `k`."
     n = len(table.names)
-    out, residuals = held_out(k, families, n), []
+    out, residuals = held_out(k, families, n), {}  # the unit of the interval is the simulation, or the family
     for j in np.flatnonzero(~out):
         both = out | held_out(j, families, n)
-        residuals.append(table.log_mse[~both, j] - predict_target(table, law, signals, j, both)[0])
+        unit = j if families is None else families[j]
+        residuals.setdefault(unit, []).append(table.log_mse[~both, j] - predict_target(table, law, signals, j, both)[0])
     predicted, sd = predict_target(table, law, signals, k, out)
     names = np.array(table.names, dtype=object)
     rows = pd.DataFrame({"source": names[~out], "target": names[k], "log_mse": table.log_mse[~out, k], "predicted": predicted})
     for level in levels:
-        low, high = conformal_interval(residuals, level)
+        low, high = conformal_interval([np.concatenate(r) for r in residuals.values()], level)
         rows[f"lower_{level * 100:.0f}"], rows[f"upper_{level * 100:.0f}"] = predicted + low, predicted + high
     return rows.assign(sd=sd)
 

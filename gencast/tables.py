@@ -32,14 +32,15 @@ from .signals import LAW_SIGNALS, SIGNALS
 from .stages import Settings, apply_errors, code_key, importance_without, load_rows, measure_distances, rank_trees, remember, select_features, survey_distances, train
 from .support import SupportReport, fit_support_model, support_table
 
-# %% ../nbs/69_tables.ipynb #987b03ed
-FAMILIES = {"ssp": lambda r: r["ssp"], "dust": lambda r: r["dust"]["law"], "history": lambda r: r["history"]["family"]}
+# %% ../nbs/69_tables.ipynb #58e9bc6b
+FAMILIES = {"ssp": lambda r: r["ssp"], "dust": lambda r: r["dust"]["law"], "history": lambda r: r["history"]["family"] + ("_bursty" if r["history"].get("burst_sigma") else "")}
 
 
 def family_labels(settings: Settings) -> dict:  # kind -> label of each simulation
-    "Simulations that share a stellar library, a dust law or a family of histories; kinds with one family or only singles are left out."
+    "Simulations that share a stellar library, a dust law or a family of histories; kinds that leave fewer than two simulations when two families are held out are left out."
     found = {kind: np.array([of(r) for r in settings.suite.simulations]) for kind, of in FAMILIES.items()}
-    return {kind: f for kind, f in found.items() if 1 < len(set(f)) < len(f)}
+    sizes = {kind: np.sort(np.unique(f, return_counts=True)[1])[::-1] for kind, f in found.items()}
+    return {kind: found[kind] for kind, n in sizes.items() if len(n) > 2 and n[2:].sum() > 1 and n[0] > 1}
 
 
 def members(families: np.ndarray, k: int) -> tuple:
@@ -286,7 +287,7 @@ def _tidy(found: pd.DataFrame) -> pd.DataFrame:
     found = found.rename(columns={"lower_90": "lower", "upper_90": "upper"})
     return found.drop(columns=[col for col in found if col.startswith(("lower_", "upper_"))])
 
-# %% ../nbs/69_tables.ipynb #d82381b5
+# %% ../nbs/69_tables.ipynb #f4ecb405
 FORECAST_COLUMNS = ["target", "kind", "source", "property", "rmse", "lower", "upper", "in_support", "distance_value", "view",
                     "bias", "bias_lower", "bias_upper", "tier", "share_inside", "uncovered"]
 SHORT = {"mean_euclidean": "mean", "clustered": "clustered", "nearest": "nearest"}  # names of the distances in `measure_distances`
@@ -302,7 +303,7 @@ def survey_forecast(c: Computed, names: tuple, settings: Settings, progress: Pro
         version = c.by_family["ssp"][k][..., columns] if hard else table.without[k]
         tasks.append((c.evidence, table, version, k, members(kin, k) if hard else (k,), forecast_law(settings), len(c.survey), settings.seed))
     trials = progress.map(f"{c.view}: trials", hold_trial, tasks)
-    found = forecast_survey(c.evidence, table, forecast_law(settings), trials, settings.seed)
+    found = forecast_survey(c.evidence, table, forecast_law(settings), trials, settings.seed, kin if tier == "edge" else None)
     report, outside = c.shared.support, c.evidence.target((), -1).uncovered.mean(axis=1)
     key = {"target": c.survey.name, "kind": c.view, "property": c.property, "view": c.view, "tier": tier}
     sources = found.sources.assign(source=names, in_support=tier != "outside", distance_value=c.survey_gaps[SHORT[settings.distance]].mean(axis=1),
