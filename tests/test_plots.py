@@ -16,6 +16,7 @@ import pytest
 
 from gencast import plots, reports
 from gencast.core import InputError
+from gencast.examples import toy_law_results
 from gencast.results import TABLES, describe_forecast, heldout_table, load_results, outliers, pair_table, toy_results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,11 @@ N = 12  # simulations of the made-up run
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return toy_results(tmp_path_factory.mktemp("results") / "toy", n_sim=N)
+
+
+@pytest.fixture(scope="module")
+def signals_folder(tmp_path_factory) -> Path:
+    return toy_law_results(tmp_path_factory.mktemp("results") / "toy", n_sim=N)
 
 
 @pytest.fixture(scope="module")
@@ -214,12 +220,14 @@ def test_results_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("template, target, figures", [("simulation", "", 3), ("survey", "toy_survey", 4), ("summary", None, 7)])
-def test_template_runs_and_shows_every_figure(folder, tmp_path, template, target, figures):
+@pytest.mark.parametrize("template, target, figures, more", [("simulation", "", 4, 1), ("survey", "toy_survey", 4, 0), ("summary", None, 10, 2)])
+@pytest.mark.parametrize("tables", ["a line", "many signals"])
+def test_template_runs_and_shows_every_figure(folder, signals_folder, tmp_path, template, target, figures, more, tables):
     papermill = pytest.importorskip("papermill")
-    parameters = {"results": str(folder)} | ({} if target is None else {"target": target})
+    rich = tables == "many signals"
+    parameters = {"results": str(signals_folder if rich else folder)} | ({} if target is None else {"target": target})
     out = tmp_path / "out.ipynb"
     papermill.execute_notebook(str(ROOT / f"nbs/targets/{template}.ipynb"), str(out), parameters, kernel_name="python3", language="python", progress_bar=False, cwd=str(tmp_path))
     outputs = [o for c in nbformat.read(out, 4).cells if c.cell_type == "code" for o in c.outputs]
-    assert sum("image/png" in o.get("data", {}) for o in outputs) == figures
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == figures + more * rich
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
