@@ -66,6 +66,33 @@ def test_schema_and_counts(results):
     assert {"spectra: simulate", "photometry: distances"} <= set(record["stages"])
 
 
+def test_forecasts_of_the_survey_agree_with_each_other(results):
+    "Sources, best, ensemble and single galaxies tell the same story."
+    for view in ("spectra", "photometry"):
+        sources = results.forecasts[(results.forecasts.kind == view)]
+        combined = results.combined[results.combined["view"] == view].set_index("predictor")
+        galaxies = results.galaxies[results.galaxies.target == sources.target.iloc[0]]
+        best = sources.loc[sources.rmse.idxmin()]
+        assert list(combined.index) == ["best", "ensemble", "consensus"] and combined.source["best"] == best.source == galaxies.source.iloc[0]
+        assert np.isclose(combined.rmse["best"], best.rmse, rtol=1e-6)
+        assert np.isclose(np.sqrt(np.mean(galaxies.expected_error**2)), best.rmse, rtol=1e-6), "the mean over galaxies is the forecast for the set"
+        inside = combined.dropna(subset="lower")
+        assert (inside.lower < inside.upper).all() and set(combined.tier) <= {"inside", "edge", "outside"}
+        assert np.allclose(best.bias, np.mean(galaxies.predicted - galaxies.predicted_consensus), atol=1e-6), "the bias is the offset from the consensus"
+
+
+def test_signals_and_decomposition(results):
+    "Every pair has every signal; the parts of an error sum to it."
+    n = len(results.simulations)
+    signals = results.signals[results.signals["view"] == "spectra"]
+    assert signals.groupby("signal").size().nunique() == 1 and len(signals) == signals.signal.nunique() * n * n  # n - 1 targets and the survey, for each source
+    parts = results.decomposition
+    assert np.allclose(parts.in_domain + parts.wrong_inverse + parts.cross + parts.get("refit", 0), parts.mse, rtol=1e-5)
+    errors = parts.merge(results.errors, on=["view", "property", "source", "target"])
+    assert np.allclose(errors.mse_x, errors.mse_y, rtol=1e-5)
+    assert {"leave-simulation-out"} <= set(results.scores.protocol) and results.scores.law.iloc[0] == "stack"
+
+
 def test_errors_are_those_of_the_stored_galaxies(results):
     "E is recomputed from the stored predictions by other means."
     settings = load_settings(results.folder)
