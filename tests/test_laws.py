@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gencast.components import fit_components, reml_loss, same
 from gencast.core import InputError
 from gencast.laws import SIGNAL_LAWS, SignalTable, fit_bias, make_signal_law
-from gencast.protocol import direction_scores, heldout_signals, signal_scores
+from gencast.protocol import direction_scores, heldout_signals, model_intervals, signal_scores
 from gencast.regression import PairTable, heldout_table
 
 SIGNALS = ("consensus", "mean_euclidean", "in_domain", "spread")
@@ -108,7 +108,7 @@ def test_no_leak_from_the_family(table):
 
 def test_jobs_and_seed():
     table = make_table(5)
-    one, two, other = (heldout_signals(table, "stack", seed=s, jobs=j) for s, j in ((0, 1), (0, 2), (1, 1)))
+    one, two, other = (heldout_signals(table, "boosted", seed=s, jobs=j) for s, j in ((0, 1), (0, 2), (1, 1)))
     assert one.equals(two)
     assert not np.array_equal(one.predicted, other.predicted)
 
@@ -197,6 +197,21 @@ def test_scores(table):
     assert scores.width_50[0] < scores.width_68[0] < scores.width_90[0]
 
 
+def test_own_intervals(table):
+    from scipy.stats import norm
+
+    heldout = heldout_signals(table, "mixed")
+    own = model_intervals(heldout)
+    assert_array_equal(own.predicted, heldout.predicted)
+    assert_allclose(norm.cdf((own.upper_90 - own.predicted) / own.sd), 0.95)
+    assert_allclose(own.upper_50 - own.predicted, own.predicted - own.lower_50)
+
+
+def test_few_families_promise_nothing(table):
+    heldout = heldout_signals(table, "mixed", families=list("aaabbbccc"))
+    assert np.isinf(heldout.lower_90).all() and np.isinf(heldout.upper_90).all()
+
+
 def test_bias_law():
     x = np.linspace(-1, 1, 50)
     assert_allclose(fit_bias(x, 1.3 * x, shrink=0).slope, 1.3)
@@ -225,6 +240,8 @@ def test_errors(table):
         heldout_signals(table, families=list("aaabbbcc"))
     with pytest.raises(InputError, match="families"):
         heldout_signals(table, families=list("aaaaaaaab"))
+    with pytest.raises(InputError, match="standard deviation"):
+        model_intervals(heldout_signals(table, "consensus"))
     with pytest.raises(InputError, match="without has shape"):
         replace(table, without=table.without[1:])
     with pytest.raises(InputError, match="not in the table"):
