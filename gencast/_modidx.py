@@ -561,6 +561,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'gencast.protocol': { 'gencast.protocol.check_families': ('protocol.html#check_families', 'gencast/protocol.py'),
                                   'gencast.protocol.direction_scores': ('protocol.html#direction_scores', 'gencast/protocol.py'),
                                   'gencast.protocol.heldout_signals': ('protocol.html#heldout_signals', 'gencast/protocol.py'),
+                                  'gencast.protocol.interval_bounds': ('protocol.html#interval_bounds', 'gencast/protocol.py'),
                                   'gencast.protocol.model_intervals': ('protocol.html#model_intervals', 'gencast/protocol.py'),
                                   'gencast.protocol.predict_targets': ('protocol.html#predict_targets', 'gencast/protocol.py'),
                                   'gencast.protocol.signal_scores': ('protocol.html#signal_scores', 'gencast/protocol.py'),

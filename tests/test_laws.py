@@ -207,6 +207,18 @@ def test_own_intervals(table):
     assert_allclose(own.upper_50 - own.predicted, own.predicted - own.lower_50)
 
 
+def test_scaled_intervals(table):
+    plain, scaled = (heldout_signals(table, "mixed", interval=i) for i in ("conformal", "scaled"))
+    assert_array_equal(plain.predicted, scaled.predicted)
+    reach = (scaled.upper_90 - scaled.predicted) / scaled.sd
+    for _, r in reach.groupby(scaled.target):
+        assert_allclose(r, r.iloc[0])  # one factor a target
+    assert_allclose(scaled.predicted - scaled.lower_90, scaled.upper_90 - scaled.predicted)
+    covered = ((scaled.log_mse >= scaled.lower_90) & (scaled.log_mse <= scaled.upper_90)).mean()
+    assert 0.8 < covered < 0.98
+    assert np.isfinite(heldout_signals(table, "consensus", families=list("aaabbbccc"), interval="scaled").upper_90).all()
+
+
 def test_few_families_promise_nothing(table):
     heldout = heldout_signals(table, "mixed", families=list("aaabbbccc"))
     assert np.isinf(heldout.lower_90).all() and np.isinf(heldout.upper_90).all()
@@ -240,6 +252,8 @@ def test_errors(table):
         heldout_signals(table, families=list("aaabbbcc"))
     with pytest.raises(InputError, match="families"):
         heldout_signals(table, families=list("aaaaaaaab"))
+    with pytest.raises(InputError, match="unknown interval"):
+        heldout_signals(table, interval="jackknife")
     with pytest.raises(InputError, match="standard deviation"):
         model_intervals(heldout_signals(table, "consensus"))
     with pytest.raises(InputError, match="without has shape"):
