@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['fit_constant', 'fit_nothing', 'line_law', 'fit_slope', 'fit_line_law', 'fit_target_lines', 'fit_huber',
            'fit_theil_sen', 'standardiser', 'effects_law', 'fit_mixed', 'fit_ridge', 'fit_boosted',
-           'fit_gaussian_process', 'fit_shift', 'fit_stack', 'BiasLaw', 'fit_bias']
+           'fit_gaussian_process', 'fit_shift', 'fit_stack', 'BiasLaw', 'fit_bias', 'MIN_PAIRS', 'SIGNAL_LAWS',
+           'LawSpec', 'SignalLaw', 'SignalTable', 'make_signal_law', 'signal_law']
 
-# %% ../nbs/54_laws.ipynb #1786653f
+# %% ../nbs/54_laws.ipynb #6148451c
 from dataclasses import dataclass
 from typing import Callable
 
@@ -16,6 +17,8 @@ import numpy as np
 from .components import fit_components, kernel_columns, same
 from .contract import MIN_PAIRS, SIGNAL_LAWS, LawSpec, SignalLaw, SignalTable, make_signal_law, signal_law
 from .core import InputError
+
+_all_ = ["MIN_PAIRS", "SIGNAL_LAWS", "LawSpec", "SignalLaw", "SignalTable", "make_signal_law", "signal_law"]  # the contract is at hand here too
 
 # %% ../nbs/54_laws.ipynb #e584fbfa
 @signal_law("constant", "constant", "mean log error of all pairs")
