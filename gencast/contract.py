@@ -87,6 +87,7 @@ def signal_law(name:str, label:str, about:str, signals:tuple=(), start:str="") -
     "Decorator that puts a fitting function into `SIGNAL_LAWS`."
     def add(fit):
         SIGNAL_LAWS[name] = LawSpec(label, tuple(signals), about, fit, start)
+        fit.__doc__ = fit.__doc__ or f"Fit the law {name!r} to signals `X` and errors `y` of pairs (dex): {about}."
         return fit
     return add
 

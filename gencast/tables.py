@@ -37,10 +37,10 @@ FAMILIES = {"ssp": lambda r: r["ssp"], "dust": lambda r: r["dust"]["law"], "hist
 
 
 def family_labels(settings: Settings) -> dict:  # kind -> label of each simulation
-    "Simulations that share a stellar library, a dust law or a family of histories; kinds that leave fewer than two simulations when two families are held out are left out."
+    "Simulations that share a stellar library, a dust law or a family of histories; kinds that leave fewer than three simulations when two families are held out are left out."
     found = {kind: np.array([of(r) for r in settings.suite.simulations]) for kind, of in FAMILIES.items()}
     sizes = {kind: np.sort(np.unique(f, return_counts=True)[1])[::-1] for kind, f in found.items()}
-    return {kind: found[kind] for kind, n in sizes.items() if len(n) > 2 and n[2:].sum() > 1 and n[0] > 1}
+    return {kind: found[kind] for kind, n in sizes.items() if len(n) > 2 and n[2:].sum() > 2 and n[0] > 1}
 
 
 def members(families: np.ndarray, k: int) -> tuple:
