@@ -132,7 +132,7 @@ def add_nannyml(table, names, args):
     if subprocess.run([args.nannyml_python, "-c", "import nannyml"], capture_output=True).returncode:
         print(f"NannyML is not installed for {args.nannyml_python}: its column is left out (see the head of this file)")
         return None
-    subprocess.run([args.nannyml_python, __file__, "--nannyml-folder", str(args.work)], check=True)
+    subprocess.run([args.nannyml_python, __file__, "--nannyml-folder", str(args.work)], check=True, stdout=subprocess.DEVNULL)  # LightGBM talks a lot
     mse = {n: np.load(Path(args.work) / f"mse-{i:03d}.npy") for i, n in enumerate(names)}
     table["nannyml_dle"] = [np.log10(max(mse[s][names.index(t)], 1e-12)) for s, t in zip(table.source, table.target)]
     return time.perf_counter() - start
@@ -164,7 +164,7 @@ def main():
     parser.add_argument("--n-validate", type=int, default=1500, help="labelled galaxies of the source that no model has seen")
     parser.add_argument("--n-target", type=int, default=1500, help="galaxies of each target")
     parser.add_argument("--n-trees", type=int, default=100)
-    parser.add_argument("--n-sim", type=int, default=None, help="simulations to use, the first ones (default: all)")
+    parser.add_argument("--n-sim", type=int, default=None, help="simulations to use, evenly spread over the list (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nannyml-python", default=sys.executable, help="Python that has NannyML")
     parser.add_argument("--out", help="CSV file to write, one row a pair")
@@ -174,7 +174,10 @@ def main():
         return nannyml_losses(args.nannyml_folder)
     if args.run is None or not (args.run / "simulations.csv").exists():
         parser.error("give the folder of a finished run, such as results/default; `gencast run` makes one")
-    names = list(pd.read_csv(args.run / "simulations.csv").name)[: args.n_sim]
+    names = list(pd.read_csv(args.run / "simulations.csv").name)
+    if args.n_sim is not None and args.n_sim < len(names):
+        print(f"a subset: {args.n_sim} of {len(names)} simulations")
+        names = [names[i] for i in np.linspace(0, len(names) - 1, args.n_sim).round().astype(int)]
     with tempfile.TemporaryDirectory() as args.work:
         table, seconds = predict_all(args, names)
         spent = add_nannyml(table, names, args)
