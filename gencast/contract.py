@@ -52,7 +52,7 @@ def position(name:str, signals:tuple) -> int:
         raise InputError(f"signal {name!r} is not in the table; it has {', '.join(signals) or 'none'}")
     return list(signals).index(name)
 
-# %% ../nbs/54_contract.ipynb #2de9b192
+# %% ../nbs/54_contract.ipynb #d82dfea2
 def made_up_signals(
     n_sim:int=12,
     seed:int=0,
@@ -62,14 +62,14 @@ def made_up_signals(
     rng = rng_for(seed, "made-up signals")
     place, difficulty = rng.normal(size=(n_sim, 2)), hard * rng.normal(size=n_sim)
     offset = place[:, None, 0] - place[None, :, 0]
-    truth = -2 + np.log10(0.1 + offset**2) + difficulty
+    truth = -2 + np.log10(0.1 + offset**2 * np.where(offset > 0, 1, 0.4)) + difficulty
     distance = np.sqrt(((place[:, None] - place[None]) ** 2).sum(-1))
     signals = np.stack([truth - difficulty + 0.05 * rng.normal(size=offset.shape), distance, rng.normal(size=offset.shape)], axis=-1)
     without = np.repeat(signals[None], n_sim, axis=0)
     without[np.arange(n_sim), np.arange(n_sim)] = np.nan
     return SignalTable(tuple(f"sim{i:02d}" for i in range(n_sim)), ("consensus", "mean_euclidean", "unrelated"), signals, without, truth, offset)
 
-# %% ../nbs/54_contract.ipynb #e2f779a3
+# %% ../nbs/54_contract.ipynb #5bf5faaf
 @dataclass(frozen=True)
 class LawSpec:
     "A law of the register."
