@@ -7,11 +7,11 @@ __all__ = ['PAPER_LAW', 'SIGNAL_WORDS', 'PROTOCOLS', 'FAMILY_WORDS', 'READ_RELAT
            'plain_protocol', 'law_scores', 'law_gain', 'describe_law', 'describe_direction', 'relation_of',
            'describe_split', 'combined_of', 'describe_galaxies', 'describe_reference']
 
-# %% ../nbs/59_lawreports.ipynb #c876f219
+# %% ../nbs/59_lawreports.ipynb #ac3e7650
 import numpy as np
 import pandas as pd
 
-from .reports import words
+from .reports import blank_unbounded, words
 from .results import Results, choices, error_unit, forecast_rows, heldout_table, plain_name, select
 
 # %% ../nbs/59_lawreports.ipynb #fd455f02
@@ -189,7 +189,7 @@ def describe_split(
         text += f"A single constant for each source would remove {100 * rows.wrong_offset2.mean() / mean.wrong_inverse:.0f} % of the wrong inverse."
     return text
 
-# %% ../nbs/59_lawreports.ipynb #cdbb72a0
+# %% ../nbs/59_lawreports.ipynb #d8c547d9
 PREDICTORS = {"best": "model of the best source", "ensemble": "mean of all models", "consensus": "consensus of all simulations"}
 
 
@@ -204,7 +204,7 @@ def combined_of(
     rows = rows[(rows.target == target) & (rows.property == which["property"])]
     rows = rows if view is None else rows[rows["view"] == view]
     names = [PREDICTORS.get(r.predictor, r.predictor) + (f" ({r.source})" if r.predictor == "best" else "") for r in rows.itertuples()]
-    return rows[["rmse", "lower", "upper", "bias", "bias_lower", "bias_upper"]].astype(float).set_axis(names, axis=0).round(3)
+    return blank_unbounded(rows[["rmse", "lower", "upper", "bias", "bias_lower", "bias_upper"]].astype(float)).set_axis(names, axis=0).round(3)
 
 
 def describe_galaxies(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'TIER_WORDS', 'FACTS', 'words', 'describe_simulation', 'score_of', 'describe_fit', 'compare_forecast',
-           'describe_support', 'forecast_of', 'forecast_summary', 'describe_survey', 'survey_notes', 'galaxies_of',
-           'stage_times', 'provenance']
+           'describe_support', 'blank_unbounded', 'forecast_of', 'forecast_summary', 'describe_survey', 'survey_notes',
+           'galaxies_of', 'stage_times', 'provenance']
 
 # %% ../nbs/56_reports.ipynb #062fdbe8
 import numpy as np
@@ -80,7 +80,7 @@ def describe_fit(
         f"Of {len(held)} points, {inside} lie inside the 90 % interval."
     )
 
-# %% ../nbs/56_reports.ipynb #3008da2d
+# %% ../nbs/56_reports.ipynb #6831abb6
 TIER_WORDS = {
     "inside": "**inside the range** of the simulations: no farther from them than each of them is from the rest. The interval is that of simulations held out one at a time.",
     "edge": "**at the edge** of the simulations: farther from them than each of them is from the rest, but no farther than simulations whose stellar library no other one shares. The interval is the wider one of trials in which the whole library was held out.",
@@ -119,15 +119,27 @@ def describe_support(
     inside, near = rows.in_support.astype(bool).sum(), rows.loc[rows.distance_value.idxmin()]
     place = f"The closest simulation is {near.source}, at a distance of {near.distance_value:.3g}; the farthest lies at {rows.distance_value.max():.3g}. "
     if "tier" in rows and rows.tier.iloc[0] in TIER_WORDS:
+        none = "" if rows.tier.iloc[0] == "outside" or np.isfinite(rows.upper.astype(float)).any() else " Here such trials are too few: no 90 % interval can be promised."
         share = f" Judged alone, {100 * rows.share_inside.iloc[0]:.3g} % of its galaxies lie within the range." if "share_inside" in rows else ""
-        return place + f"{target} lies {TIER_WORDS[rows.tier.iloc[0]]}{share}"
+        return place + f"{target} lies {TIER_WORDS[rows.tier.iloc[0]]}{none}{share}"
     few = results.run.get("surveys", {}).get(target, {}).get("n_galaxies", 0)
     far = f"groups of {few} galaxies of held-out simulations are (few galaxies scatter farther than whole simulations)" if 0 < few < 30 else "any pair the law was learned from"
     if inside in (0, len(rows)):
         return place + f"{target} lies {TIER_WORDS['inside' if inside else 'outside']}"
     return place + f"{target} lies within the range of **{inside} of {len(rows)}** simulations; for the others it is farther away than {far}, and no interval is given."
 
-# %% ../nbs/56_reports.ipynb #c17ca8ce
+# %% ../nbs/56_reports.ipynb #3bbf0619
+def blank_unbounded(
+    table: pd.DataFrame,  # with columns lower and upper, perhaps bias_lower and bias_upper
+) -> pd.DataFrame:
+    "The same with nan for both ends of intervals that have no end: too few simulations to promise one."
+    table = table.copy()
+    for low, high in (("lower", "upper"), ("bias_lower", "bias_upper")):
+        if {low, high} <= set(table):
+            table.loc[np.isinf(table[low].astype(float)) | np.isinf(table[high].astype(float)), [low, high]] = np.nan
+    return table
+
+
 def forecast_of(
     results: Results,
     target: str,
@@ -135,7 +147,7 @@ def forecast_of(
     view: str | None = None,
 ) -> pd.DataFrame:  # one row a source, best first; rmse, lower and upper in the property's unit
     "Forecast by source, with what the source assumes."
-    rows = forecast_rows(results, target, property, view)
+    rows = blank_unbounded(forecast_rows(results, target, property, view))
     rows = rows.sort_values(["in_support", "rmse"], ascending=[False, True])[["source", "rmse", "lower", "upper", "in_support", "distance_value"]]
     return rows.merge(assumptions(results), left_on="source", right_on="name").drop(columns="name").round(3).rename(columns={"distance_value": "distance"})
 
@@ -157,7 +169,7 @@ def forecast_summary(results: Results) -> pd.DataFrame:
         else:
             row |= {"best source": "none"}
         rows.append(row)
-    return pd.DataFrame(rows).round(3)
+    return blank_unbounded(pd.DataFrame(rows)).round(3)
 
 # %% ../nbs/56_reports.ipynb #778429a5
 FACTS = {  # entries of run.json in plain words

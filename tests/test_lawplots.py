@@ -96,6 +96,15 @@ def test_each_tier_has_its_words(results, tier, word):
     assert row.tier == tier and (row["best source"] == "none") == (tier == "outside")
 
 
+def test_an_interval_without_ends_is_not_shown_as_one(results):
+    ends = {"lower": 0.0, "upper": np.inf, "bias_lower": -np.inf, "bias_upper": np.inf}
+    endless = replace(results, forecasts=results.forecasts.assign(tier="edge", **ends), combined=results.combined.assign(**ends))
+    for table in (reports.forecast_of(endless, "toy_survey"), reports.forecast_summary(endless), lawreports.combined_of(endless, "toy_survey")):
+        assert table[["lower", "upper"]].isna().all(axis=None) and table.rmse.notna().all()
+    assert "no 90 % interval can be promised" in reports.describe_support(endless, "toy_survey")
+    assert "can be promised" not in reports.describe_support(results, "toy_survey")
+
+
 def test_summary_gives_the_interval_of_a_chosen_source(results):
     best, row = results.combined[results.combined.predictor == "best"].iloc[0], reports.forecast_summary(results).iloc[0]
     assert (row.lower, row.upper) == (round(best.lower, 3), round(best.upper, 3))
