@@ -19,6 +19,7 @@ from astropy.cosmology import Planck18
 from astropy.io import fits
 
 from ..core import InputError, Sample, rng_for
+from .bands import band_curve
 from .resample import pixel_edges
 
 # %% ../../nbs/14_data.photometry.ipynb #8effd08b
@@ -28,22 +29,18 @@ SDSS_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-
 @lru_cache(maxsize=64)
 def _band(name: str) -> tuple:
     "Effective wavelength, support (first and last wavelength, Angstrom), wavelengths and the cumulative integral of R lambda over that of R / lambda."
-    from speclite.filters import load_filter
-
-    try:
-        response = load_filter(name, load_from_cache=False)
-    except ValueError as err:
-        raise InputError(f"band {name!r} is not known to speclite ({err}); use names such as 'sdss2010-r'") from err
-    wave = np.linspace(response.wavelength[0], response.wavelength[-1], 4000)
-    r = response(wave)
+    curve_wave, response = band_curve(name)
+    wave = np.linspace(curve_wave[0], curve_wave[-1], 4000)
+    r = np.interp(wave, curve_wave, response)
     norm = np.trapezoid(r / wave, wave)
     area = np.concatenate([[0], np.cumsum(np.diff(wave) * (r * wave)[1:] / 2 + np.diff(wave) * (r * wave)[:-1] / 2)])
     inside = wave[(area > 1e-6 * area[-1]) & (area < (1 - 1e-6) * area[-1])]
-    return response.effective_wavelength.to_value(u.AA), (inside[0], inside[-1]), wave, area / norm
+    effective = np.trapezoid(response * curve_wave**2, curve_wave) / np.trapezoid(response * curve_wave, curve_wave)
+    return float(effective), (inside[0], inside[-1]), wave, area / norm
 
 
 def band_wavelengths(
-    bands=SDSS_BANDS, # speclite's names, n_band of them
+    bands=SDSS_BANDS, # names as in `gencast.data.bands.band_curve`, n_band of them
 ) -> np.ndarray: # photon-weighted effective wavelength for an AB source, Angstrom, observed frame, shape (n_band,)
     "Effective wavelengths of bands."
     return np.array([_band(name)[0] for name in bands])
@@ -53,7 +50,7 @@ def band_luminosity(
     wave:np.ndarray, # rest frame, Angstrom, ascending, shape (n_wave,)
     flux:np.ndarray, # luminosity density, Lsun/Angstrom, rest frame, shape (n_gal, n_wave)
     redshift:np.ndarray | float, # one number or shape (n_gal,)
-    bands=SDSS_BANDS, # speclite's names, n_band of them
+    bands=SDSS_BANDS, # names as in `gencast.data.bands.band_curve`, n_band of them
 ) -> np.ndarray: # nu L_nu, Lsun, observed-frame bands, shape (n_gal, n_band)
     "Spectra seen through bands at given redshifts; `InputError` where a spectrum does not cover a band."
     flux = np.atleast_2d(flux)
