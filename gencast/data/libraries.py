@@ -129,7 +129,7 @@ def read_popstar() -> Library:  # stars, without nebular emission
     stellar = [k for k, c in enumerate(columns) if c.endswith("_stellar")]
     age = 10 ** (np.array([float(columns[k].split("_")[2]) for k in stellar]) - 9)
     flux = np.array([tables[n][stellar] for n in names], dtype=float)
-    edges = log_edges(1250.0, 25000.0, 300.0)
+    edges = log_edges(1250.0 * np.exp(-100 * 300.0 / C_KMS), 25000.0, 300.0)  # from 1131 Angstrom, so that bands at z = 2 are covered after broadening
     fwhm = C_KMS * np.interp(edges[1:], (wave[1:] + wave[:-1]) / 2, np.diff(wave)) / edges[1:]
     meta = dict(
         imf="Chabrier", isochrones="Padova, Bressan et al. 1998", stellar_library="BaSeL (Lejeune et al. 1997) and models of hot stars",

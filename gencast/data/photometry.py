@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SDSS_BANDS', 'AB_OFFSETS', 'ERROR_FLOOR', 'REDSHIFT_RANGE', 'NANOMAGGY', 'band_wavelengths', 'band_luminosity',
-           'nu_l_nu', 'load_sdss_photometry', 'kcorrect_masses', 'survey_partners', 'observe_photometry']
+           'nu_l_nu', 'load_sdss_photometry', 'kcorrect_masses', 'survey_partners', 'observe_at_redshift',
+           'reference_index', 'observe_photometry']
 
 # %% ../../nbs/14_data.photometry.ipynb #e4550c4d
 import importlib.util
@@ -171,17 +172,50 @@ def survey_partners(
     return order[start + rng.integers(0, k, size=len(log_lum))]
 
 
+def observe_at_redshift(
+    sample:Sample, # simulated galaxies with redshifts: rest-frame spectra in Lsun/Angstrom
+    survey:Sample, # a survey's bands, errors and redshifts, as from gencast.data.catalogues.load_catalogue
+    seed:int, # the run's seed
+    k:int = 20, # number of survey galaxies of like brightness to draw from
+) -> Sample: # nu L_nu in Lsun with noise and errors in the survey's bands; properties kept
+    "A simulation whose galaxies have redshifts, at a survey's depth; those below its flux limit are dropped."
+    rng, r = rng_for(seed, sample.name, "photometry"), reference_index(survey)
+    per, per_survey = (nu_l_nu(np.ones((len(z), survey.wave.size)), z, survey.wave) for z in (sample.redshift, survey.redshift))
+    flux, seen, err_seen = band_luminosity(sample.wave, sample.flux, sample.redshift, survey.bands) / per, survey.flux / per_survey, survey.flux_err / per_survey
+    floor = np.asarray(survey.meta.get("error_floor", 0.0), float)
+    background = np.sqrt(np.maximum(err_seen**2 - (floor * seen) ** 2, 0))
+    partner = survey_partners(np.log10(flux[:, r]), np.log10(seen[:, r]), rng, k)
+    err = np.hypot(background[partner] * (flux[:, r] / seen[partner, r])[:, None], floor * flux)
+    noisy = flux + err * rng.standard_normal(flux.shape)
+    faint, bright = flux[:, r] < seen[:, r].min(), flux[:, r] > seen[:, r].max()
+    keep = (noisy > 0).all(axis=1) & ~faint
+    meta = sample.meta | {"observed_as": survey.name, "n_simulated": len(sample), "n_below_flux_limit": int(faint.sum()),
+                          "n_not_detected": int((~keep & ~faint).sum()), "n_outside_luminosity_range": int((bright & keep).sum())}
+    ids = sample.ids or tuple(map(str, range(len(sample))))
+    if not keep.any():
+        raise InputError(f"sample {sample.name!r}: no galaxy is bright enough for {survey.name!r} in {survey.bands[r]}; raise the least mass in its recipe")
+    return replace(sample, flux=noisy * per, wave=survey.wave, bands=survey.bands, flux_err=err * per, ids=ids, meta=meta).take(keep)
+
+
+def reference_index(survey:Sample) -> int: # number of the band
+    "The band in which simulated and observed galaxies are matched: the survey's own choice, else the one nearest 6200 Angstrom."
+    meta = survey.meta
+    return meta["columns"].index(meta["reference_band"]) if "reference_band" in meta else int(np.argmin(np.abs(survey.wave - 6200)))
+
+
 def observe_photometry(
     sample:Sample, # simulated galaxies: rest-frame spectra in Lsun/Angstrom, about 1500-12000 Angstrom
     survey:Sample, # a survey's bands, errors and redshifts, as from load_sdss_photometry
     seed:int, # the run's seed
 ) -> Sample: # nu L_nu in Lsun with noise, errors and redshifts in the survey's bands; properties kept
-    "A simulation seen through a survey's bands, at its redshifts and with its errors."
+    "A simulation seen through a survey's bands, at its redshifts (or at the galaxies' own where they have one) and with its errors."
     if not survey.bands or survey.flux_err is None or survey.redshift is None:
         raise InputError(f"sample {survey.name!r} is no photometric survey: it needs bands, flux_err and redshift")
     if sample.bands:
         raise InputError(f"sample {sample.name!r} has bands already; observe_photometry needs spectra")
-    rng, r = rng_for(seed, sample.name, "photometry"), int(np.argmin(np.abs(survey.wave - 6200)))
+    if sample.redshift is not None:
+        return observe_at_redshift(sample, survey, seed)
+    rng, r = rng_for(seed, sample.name, "photometry"), reference_index(survey)
     log_lum = np.log10(band_luminosity(sample.wave, sample.flux, np.median(survey.redshift), survey.bands[r:r + 1])[:, 0])
     log_lum_survey = np.log10(survey.flux[:, r])
     partner = survey_partners(log_lum, log_lum_survey, rng)
