@@ -38,6 +38,7 @@ OPTIONAL = {  # read where they are there
     "signals": (("view", "property", "source", "target", "signal"), ("value",)),
     "combined": (("target", "kind", "view", "property", "predictor", "source", "tier"), ("rmse", "lower", "upper", "bias", "bias_lower", "bias_upper")),
     "decomposition": (("view", "property", "source", "target"), ("mse", "in_domain", "wrong_inverse", "cross")),
+    "comparison": (("target", "property", "reference_from", "by"), ("low", "high", "n", "forecast_rmse", "median_difference", "scatter")),
     "relations": (("view", "property", "signal"), ("coefficient", "se_naive", "se_dyadic", "p_naive", "p_dyadic", "p_mrqap")),
 }
 AGAIN = "run `gencast run` again"
@@ -88,6 +89,7 @@ class Results:
     combined: pd.DataFrame = field(default_factory=pd.DataFrame)  # forecasts for the best source, the mean of all models, the consensus
     decomposition: pd.DataFrame = field(default_factory=pd.DataFrame)  # each pair's error, split
     relations: pd.DataFrame = field(default_factory=pd.DataFrame)  # tests of each signal's relation to the error
+    comparison: pd.DataFrame = field(default_factory=pd.DataFrame)  # the forecast beside the difference from another model's values
 
     def __repr__(self) -> str:
         surveys = sorted(set(self.forecasts.query("kind != 'simulation'").target))

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .core import Sample, digest
+from .data.photometry import observed_facts
 from .decomposition import decomposition_table
 from .distances import DISTANCES
 from .features import feature_table
@@ -334,7 +335,7 @@ def galaxy_rows(c: Computed, names: tuple, forecast: pd.DataFrame, galaxy_error:
     ids = c.survey.ids or tuple(map(str, range(len(c.survey))))
     table = pd.DataFrame({
         "target": c.survey.name, "galaxy": ids, "redshift": c.survey.redshift, "property": c.property, "source": names[best], "predicted": c.observed[best], "expected_error": galaxy_error, "inside": c.shared.support.galaxy_inside,
-        "predicted_mean": c.observed.mean(axis=0), "predicted_std": c.observed.std(axis=0), "predicted_consensus": c.evidence.survey_consensus, "nearest": c.survey_gaps["nearest"][best], "reference": np.nan, "reference_from": "", "fit": np.nan, "fit_std": np.nan,
+        "predicted_mean": c.observed.mean(axis=0), "predicted_std": c.observed.std(axis=0), "predicted_consensus": c.evidence.survey_consensus, "nearest": c.survey_gaps["nearest"][best], **observed_facts(c.survey, c.property), "fit": np.nan, "fit_std": np.nan,
     })
     if c.view == "spectra":
         from gencast.sedfit import fit_library
@@ -345,8 +346,4 @@ def galaxy_rows(c: Computed, names: tuple, forecast: pd.DataFrame, galaxy_error:
         library = Sample("suite", np.concatenate([p.flux for p in parts]), parts[0].wave, properties={k: np.concatenate([p.properties[k] for p in parts]) for k in keep})
         fit = fit_library(c.survey, library, pixels_per_error=20)  # neighbouring pixels err together: twenty count as one
         table = table.assign(fit=fit[c.property].to_numpy(), fit_std=fit[f"{c.property}_std"].to_numpy())
-    elif c.property == "log_mstar":
-        from gencast.data.photometry import kcorrect_masses
-
-        table = table.assign(reference=kcorrect_masses(c.survey), reference_from="kcorrect")
     return table

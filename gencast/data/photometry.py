@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SDSS_BANDS', 'AB_OFFSETS', 'ERROR_FLOOR', 'REDSHIFT_RANGE', 'NANOMAGGY', 'band_wavelengths', 'band_luminosity',
-           'nu_l_nu', 'load_sdss_photometry', 'kcorrect_masses', 'survey_partners', 'observe_at_redshift',
-           'reference_index', 'observe_photometry']
+           'nu_l_nu', 'load_sdss_photometry', 'kcorrect_masses', 'reference_index', 'observed_facts', 'survey_partners',
+           'observe_at_redshift', 'observe_photometry']
 
 # %% ../../nbs/14_data.photometry.ipynb #e4550c4d
 import importlib.util
@@ -153,6 +153,30 @@ def kcorrect_masses(
     distmod = Planck18.distmod(sample.redshift).to_value(u.mag)
     return np.log10(coeffs @ fitter.templates.mremain) + 0.4 * distmod
 
+# %% ../../nbs/14_data.photometry.ipynb #95ada277
+def reference_index(survey:Sample) -> int: # number of the band
+    "The band in which simulated and observed galaxies are matched: the survey's own choice, else the one nearest 6200 Angstrom."
+    meta = survey.meta
+    return meta["columns"].index(meta["reference_band"]) if "reference_band" in meta else int(np.argmin(np.abs(survey.wave - 6200)))
+
+
+def observed_facts(
+    survey:Sample, # observed galaxies
+    property:str, # what is predicted
+) -> dict: # snr (median over bands or pixels), magnitude (AB; NaN for spectra), reference and reference_from
+    "S/N, magnitude and another model's value of each observed galaxy, NaN where there is none."
+    blank = np.full(len(survey), np.nan)
+    facts = {"snr": blank if survey.flux_err is None else np.median(survey.flux / survey.flux_err, axis=1), "magnitude": blank, "reference": blank, "reference_from": ""}
+    if survey.bands and survey.redshift is not None:
+        r = reference_index(survey)
+        per = nu_l_nu(np.ones((len(survey), 1)), survey.redshift, survey.wave[r : r + 1])[:, 0]
+        facts["magnitude"] = 22.5 - 2.5 * np.log10(survey.flux[:, r] / per)
+    if property in survey.properties:
+        facts |= {"reference": survey.properties[property], "reference_from": survey.meta.get("reference_from", "the catalogue")}
+    elif property == "log_mstar" and survey.bands == SDSS_BANDS and survey.flux_err is not None:
+        facts |= {"reference": kcorrect_masses(survey), "reference_from": "kcorrect"}
+    return facts
+
 # %% ../../nbs/14_data.photometry.ipynb #f2c41d07
 def survey_partners(
     log_lum:np.ndarray, # log10 nu L_nu in r of the simulated galaxies, Lsun, shape (n_gal,)
@@ -195,12 +219,6 @@ def observe_at_redshift(
     if not keep.any():
         raise InputError(f"sample {sample.name!r}: no galaxy is bright enough for {survey.name!r} in {survey.bands[r]}; raise the least mass in its recipe")
     return replace(sample, flux=noisy * per, wave=survey.wave, bands=survey.bands, flux_err=err * per, ids=ids, meta=meta).take(keep)
-
-
-def reference_index(survey:Sample) -> int: # number of the band
-    "The band in which simulated and observed galaxies are matched: the survey's own choice, else the one nearest 6200 Angstrom."
-    meta = survey.meta
-    return meta["columns"].index(meta["reference_band"]) if "reference_band" in meta else int(np.argmin(np.abs(survey.wave - 6200)))
 
 
 def observe_photometry(
