@@ -119,6 +119,7 @@ def classifier_auc(
     scores = np.empty(len(x))
     for i in range(folds):
         seen = fold != i
+        balance = weight[seen] if np.ptp(weight) > 0 else None  # equal weights change nothing, and make scikit-learn's binning 30 times slower
         model = HistGradientBoostingClassifier(max_iter=trees, early_stopping=False, random_state=seed)
-        scores[~seen] = model.fit(x[seen], label[seen], sample_weight=weight[seen]).decision_function(x[~seen])
+        scores[~seen] = model.fit(x[seen], label[seen], sample_weight=balance).decision_function(x[~seen])
     return float(np.mean([roc_auc_score(label[fold == i], scores[fold == i]) for i in range(folds)]))
