@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 
-from ..core import PROPERTIES, InputError, Sample
+from ..core import BUILT_IN, PROPERTIES, InputError, Sample
 from .checks import beside, check_keys, choice, load_yaml
 from .columns import file_checksum, read_columns
 from .libraries import air_to_vacuum
@@ -177,12 +177,13 @@ def load_table_rows(
     columns,  # a mapping, or a YAML file
     name: str | None = None,  # of the sample; default: the file's
     view: str | None = None,  # `photometry` or `spectra`; default: the one that the mapping has, bands first
-    properties: dict | None = None,  # definitions beside `PROPERTIES`: name -> `Property`
+    properties: dict | None = None,  # definitions beside the built-in ones: name -> `Property`; default: all that are known
     wave: np.ndarray | None = None,  # rest-frame grid for spectra, Angstrom in vacuum, shape (n_wave,); default: the table's own
 ) -> tuple[Sample, np.ndarray]:  # the galaxies, and their rows in the file (first: 0)
     "As `load_table`, and which rows of the file were kept."
     path, mapping = Path(path), load_mapping(columns)
-    view, where, known = view or ("photometry" if mapping["bands"] else "spectra"), f"{path}", {**PROPERTIES, **(properties or {})}
+    view, where = view or ("photometry" if mapping["bands"] else "spectra"), f"{path}"
+    known = PROPERTIES if properties is None else {**{p: PROPERTIES[p] for p in BUILT_IN}, **properties}
     if not mapping["bands" if view == "photometry" else "spectra"]:
         raise InputError(f"{path}: the mapping has no {'bands' if view == 'photometry' else 'spectra'}, so its galaxies cannot be seen as {view}")
     for prop in mapping["properties"]:
@@ -232,7 +233,7 @@ def load_table(
     columns,  # what is where: a mapping, or a YAML file that holds one
     name: str | None = None,  # of the sample; default: the file's
     view: str | None = None,  # `photometry` or `spectra`; default: the one that the mapping has, bands first
-    properties: dict | None = None,  # definitions beside `PROPERTIES`: name -> `Property`
+    properties: dict | None = None,  # definitions beside the built-in ones: name -> `Property`; default: all that are known
     wave: np.ndarray | None = None,  # rest-frame grid for spectra, Angstrom in vacuum, shape (n_wave,); default: the table's own
 ) -> Sample:  # rest frame: nu L_nu in Lsun, or Lsun/Angstrom for spectra; `meta["left_out"]` counts by reason
     "Galaxies from a table. Raises `InputError` naming file, column and row, before anything is converted."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ZSUN', 'MAGGY', 'ALIASES', 'parse_unit', 'brightness_factor', 'convert_property']
 
-# %% ../../nbs/09_data.units.ipynb #5e20deb7
+# %% ../../nbs/09_data.units.ipynb #42269104
 import re
 import warnings
 
@@ -14,7 +14,7 @@ from astropy import units as u
 
 from ..core import PROPERTIES, Z_SUN, InputError, Property
 
-# %% ../../nbs/09_data.units.ipynb #97ae2c22
+# %% ../../nbs/09_data.units.ipynb #81f1d0a1
 ZSUN = u.def_unit("Zsun", Z_SUN * u.dimensionless_unscaled)
 MAGGY = u.def_unit("ABmaggy", 3631 * u.Jy)  # astropy's own maggy has no fixed zero point
 ALIASES = {"mag AB": "mag(AB)", "AB mag": "mag(AB)", "ABmag": "mag(AB)", "mag_AB": "mag(AB)", "AB": "mag(AB)"}
@@ -34,9 +34,9 @@ def parse_unit(
             warnings.simplefilter("ignore", u.UnitsWarning)
             return u.Unit(name)
     except (ValueError, TypeError, SyntaxError) as err:
-        raise InputError(f"{where}: unit {text!r} is not known ({str(err).splitlines()[0][:120]}); use astropy's names, e.g. uJy, mag(AB), 1e10 Msun") from err
+        raise InputError(f"{where}: unit {text!r} is not known; use astropy's names, e.g. uJy, mag(AB), 1e10 Msun") from err
 
-# %% ../../nbs/09_data.units.ipynb #afc4b75c
+# %% ../../nbs/09_data.units.ipynb #400ed4fa
 def brightness_factor(
     unit: u.UnitBase,  # of the values; for magnitudes that of 10**(-0.4 m)
     frame: str,  # `rest` or `observed`
@@ -74,7 +74,7 @@ def brightness_factor(
         raise InputError(f"{where}: unit {unit} does not fit frame {frame!r}, which takes {fits}")
     return np.atleast_2d(scale.to_value(u.L_sun / u.AA if spectra else u.L_sun))
 
-# %% ../../nbs/09_data.units.ipynb #1c2da1c8
+# %% ../../nbs/09_data.units.ipynb #21f69dc9
 def convert_property(
     values: np.ndarray,  # as in the file, shape (n_gal,)
     entry: dict,  # of the mapping: column, unit, log, floor
