@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NOISE_FLOOR', 'REFIT_PENALTY', 'survey_noise', 'label_matrix', 'consensus_of', 'neighbours_of', 'refit_change',
-           'predict_parts', 'Evidence', 'signal_version', 'gather_signals', 'select_signals', 'gather_families']
+           'predict_parts', 'Evidence', 'baselines_of', 'signal_version', 'gather_signals', 'select_signals',
+           'gather_families']
 
 # %% ../nbs/67_gather.ipynb #0e4da9d5
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .baselines import Applied, predict_baselines
 from .classifiers import proxy_a
 from .consensus import Consensus, fit_basis, noise_penalty, normal_equations
 from .core import Sample
@@ -123,6 +125,7 @@ class Evidence:
     property_index: int
     gaps: list  # from `measure_distances`: without simulation 0, 1, ..., and with all (last)
     survey_gaps: dict  # from `survey_distances`
+    rivals: list = ()  # from `baselines_of`, one dict a source; empty where no baseline was asked
 
     @property
     def edges(self) -> np.ndarray:
@@ -145,7 +148,8 @@ class Evidence:
         "What is known of the simulations when those in `without` are held out and `target` (-1: the survey) is the target."
         said = np.split(self.consensus[without], self.edges[1:-2])
         own = np.array([np.mean((c - t) ** 2) for c, t in zip(said, self.truth)])
-        return Known(self.log_mse if log_mse is None else log_mse, own, tuple({*without, target} - {-1}))
+        frechet = np.stack([r["frechet"][: len(self.names)] for r in self.rivals]) if self.rivals else None
+        return Known(self.log_mse if log_mse is None else log_mse, own, tuple({*without, target} - {-1}), frechet)
 
     def target(self, without: tuple, target: int) -> TargetView:
         "A simulation, or the survey (-1), as seen without its labels when the simulations in `without` are held out."
@@ -153,6 +157,7 @@ class Evidence:
         stack = lambda key: np.stack([n[key][..., rows] if n[key].ndim == 1 else n[key][self.property_index, rows] for n in self.neighbours])
         said = self.consensus[without][rows] if target >= 0 else self.survey_consensus
         distances = self._distances(without, target) | {"proxy_a": np.array([n["proxy_a"][target] for n in self.neighbours]), "refit_change": self._refits(rows)}
+        distances |= {name: np.array([r[name][target] for r in self.rivals]) for name in (self.rivals[0] if self.rivals else ())}
         return TargetView(self.predicted[:, rows], self.spread[:, rows], stack("distance"), stack("label_variance"), stack("outside"), said, distances)
 
     def _refits(self, rows: slice) -> np.ndarray:
@@ -169,6 +174,16 @@ class Evidence:
         if target in without:
             return {name: self.gaps[target][f"galaxy_{k}"] for k, name in long.items()}
         return {name: self.gaps[without[0] if len(without) == 1 else -1][k][:, target] for k, name in long.items()}
+
+# %% ../nbs/67_gather.ipynb #be923b19
+def baselines_of(
+    evidence: Evidence,
+    i: int,  # number of the source
+) -> dict:  # what `predict_baselines` says of every simulation and, last, of the survey, each of shape (n_sim + 1,)
+    "The baselines of others for the model of one source."
+    x, cuts = evidence.neighbours[i]["coordinates"][:, 1:], evidence.edges
+    sets = [Applied(x[a:b], evidence.predicted[i, a:b], evidence.spread[i, a:b]) for a, b in zip(cuts[:-1], cuts[1:])]
+    return predict_baselines(replace(sets[i], labels=np.asarray(evidence.truth[i])), sets)
 
 # %% ../nbs/67_gather.ipynb #037b563b
 def signal_version(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SIGNALS', 'LAW_SIGNALS', 'TargetView', 'Known', 'signal', 'log_mean', 'consensus', 'consensus_bias', 'predicted_bias',
            'closeness', 'disagreement', 'disagreement_near', 'transfer', 'in_domain', 'spread', 'neighbour',
-           'label_variance', 'uncovered', 'mean_euclidean', 'clustered', 'nearest', 'proxy_a', 'refit_change',
-           'signal_row', 'Neighbours', 'fit_neighbours']
+           'label_variance', 'uncovered', 'mean_euclidean', 'clustered', 'nearest', 'proxy_a', 'refit_change', 'doc',
+           'atc', 'importance_weighted', 'dle', 'autoeval', 'signal_row', 'Neighbours', 'fit_neighbours']
 
 # %% ../nbs/44_signals.ipynb #ff6dad98
 from dataclasses import dataclass, replace
@@ -39,6 +39,7 @@ class Known:
     log_mse: np.ndarray  # log10 MSE of each model on each simulation, dex, shape (n_sim, n_sim)
     consensus_mse: np.ndarray  # MSE of the consensus on each simulation that it left out, shape (n_sim,)
     out: tuple = ()  # simulations that may have no say: the target itself, and the one held out
+    frechet: np.ndarray | None = None  # Fréchet distance of each simulation from each source's, shape (n_sim, n_sim)
 
     def voices(self, n_sim: int) -> np.ndarray:
         "Which simulations have a say, boolean, shape (n_sim,)."
@@ -174,7 +175,44 @@ def proxy_a(target: TargetView, known: Known) -> np.ndarray:
 def refit_change(target: TargetView, known: Known) -> np.ndarray:
     return _distance(target, "refit_change")
 
+# %% ../nbs/44_signals.ipynb #b44fb454
+@signal("log10 MSE by difference of confidences (DoC; Guillory et al. 2021)")
+def doc(target: TargetView, known: Known) -> np.ndarray:
+    return _rival(target, "doc")
 
+
+@signal("log10 MSE by average thresholded confidence (ATC; Garg et al. 2022)")
+def atc(target: TargetView, known: Known) -> np.ndarray:
+    return _rival(target, "atc")
+
+
+@signal("log10 MSE by importance-weighted validation (Shimodaira 2000; Sugiyama et al. 2007)")
+def importance_weighted(target: TargetView, known: Known) -> np.ndarray:
+    return _rival(target, "importance_weighted")
+
+
+@signal("log10 MSE by direct loss estimation (as in NannyML)")
+def dle(target: TargetView, known: Known) -> np.ndarray:
+    return _rival(target, "dle")
+
+
+@signal("log10 MSE by a line in the Fréchet distance over the other simulations (AutoEval; Deng & Zheng 2021)")
+def autoeval(target: TargetView, known: Known) -> np.ndarray:
+    gap = _rival(target, "frechet")
+    if known.frechet is None:
+        return np.full(len(gap), np.nan)
+    use = np.tile(known.voices(len(gap)), (len(gap), 1)) & ~np.eye(len(gap), dtype=bool)
+    mean = lambda values: np.where(use, values, 0).sum(axis=1) / use.sum(axis=1)
+    x, y = mean(known.frechet), mean(known.log_mse)
+    dx, dy = known.frechet - x[:, None], known.log_mse - y[:, None]
+    return y + mean(dx * dy) / mean(dx**2) * (gap - x)
+
+
+def _rival(target: TargetView, name: str) -> np.ndarray:
+    "What a baseline says; nan where it was not asked."
+    return target.distances.get(name, np.full(len(target.predicted), np.nan))
+
+# %% ../nbs/44_signals.ipynb #84dbd3b1
 LAW_SIGNALS = ("consensus", "consensus_bias", "predicted_bias", "in_domain", "spread", "neighbour", "label_variance", "uncovered", "disagreement", "disagreement_near", "transfer")  # those of any group of galaxies, however small
 
 

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FAMILIES', 'TESTED', 'RUN_LAWS', 'FORECAST_COLUMNS', 'SHORT', 'family_labels', 'members', 'Shared', 'share',
            'Computed', 'compute', 'distance_matrix', 'make_pairs', 'measured_tables', 'signal_rows',
-           'decomposition_rows', 'relation_rows', 'law_rows', 'law_signals', 'law_tables', 'survey_forecast',
-           'forecast_law', 'simulation_forecasts', 'galaxy_rows']
+           'decomposition_rows', 'relation_rows', 'law_rows', 'law_signals', 'has_signals', 'law_tables',
+           'survey_forecast', 'forecast_law', 'simulation_forecasts', 'galaxy_rows']
 
 # %% ../nbs/69_tables.ipynb #ce869da2
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,9 +22,9 @@ from .decomposition import decomposition_table
 from .distances import DISTANCES
 from .features import feature_table
 from .forecasts import forecast_survey, hold_trial
-from .gather import Evidence, consensus_of, neighbours_of, predict_parts, select_signals, signal_version, survey_noise
+from .gather import Evidence, baselines_of, consensus_of, neighbours_of, predict_parts, select_signals, signal_version, survey_noise
 from .inference import relation_test
-from .laws import SIGNAL_LAWS, SignalTable
+from .laws import RIVALS, SIGNAL_LAWS, SignalTable
 from .models import predict_with_spread
 from .progress import Progress
 from .protocol import heldout_signals, signal_scores
@@ -57,11 +57,13 @@ class Shared:
     families: dict  # kind -> label of each simulation
     support: SupportReport  # whether the survey lies within the simulations' range
     inside: pd.DataFrame  # the same for each simulation, held out
+    key: str  # fingerprint of all that these were made from
 
 
 def share(settings: Settings, folder: Path, view: str, survey: Sample, keys: list, progress: Progress) -> Shared:
     "Consensus, neighbours and support of a view, for all properties at once."
-    names, seen, noise, families = settings.suite.names, feature_table(survey).values, survey_noise(survey), family_labels(settings)
+    names, features, noise, families = settings.suite.names, feature_table(survey), survey_noise(survey), family_labels(settings)
+    seen = features.values
     held = [(), *((k,) for k in range(len(names)))]
     held += [m for f in families.values() for m in dict.fromkeys(members(f, k) for k in range(len(names))) if m not in held]
     base = digest(keys, view, settings.properties, settings.seed, noise, seen, code_key("consensus", "features", "gather", "signals", "classifiers", "stages"))
@@ -72,10 +74,10 @@ def share(settings: Settings, folder: Path, view: str, survey: Sample, keys: lis
     with progress.stage(f"{view}: support"):
         sets = [load_rows(folder, settings, view, n, "reference")[0] for n in names]
         kin = families.get("ssp")
-        model = fit_support_model(sets, kin, noise, settings.seed)
+        model = fit_support_model(sets, kin, noise, settings.seed, light=np.isfinite(features.wave))
         support = model.assess(seen, settings.seed)
         inside = support_table(sets, names, kin, noise=noise, seed=settings.seed, model=model).rename(columns={"simulation": "target"})
-    return Shared(dict(zip(held, said)), near, families, support, inside)
+    return Shared(dict(zip(held, said)), near, families, support, inside, base)
 
 
 def _consensus_task(path, key, folder, settings, view, held, noise, seen):
@@ -136,6 +138,9 @@ def compute(settings: Settings, folder: Path, view: str, property: str, survey: 
     p = settings.properties.index(property)
     evidence = Evidence(names, truth, join("predicted"), join("spread"), {h: s["predicted"][p] for h, s in shared.said.items()},
                         shared.said[()]["survey"][p], shared.neighbours, p, gaps, survey_gaps)
+    rival_key = digest(seen_key, shared.key, code_key("baselines", "moments"))
+    rivals = progress.map(f"{view}: baselines", _baseline_task, [(at("baselines", n), rival_key, evidence, i) for i, n in enumerate(names)])
+    evidence = replace(evidence, rivals=rivals)
     table, by_family = _signals(evidence, shared.families, view, progress)
     return Computed(view, property, survey, choices[-1], seen.names, seen.wave, gaps, survey_gaps, metrics, evidence.predicted[:, evidence.edges[-2]:], shared, evidence, table, by_family)
 
@@ -146,6 +151,10 @@ def _signals(evidence: Evidence, families: dict, view: str, progress: Progress) 
     found = dict(zip(held, progress.map(f"{view}: signals", signal_version, [(evidence, h, signals) for h in held])))
     table = SignalTable(evidence.names, signals, found[()], np.array([found[k,] for k in range(n)]), evidence.log_mse, evidence.bias)
     return table, {kind: np.array([found[members(f, k)] for k in range(n)]) for kind, f in families.items()}
+
+
+def _baseline_task(path, key, evidence, i):
+    return remember(path, key, lambda: baselines_of(evidence, i))
 
 
 def _rank_task(path, key, numbers, pool, labels, settings):
@@ -236,7 +245,7 @@ def law_rows(pairs: PairTable) -> list:
     return rows
 
 
-RUN_LAWS = ("stack", "consensus", "gaussian_process", "ridge", "mixed", "theil_sen")  # laws on signals that every run scores; benchmarks/bench_laws.py has them all
+RUN_LAWS = ("stack", "consensus", "gaussian_process", "ridge", "mixed", "theil_sen", *RIVALS, *(f"{name}_line" for name in RIVALS))  # laws on signals that every run scores
 
 
 def law_signals(c: Computed, law: str) -> SignalTable:
@@ -244,11 +253,17 @@ def law_signals(c: Computed, law: str) -> SignalTable:
     return select_signals(c.table, tuple(dict.fromkeys((*LAW_SIGNALS, *SIGNAL_LAWS[law].signals))))
 
 
+def has_signals(c: Computed, law: str) -> bool:
+    "Whether all pairs have the signals that a law reads; the baselines of others say nothing of fewer than 20 galaxies."
+    off = ~np.eye(len(c.table.names), dtype=bool)
+    return all(np.isfinite(c.table.column(s)[off]).all() for s in SIGNAL_LAWS[law].signals)
+
+
 def law_tables(c: Computed, names: tuple, settings: Settings, progress: Progress) -> dict:
     "laws, heldout and scores of one view and property; the law of the forecasts comes first."
     key, laws, heldout, scores = {"view": c.view, "property": c.property}, [], [], []
     for law in dict.fromkeys((settings.law, *RUN_LAWS)):
-        if law not in LAWS:
+        if law not in LAWS and has_signals(c, law):
             with progress.stage(f"{c.view}: laws"):
                 _score_signal_law(c, law, settings, progress.jobs, heldout, scores)
     trials = [(settings.law, settings.distance)] if settings.law in LAWS else []

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import Ridge
 
 from gencast.core import InputError, rng_for
 from gencast.support import STATISTICS, TIERS, Yardstick, compare, fit_sheet, fit_support_model, support_table
@@ -46,6 +47,12 @@ def test_compare_agrees_with_brute_force(suite):
     gaps = np.array([[np.linalg.norm(u - v) for v in a] for u in a])
     half = gaps.sum() / (80 * 79) / 2
     spacing, potential = np.sort(gaps, axis=1)[:, 3], gaps.sum(axis=1) / 79 - half
+    shapes, bright = x - x.mean(axis=1, keepdims=True), x.mean(axis=1)
+    width, turned = np.linalg.eigh(np.cov(shapes.T, bias=True))
+    turned = turned[:, -6:] / np.sqrt(width[-6:] + 1)
+    form = lambda v: (v - v.mean(axis=-1, keepdims=True) - shapes.mean(axis=0)) @ turned
+    fit = Ridge(alpha=0.01 * 80).fit(form(x), bright)
+    scatter = (bright - fit.predict(form(x))).std()
     expected = []
     for v in y:
         d = np.linalg.norm(a - place(v), axis=1)
@@ -56,8 +63,29 @@ def test_compare_agrees_with_brute_force(suite):
         beyond = max(b - ordered[-1], ordered[0] - b, 0) / ordered.std()
         tail = -np.log10(2 * min(below, 1 - below) + 1 / 80) + beyond
         expected.append([np.log10(d[near].max() / spacing[near].mean()), np.log10(np.sqrt(1 + (rest**2).sum() / 7)),
-                         np.log10(max((d.mean() - half) / potential[near].mean(), 1)), max(tail - 1, 0)])
+                         np.log10(max((d.mean() - half) / potential[near].mean(), 1)), max(tail - 1, 0),
+                         (b - fit.predict(form(v[None]))[0]) / scatter, (b - bright.mean()) / bright.std()])
     assert_allclose(compare(sheet, y.astype(np.float32)), np.transpose(expected), atol=2e-4)
+
+
+def test_brightness_leaves_features_alone_that_do_not_grow_with_it(suite):
+    light, rng = np.append(np.ones(suite[0].shape[1]), 0), np.random.default_rng(3)
+    wider = [np.column_stack([x, rng.normal(0, 0.05, len(x))]) for x in suite]
+    model = fit_support_model(wider, None, noise=0.05, n_component=3, light=light)
+    near, brighter = (model.compare(wider[3] + shift * light) for shift in (0, 0.7))
+    scatter = np.array([s.scatter for s in model.sheets])[:, None]
+    assert_allclose((brighter[4] - near[4]) * scatter, 0.7, rtol=2e-3)
+
+
+def test_a_wrong_unit_is_told_where_shape_gives_the_brightness():
+    rng = np.random.default_rng(0)
+    colour = [rng.normal(0, 0.5, (400, 1)) for _ in range(12)]
+    suite = [c * np.linspace(-1, 1, 8) + c + 0.1 * rng.normal() + 0.1 * rng.normal(size=(400, 1)) + 0.01 * rng.normal(size=(400, 8)) for c in colour]
+    model = fit_support_model(suite, None, noise=0.05, n_component=3)
+    reports = {shift: model.judge(model.compare(suite[0][:100] + shift), out=(0,)) for shift in (0, 1, -1)}
+    assert [r.tier for r in reports.values()] == ["inside", "outside", "outside"]
+    excess = reports[-1].excess()
+    assert excess["offset"] > 5 and excess["brightness"] < excess["offset"]
 
 
 def test_p_value_counts_simulations():
