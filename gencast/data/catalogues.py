@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['USE', 'STAR', 'FIELD_NAMES', 'LYMAN_ALPHA', 'read_blank_table', 'Catalogue', 'read_catalogue', 'write_catalogue',
-           'band_curves', 'count_first', 'measurement_cuts', 'choose_bands', 'reference_band', 'load_catalogue']
+           'band_curves', 'count_first', 'measurement_cuts', 'choose_bands', 'reference_band', 'load_catalogue',
+           'survey_catalogue']
 
 # %% ../../nbs/16_data.catalogues.ipynb #538c8a5b
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..core import InputError, Sample
 from .bands import band_curve, eazy_band, eazy_filters
 from .libraries import IMF_TO_CHABRIER
 from .photometry import band_wavelengths, nu_l_nu
+from .readers import load_table
 
 # %% ../../nbs/16_data.catalogues.ipynb #7988e85c
 def read_blank_table(
@@ -297,3 +299,30 @@ def load_catalogue(
     name = name or re.sub(r"[^\w.-]", "_", catalogue.name)
     return Sample(name, lum, wave, tuple(curves[b] for b in bands), total, z[keep], tuple(catalogue.ids[i] for i in keep),
                   {k: v[keep] for k, v in catalogue.reference.items()}, meta)
+
+# %% ../../nbs/16_data.catalogues.ipynb #aa447243
+def survey_catalogue(
+    path: str | Path,  # catalogue: .cat, or a table that a mapping describes
+    columns: str | Path | dict = "",  # mapping of columns (YAML); empty for .cat files
+    redshift_range: tuple = (0.4, 2.0),  # that simulations cover
+    rest_range: tuple = (1210.0, 18000.0),  # of the simulated spectra, Angstrom
+    snr: float = 20.0,  # least S/N, for .cat files
+) -> Sample:
+    "Observed galaxies as simulations will be observed. Raises `InputError` for a table without errors, redshifts or curves."
+    if not columns:
+        if Path(path).suffix != ".cat":
+            raise InputError(f"{path} is not a .cat file; say with --map which of its columns is what")
+        return load_catalogue(path, redshift_range, rest_range, snr)
+    found = load_table(path, columns, view="photometry")
+    if found.flux_err is None or found.redshift is None:
+        raise InputError(f"{path}: {'no errors' if found.flux_err is None else 'no redshifts'}; a survey needs frame: observed, redshift: and an error: for each band")
+    if (found.flux_err <= 0).any():
+        raise InputError(f"{path}: an error is zero; correct it, or leave the galaxy out with missing: [0]")
+    keep = (found.redshift >= redshift_range[0]) & (found.redshift <= redshift_range[1])
+    if not keep.any():
+        raise InputError(f"{path}: no galaxy lies at redshift {redshift_range[0]:g} to {redshift_range[1]:g}, which the simulations cover")
+    wave = band_wavelengths(found.bands)
+    ratio = np.where(wave > 14000, np.median(found.flux / found.flux_err, axis=0), -1.0) if (wave > 14000).any() else wave
+    meta = found.meta | {"n_catalogue": found.meta["rows"], "left_out": found.meta["left_out"] | {f"redshift outside {redshift_range[0]:g} to {redshift_range[1]:g}": int((~keep).sum())},
+                         "n_kept": int(keep.sum()), "columns": list(found.bands), "reference_band": found.bands[int(np.argmax(ratio))], "redshift_range": list(redshift_range)}
+    return replace(found.take(keep), meta=meta)
