@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Suite', 'Quick', 'Out', 'Seed', 'Galaxies', 'Jobs', 'Accept', 'Ebv', 'split_names', 'forecast_lines', 'run',
-           'simulate', 'forecast', 'Kind', 'list_', 'docs', 'main']
+           'simulate', 'forecast', 'Kind', 'simulation_facts', 'list_', 'docs', 'main']
 
 # %% ../nbs/73_cli.ipynb #c1d72e13
 import sys
@@ -58,7 +58,7 @@ def run(
     suite: Suite = "default",
     quick: Quick = False,
     out: Out = None,
-    properties: Annotated[str, typer.Option(help="Properties to predict, separated by commas, or `all`.")] = "log_mstar",
+    properties: Annotated[Optional[str], typer.Option(help="Properties to predict, separated by commas, or `all`. [default: the suite's first; log_mstar]")] = None,
     spectra: Annotated[Optional[List[Path]], typer.Option(help="SDSS or BOSS spec file, or a folder of them, to forecast for. May be repeated. [default: the two galaxies that ppxf carries]")] = None,
     accept: Accept = None,
     ebv: Ebv = 0.0,
@@ -70,19 +70,21 @@ def run(
     notebooks: Annotated[bool, typer.Option(help="Execute a notebook for every target.")] = True,
 ):
     "The main job: simulate, train, measure, regress, and forecast the error on observed galaxies."
-    from gencast.core import PROPERTIES
     from gencast.pipeline import run as run_all
 
     results = run_all(
-        suite, quick, out, jobs, notebooks, properties=split_names(properties, PROPERTIES), spectra=tuple(map(str, spectra or ())) or None,
+        suite, quick, out, jobs, notebooks, properties=split_names(properties, ["all"]) if properties is not None else None, spectra=tuple(map(str, spectra or ())) or None,
         accept=tuple(accept or ()) or None, ebv=ebv or None, law=law, distance=distance, n_galaxies=galaxies, seed=seed,
     )
     main_scores = results.scores[results.scores.target == "all"].groupby(["view", "property"], sort=False).first().reset_index()
     print("\nHow well errors are predicted, each simulation held out in turn:")
     for s in main_scores.itertuples():
         print(f"  {s.view:<11} {s.property:<10} R² {s.r2:5.2f}, off by {s.mae_dex:.2f} dex of MSE, rank correlation {s.rank_correlation:.2f}, 90 % intervals hold {100 * s.coverage_90:.0f} %")
-    print("\nForecast error of the best model on observed galaxies (dex, or mag for a_v):")
-    print("\n".join(f"  {line}" for line in forecast_lines(results)))
+    if results.run.get("surveys"):
+        print("\nForecast error of the best model on observed galaxies (dex, or mag for a_v):")
+        print("\n".join(f"  {line}" for line in forecast_lines(results)))
+    else:
+        print("\nNo observed galaxies; name a survey: in the suite file, or see gencast forecast, to forecast the error on them.")
     print(f"\nAll of it: {results.folder}  (start with {results.folder / 'notebooks' / 'summary.ipynb'})" if notebooks else f"\nAll of it: {results.folder}")
     failed = results.run.get("failed_notebooks", {})
     if failed:
@@ -113,8 +115,9 @@ def simulate(
         if name not in settings.suite.names:
             raise InputError(f"suite {settings.suite.name!r} has no simulation {name!r}; it has {', '.join(settings.suite.names)}")
     out = out or Path("results") / settings.suite.name
-    Progress(jobs or cpu_count()).map("simulate", simulate_one, [(settings, out, "spectra", n, None) for n in names])
-    print(f"{len(names)} simulations in {sample_path(out, 'spectra', names[0]).parent}; read one with gencast.core.load_sample")
+    view = settings.views[0]
+    Progress(jobs or cpu_count()).map("simulate", simulate_one, [(settings, out, view, n, None) for n in names])
+    print(f"{len(names)} simulations in {sample_path(out, view, names[0]).parent}; read one with gencast.core.load_sample")
 
 
 @app.command()
@@ -159,21 +162,28 @@ class Kind(str, Enum):
     suites, simulations, ssp, dust, histories, properties = "suites", "simulations", "ssp", "dust", "histories", "properties"
 
 
+def simulation_facts(simulation: dict) -> dict:
+    "What a simulation of a suite assumes, or which table and domain it is."
+    s = simulation
+    if "table" in s:
+        return {"name": s["name"], "table": s["table"], "domain": s["domain"], "galaxies": s["n_galaxies"], **s["family"]}
+    return {"name": s["name"], "ssp": s["ssp"], "dust": s["dust"]["law"], "A_V": s["dust"]["a_v"], "history": s["history"]["family"], "enrichment": s["metallicity"].get("enrichment", "constant")}
+
+
 @app.command("list")
 def list_(
     what: Annotated[Kind, typer.Argument(help="What to list.")],
-    suite: Annotated[str, typer.Option(help="Suite whose simulations are listed.")] = "default",
+    suite: Annotated[str, typer.Option(help="Suite whose simulations are listed: a name, or your own YAML file.")] = "default",
 ):
     "List what there is: suites, the simulations of a suite, stellar libraries, dust laws, histories, properties."
     import pandas as pd
 
     from gencast.core import PROPERTIES
-    from gencast.data import dust, histories, simulations, ssp
+    from gencast.data import dust, histories, simulations, ssp, suites
 
     tables = {
         "suites": lambda: pd.DataFrame([{"suite": n, "simulations": len(s.names), "about": s.about} for n in simulations.list_suites() for s in [simulations.load_suite(n)]]).set_index("suite"),
-        "simulations": lambda: pd.DataFrame([{"name": s["name"], "ssp": s["ssp"], "dust": s["dust"]["law"], "A_V": s["dust"]["a_v"], "history": s["history"]["family"], "enrichment": s["metallicity"].get("enrichment", "constant")}
-                                             for s in simulations.load_suite(suite).simulations]).set_index("name"),
+        "simulations": lambda: pd.DataFrame([simulation_facts(s) for s in suites.load_suite(suite).simulations]).set_index("name").fillna("-"),
         "ssp": ssp.list_ssp, "dust": dust.list_dust, "histories": histories.list_histories,
         "properties": lambda: pd.DataFrame([{"property": p.name, "unit": p.unit, "meaning": p.meaning} for p in PROPERTIES.values()]).set_index("property"),
     }

@@ -31,6 +31,8 @@ def survey_noise(
     survey: Sample,  # observed galaxies
 ) -> np.ndarray:  # dex, shape (n_feature,)
     "Noise of the features that simulations don't have yet: the median error of the observed spectra in each pixel."
+    if "noise" in survey.meta:  # of a suite of tables, see `own_survey`
+        return np.array(survey.meta["noise"])
     if survey.bands:
         return np.full(survey.wave.size + (survey.redshift is not None), NOISE_FLOOR)
     keep = line_mask(survey.wave)

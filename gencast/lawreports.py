@@ -46,7 +46,7 @@ def plain_law(
 
 def plain_protocol(protocol: str, family: str | float = "") -> str:
     "A protocol in words."
-    return FAMILY_WORDS.get(family, PROTOCOLS.get(protocol, words(protocol)))
+    return FAMILY_WORDS.get(family) or (f"its {words(family)} out" if isinstance(family, str) and family else PROTOCOLS.get(protocol, words(protocol)))
 
 # %% ../nbs/59_lawreports.ipynb #c9f6db2c
 def law_scores(

@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 
 from .core import InputError, digest, write_json
+from .data.suites import main_family
 
 # %% ../nbs/66_notebooks.ipynb #8acf6c95
 TEMPLATES = ("simulation", "survey", "summary")
@@ -62,7 +63,7 @@ def plan_targets(
 ) -> list:  # (template, name, parameters)
     "The notebooks of a run."
     prop = settings.properties[0]
-    common = {"results": "..", "property": prop, "distance": settings.distance}
+    common = {"results": "..", "property": prop, "distance": settings.distance, "color_by": main_family(settings.suite)}
     plan = [("simulation", name, {**common, "target": name, "view": settings.views[0]}) for name in settings.suite.names]
     plan += [("survey", name, {**common, "target": name, "view": view}) for view, name in surveys.items()]
     return [*plan, ("summary", "summary", {**common, "view": settings.views[0]})]

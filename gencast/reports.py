@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .core import PROPERTIES
-from .results import CAVEAT, Results, assumptions, choices, error_unit, forecast_rows, heldout_table, plain_name, select
+from .results import CAVEAT, Results, assumptions, choices, error_unit, family_word, forecast_rows, heldout_table, plain_name, select
 
 # %% ../nbs/56_reports.ipynb #d1721754
 WORDS = {
@@ -83,8 +83,8 @@ def describe_fit(
 # %% ../nbs/56_reports.ipynb #6831abb6
 TIER_WORDS = {
     "inside": "**inside the range** of the simulations: no farther from them than each of them is from the rest. The interval is that of simulations held out one at a time.",
-    "edge": "**at the edge** of the simulations: farther from them than each of them is from the rest, but no farther than simulations whose stellar library no other one shares. The interval is the wider one of trials in which the whole library was held out.",
-    "outside": "**outside the range** of the simulations: farther from them than any simulation is from the rest, its whole library left out. No law was ever tested out there, so no interval is given; the values of `rmse` in the table are where the law would lead.",
+    "edge": "**at the edge** of the simulations: farther from them than each of them is from the rest, but no farther than simulations whose {family} no other one shares. The interval is the wider one of trials in which all simulations of one {family} were held out.",
+    "outside": "**outside the range** of the simulations: farther from them than any simulation is from the rest, all of its {family} left out. No law was ever tested out there, so no interval is given; the values of `rmse` in the table are where the law would lead.",
 }
 
 
@@ -121,11 +121,11 @@ def describe_support(
     if "tier" in rows and rows.tier.iloc[0] in TIER_WORDS:
         none = "" if rows.tier.iloc[0] == "outside" or np.isfinite(rows.upper.astype(float)).any() else " Here such trials are too few: no 90 % interval can be promised."
         share = f" Judged alone, {100 * rows.share_inside.iloc[0]:.3g} % of its galaxies lie within the range." if "share_inside" in rows else ""
-        return place + f"{target} lies {TIER_WORDS[rows.tier.iloc[0]]}{none}{share}"
+        return place + f"{target} lies {TIER_WORDS[rows.tier.iloc[0]].format(family=family_word(results))}{none}{share}"
     few = results.run.get("surveys", {}).get(target, {}).get("n_galaxies", 0)
     far = f"groups of {few} galaxies of held-out simulations are (few galaxies scatter farther than whole simulations)" if 0 < few < 30 else "any pair the law was learned from"
     if inside in (0, len(rows)):
-        return place + f"{target} lies {TIER_WORDS['inside' if inside else 'outside']}"
+        return place + f"{target} lies {TIER_WORDS['inside' if inside else 'outside'].format(family=family_word(results))}"
     return place + f"{target} lies within the range of **{inside} of {len(rows)}** simulations; for the others it is farther away than {far}, and no interval is given."
 
 # %% ../nbs/56_reports.ipynb #3bbf0619
@@ -169,7 +169,7 @@ def forecast_summary(results: Results) -> pd.DataFrame:
         else:
             row |= {"best source": "none"}
         rows.append(row)
-    return blank_unbounded(pd.DataFrame(rows)).round(3)
+    return blank_unbounded(pd.DataFrame(rows, columns=None if rows else ["target", "view", "property", "tier", "best source", "rmse"])).round(3)
 
 # %% ../nbs/56_reports.ipynb #778429a5
 FACTS = {  # entries of run.json in plain words

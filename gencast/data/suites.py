@@ -7,7 +7,7 @@ __all__ = ['OWN_KEYS', 'ENTRY_KEYS', 'DEFAULT_SIZE', 'OFFERED', 'OwnSuite', 'has
            'suite_families', 'main_family', 'load_suite', 'check_name', 'check_alike', 'load_survey_table',
            'restore_suite']
 
-# %% ../../nbs/18_data.suites.ipynb #561e9ae6
+# %% ../../nbs/18_data.suites.ipynb #7b7e0a2f
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,19 +21,23 @@ from .readers import load_mapping, load_table
 from .simulations import GRID_KEYS, Suite, check_recipe, list_suites
 from .simulations import load_suite as load_recipes
 
-# %% ../../nbs/18_data.suites.ipynb #b9c378ae
+# %% ../../nbs/18_data.suites.ipynb #517b021b
 OWN_KEYS = {"name", "about", "n_galaxies", "tables", "properties", "survey", "simulations", "spectra", "photometry", "redshift"}
 ENTRY_KEYS = {"name", "table", "columns", "split", "family"}
 DEFAULT_SIZE = 6500  # galaxies of a domain that are used at most, unless the suite file says otherwise
 OFFERED = {"sdss_spectra": "spectra", "sdss_photometry": "photometry"}  # surveys that come with gencast
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OwnSuite(Suite):
     "A suite with tables, perhaps beside recipes."
     properties: dict = field(default_factory=dict)  # definitions of properties: name -> label, unit, meaning
     survey: dict = field(default_factory=dict)  # observed galaxies: name, table, columns; empty: none
     folder: str = ""  # of the suite file; names of tables are relative to it
+
+    def __repr__(self) -> str:
+        made = sum("table" not in s for s in self.simulations)
+        return f"Suite {self.name!r}: {len(self.simulations)} simulations{f', {made} of them recipes' if made else ''}, at most {self.n_galaxies:,} galaxies each"
 
     def wave(self, view: str = "spectra") -> np.ndarray:
         "The wavelength grid of the spectra, Angstrom in vacuum, shape (n_wave,)."
@@ -59,7 +63,7 @@ def has_recipes(suite: Suite) -> bool:
     "Whether some simulations of a suite are made by gencast."
     return any("table" not in s for s in suite.simulations)
 
-# %% ../../nbs/18_data.suites.ipynb #b6131674
+# %% ../../nbs/18_data.suites.ipynb #ac95cb11
 def suite_views(suite: Suite) -> tuple:
     "How the galaxies of all simulations can be seen."
     views = ("spectra", "photometry")
@@ -86,7 +90,7 @@ def main_family(suite: Suite) -> str:
     "The kind of family that the hard test holds out first: stellar libraries, or what the suite file names."
     return next(iter(suite_families(suite)))
 
-# %% ../../nbs/18_data.suites.ipynb #897ad729
+# %% ../../nbs/18_data.suites.ipynb #d8c6765f
 def load_suite(
     suite: str | Path,  # name of a suite that comes with gencast, or path of a YAML file
 ) -> Suite:  # an `OwnSuite` where the file names tables
@@ -136,7 +140,7 @@ def _load_own(path: Path, text: dict) -> OwnSuite:
             grid = data.samples["spectra"].wave
     return _join(text, base, domains, tables, grid, defaults, where)
 
-# %% ../../nbs/18_data.suites.ipynb #adcef0a9
+# %% ../../nbs/18_data.suites.ipynb #aa1c423d
 def check_name(name, where: str) -> None:
     "`InputError` unless a name can be that of a simulation: of files, of tables, of notebooks."
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name.startswith(("sdss_", "summary")):
@@ -159,7 +163,7 @@ def _family(content, where: str) -> dict:
     "Families that an entry names: kind -> word."
     content = {"family": content} if isinstance(content, str) else _mapping(content, f"{where}: family")
     for kind, label in content.items():
-        if not re.fullmatch(r"[a-z]\w*", str(kind)) or kind in ("name", "table", "domain", "simulation") or not isinstance(label, str) or not label:
+        if not re.fullmatch(r"[a-z]\w*", str(kind)) or kind in ("name", "table", "domain", "simulation", "galaxies") or not isinstance(label, str) or not re.fullmatch(r"[A-Za-z][\w .+-]*", label) or label.lower() in ("na", "nan", "none", "null", "inf", "true", "false"):
             raise InputError(f"{where}: family: {kind!r}: {label!r} must be two words, such as code: AREPO")
     return content
 
@@ -195,7 +199,7 @@ def _recipe(entry: dict, base: OwnSuite, where: str) -> dict:
     check_recipe(entry, base, where)
     return entry
 
-# %% ../../nbs/18_data.suites.ipynb #48d3872c
+# %% ../../nbs/18_data.suites.ipynb #d74ff772
 def _join(text: dict, base: OwnSuite, domains: list, tables: list, grid, defaults: dict, where: str) -> OwnSuite:
     "The whole suite, where its parts go together."
     names = [d["name"] for d in domains]
