@@ -1,19 +1,19 @@
-"""Label-free error predictors of others on a finished run, with NannyML's direct loss estimation run for real.
+"""What others do to predict an error without labels, beside the laws of a finished run, with NannyML run for real.
 
-    python benchmarks/bench_baselines.py results/default --view spectra --property log_mstar
-    python benchmarks/bench_baselines.py results/default --view photometry --nannyml-python ~/nannyml/bin/python --out table.csv
+    python benchmarks/bench_baselines.py results/default
+    python benchmarks/bench_baselines.py results/default --view photometry --property all --nannyml-python ~/nannyml/bin/python
 
-Reads a run's simulated galaxies, trains one model a simulation on some of them, and predicts the error of every ordered pair
-from the baselines of `gencast.baselines`. The error itself is measured on the target's galaxies, which no model has seen.
-Each baseline is scored as it is and after a straight line, log10 MSE = a + b * baseline, fitted without the target's simulation
-(neither as source nor as target). Below stand the laws of the run itself from heldout.csv, on the run's own models and galaxies.
+DoC, ATC, AutoEval, importance-weighted validation and our direct loss estimation (DLE) stand in the run's own heldout.csv. NannyML's DLE
+is run here, on the same models, the same galaxies and the same coordinates as ours (read from the run's cache): fitted once a source on its
+test galaxies, asked about every other simulation in one chunk. All are scored on the same ordered pairs, as they come and after a straight
+line fitted without the target's simulation. `behind` is how much larger than the forecasting law's their mean absolute error is, with its
+standard error over the targets.
 
 NannyML need not be in the environment of gencast. Make another one and name its Python:
 
     python -m venv ~/nannyml && ~/nannyml/bin/pip install nannyml statsmodels
 
-It is fitted once a source on the same 20 components as ours, and asked about every target in one chunk. It is left out,
-with words, where it is not installed.
+It is left out, with words, where it is not installed.
 """
 import argparse
 import os
@@ -37,164 +37,109 @@ def nannyml_losses(folder):
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     import nannyml
-    spent = 0.0
     for path in sorted(Path(folder).glob("source-*.npz")):
         with np.load(path) as stored:
             data = {k: stored[k] for k in stored.files}
         columns = [f"c{i}" for i in range(data["features"].shape[1])]
-        frame = lambda x, p: pd.DataFrame(x, columns=columns).assign(prediction=p)
-        start = time.perf_counter()
-        reference = frame(data["features"], data["predicted"]).assign(truth=data["labels"])
+        frame = lambda rows: pd.DataFrame(data["features"][rows], columns=columns).assign(prediction=data["predicted"][rows])
+        cuts, own = data["cuts"], int(data["number"])
+        reference = frame(slice(*cuts[[own, own + 1]])).assign(truth=data["labels"])
         found = nannyml.DLE(feature_column_names=columns, y_pred="prediction", y_true="truth", metrics=["mse"], chunk_number=1, tune_hyperparameters=False).fit(reference)
-        mse = []
-        for j in range(len(data["target_predicted"])):
-            if j == int(data["number"]):
-                mse.append(np.nan)
-                continue
-            estimate = found.estimate(frame(data["target_features"][j], data["target_predicted"][j]))
-            mse.append(float(estimate.filter(period="analysis").to_df()[("mse", "value")].iloc[0]))
-        spent += time.perf_counter() - start
-        np.save(path.with_name(path.stem.replace("source", "mse") + ".npy"), np.array(mse))
-        print(f"NannyML {nannyml.__version__}: {path.stem} done, {spent:.0f} s", file=sys.stderr, flush=True)
+        ask = lambda j: found.estimate(frame(slice(*cuts[[j, j + 1]]))).filter(period="analysis").to_df()[("mse", "value")].iloc[0]
+        np.save(path.with_name(path.stem.replace("source", "mse") + ".npy"), np.array([np.nan if j == own else float(ask(j)) for j in range(len(cuts) - 1)]))
+        print(f"NannyML {nannyml.__version__}: {path.stem}", file=sys.stderr, flush=True)
 
 
-def load_galaxies(run, view, name, prop, n, seed):
-    "Features and labels of n random galaxies of a simulation."
-    from gencast.core import load_sample, rng_for
-    from gencast.features import feature_table
-    sample = load_sample(run / "simulations" / view / name)
-    rows = np.sort(rng_for(seed, "bench baselines", name).permutation(len(sample))[:n])
-    sample = sample.take(rows)
-    order = rng_for(seed, "bench baselines", name, "order").permutation(len(rows))
-    return feature_table(sample).values[order], np.asarray(sample.properties[prop], float)[order]
+def write_sources(run, view, prop, folder):
+    "What NannyML needs of each source, from the run's cache: coordinates and predictions of all test galaxies, labels of its own."
+    from gencast.pipeline import load_settings
+    from gencast.stages import load_rows
+    settings = load_settings(run)
+    names = settings.suite.names
+    truth = [np.asarray(load_rows(run, settings, view, n, "test")[1].properties[prop]) for n in names]
+    cuts = np.concatenate([[0], np.cumsum([len(t) for t in truth])])
+    for i, name in enumerate(names):
+        with np.load(run / "cache" / f"errors-{view}-{prop}-{name}.npz") as made, np.load(run / "cache" / f"neighbours-{view}-{name}.npz") as near:
+            predicted, features = made["predicted"], near["coordinates"][: cuts[-1], 1:]
+        np.savez(folder / f"source-{i:03d}.npz", number=i, cuts=cuts, features=features, predicted=predicted, labels=truth[i])
+    return names
 
 
-def score(table, column):
-    "R2, mean absolute error (dex) and bias of log10 MSE, and mean rank correlation within a target."
-    use = table[np.isfinite(table[column])]
-    miss = use[column] - use.log_mse
-    spread = [g for _, g in use.groupby("target") if g[column].nunique() > 1 and g.log_mse.nunique() > 1]
-    rank = [g[column].corr(g.log_mse, method="spearman") for g in spread] or [np.nan]
-    return {"r2": 1 - (miss**2).sum() / ((use.log_mse - use.log_mse.mean()) ** 2).sum(), "mae_dex": miss.abs().mean(), "bias_dex": miss.mean(), "rank_correlation": np.mean(rank), "pairs": len(use)}
+def ask_nannyml(run, view, prop, python):
+    "NannyML's log10 MSE for every pair, as rows of heldout.csv; None where it is not installed."
+    if subprocess.run([python, "-c", "import nannyml"], capture_output=True).returncode:
+        print(f"NannyML is not installed for {python}: its row is left out (see the head of this file)")
+        return None
+    with tempfile.TemporaryDirectory() as work:
+        names = write_sources(run, view, prop, Path(work))
+        subprocess.run([python, __file__, "--nannyml-folder", work], check=True, stdout=subprocess.DEVNULL)  # LightGBM talks a lot
+        mse = np.array([np.load(Path(work) / f"mse-{i:03d}.npy") for i in range(len(names))])
+    rows = [(s, t, np.log10(max(mse[i, j], 1e-12))) for i, s in enumerate(names) for j, t in enumerate(names) if i != j]
+    return pd.DataFrame(rows, columns=["source", "target", "predicted"])
 
 
-def calibrated(table, column):
+def calibrated(table):
     "A straight line in a baseline, for each target fitted without its simulation."
-    out = pd.Series(np.nan, index=table.index)
+    out = table.predicted.copy()
     for target in table.target.unique():
-        fit = table[(table.target != target) & (table.source != target) & np.isfinite(table[column])]
-        if fit[column].nunique() > 1:
-            slope, intercept = np.polyfit(fit[column], fit.log_mse, 1)
-            out[table.target == target] = intercept + slope * table[column][table.target == target]
+        fit = table[(table.target != target) & (table.source != target)]
+        slope, intercept = np.polyfit(fit.predicted, fit.log_mse, 1)
+        out[table.target == target] = intercept + slope * table.predicted[table.target == target]
     return out
 
 
-def predict_all(args, names):
-    "Truth and all baselines for every ordered pair, and the seconds that each took."
-    from gencast.baselines import BASELINES, Applied, PairInputs, baseline, components
-    from gencast.core import rng_for
-    from gencast.models import fit_model, predict_with_spread
-    cut = args.n_train + args.n_validate
-    data = {n: load_galaxies(args.run, args.view, n, args.property, cut + args.n_target, args.seed) for n in names}
-    for n, (x, _) in data.items():
-        if len(x) < cut + args.n_target:
-            raise SystemExit(f"{n} has {len(x)} galaxies; {cut + args.n_target} are asked for, lower --n-train, --n-validate or --n-target")
-    rows, seconds, folder = [], dict.fromkeys(BASELINES, 0.0), Path(args.work)
-    for i, source in enumerate(names):
-        x, y = data[source]
-        model = fit_model("random_forest", x[: args.n_train], y[: args.n_train], int(rng_for(args.seed, source).integers(2**31)), args.n_trees)
-        apply = lambda x, y: Applied(x, *predict_with_spread(model, x), y)
-        home = apply(x[args.n_train : cut], y[args.n_train : cut])
-        away = {n: apply(data[n][0][cut:], data[n][1][cut:]) for n in names}
-        place = components(PairInputs(home, home, x[: args.n_train]))
-        reduce = lambda a: Applied(place(a.features), a.predicted, a.spread, a.labels)
-        train, home, away = place(x[: args.n_train]), reduce(home), {n: reduce(a) for n, a in away.items()}
-        for target in names:
-            if target == source:
-                continue
-            known = tuple(a for n, a in away.items() if n not in (source, target))
-            blind = Applied(away[target].features, away[target].predicted, away[target].spread)
-            inputs, row = PairInputs(home, blind, train, known), {"source": source, "target": target, "log_mse": np.log10(away[target].squared_error.mean())}
-            for name in BASELINES:
-                start = time.perf_counter()
-                row[name] = baseline(name, inputs)
-                seconds[name] += time.perf_counter() - start
-            rows.append(row)
-        np.savez(folder / f"source-{i:03d}.npz", number=i, features=home.features, predicted=home.predicted, labels=home.labels,
-                 target_features=np.array([away[n].features for n in names]), target_predicted=np.array([away[n].predicted for n in names]))
-        print(f"{i + 1} of {len(names)}: {source}", file=sys.stderr, flush=True)
-    return pd.DataFrame(rows), seconds
+def score(table, best):
+    "Scores of a law, and how far it is behind the best: mean absolute error less that of the forecasting law, with its error over targets."
+    miss = table.predicted - table.log_mse
+    groups = [g for _, g in table.groupby("target") if g.predicted.nunique() > 1]
+    behind = (miss.abs().groupby(table.target).mean() - best).to_numpy()
+    return {"r2": 1 - (miss**2).sum() / ((table.log_mse - table.log_mse.mean()) ** 2).sum(), "mae_dex": miss.abs().mean(), "bias_dex": miss.mean(),
+            "rank_correlation": np.mean([g.predicted.corr(g.log_mse, method="spearman") for g in groups]) if groups else np.nan,
+            "behind": behind.mean(), "its_error": behind.std(ddof=1) / np.sqrt(len(behind)), "pairs": len(table)}
 
 
-def add_nannyml(table, names, args):
-    "NannyML's DLE as a column; None where it is not installed."
-    start = time.perf_counter()
-    if subprocess.run([args.nannyml_python, "-c", "import nannyml"], capture_output=True).returncode:
-        print(f"NannyML is not installed for {args.nannyml_python}: its column is left out (see the head of this file)")
-        return None
-    subprocess.run([args.nannyml_python, __file__, "--nannyml-folder", str(args.work)], check=True, stdout=subprocess.DEVNULL)  # LightGBM talks a lot
-    mse = {n: np.load(Path(args.work) / f"mse-{i:03d}.npy") for i, n in enumerate(names)}
-    table["nannyml_dle"] = [np.log10(max(mse[s][names.index(t)], 1e-12)) for s, t in zip(table.source, table.target)]
-    return time.perf_counter() - start
-
-
-def agreement(table):
-    "How far our DLE and NannyML's agree."
-    gap = table.dle - table.nannyml_dle
-    return f"our DLE less NannyML's, {len(gap)} pairs: mean {gap.mean():+.3f}, scatter {gap.std():.3f}, largest {gap.abs().max():.3f} dex; correlation {table.dle.corr(table.nannyml_dle):.3f}"
-
-
-def run_laws(run, view, prop):
-    "Scores of the run's own laws from heldout.csv."
-    path = run / "heldout.csv"
-    if not path.exists():
-        return pd.DataFrame()
-    held = pd.read_csv(path)
-    held = held[(held["view"] == view) & (held.property == prop)]
-    by = [c for c in ("law", "distance", "protocol") if c in held and held[c].notna().any()]
-    return pd.DataFrame([{"law": " / ".join(map(str, k if isinstance(k, tuple) else (k,))), **score(g, "predicted")} for k, g in held.groupby(by)])
+def compare(results, view, prop, python):
+    "One table of all laws and baselines, on the same pairs."
+    made = results.run["parameters"]
+    held = results.heldout[(results.heldout["view"] == view) & (results.heldout.property == prop)]
+    held = held[(held.distance == made["distance"]) | held.law.isin(["pooled_line"])]
+    tables = {law if law != "pooled_line" or d == made["distance"] else f"{law}, {d}": g.reset_index(drop=True) for (law, d), g in held.groupby(["law", "distance"], sort=False)}
+    start, found = time.perf_counter(), ask_nannyml(Path(results.folder), view, prop, python)
+    if found is not None:
+        truth = tables[made["law"]][["source", "target", "log_mse"]]
+        tables["nannyml_dle"] = found = found.merge(truth, on=["source", "target"])
+        tables["nannyml_dle_line"] = found.assign(predicted=calibrated(found))
+        both = found.merge(tables["dle"], on=["source", "target"], suffixes=("", "_ours"))
+        gap = both.predicted_ours - both.predicted
+        print(f"{view}, {prop}: our DLE less NannyML's, {len(gap)} pairs: mean {gap.mean():+.3f}, scatter {gap.std():.3f} dex; correlation {both.predicted_ours.corr(both.predicted):.3f}; NannyML took {time.perf_counter() - start:.0f} s")
+    law = tables[made["law"]]
+    best = (law.predicted - law.log_mse).abs().groupby(law.target).mean()
+    rows = [{"view": view, "property": prop, "law": name, **score(table, best)} for name, table in tables.items()]
+    return pd.DataFrame(rows).sort_values("mae_dex")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", help="folder of a finished run, e.g. results/default")
-    parser.add_argument("--view", default="spectra", choices=["spectra", "photometry"])
-    parser.add_argument("--property", default="log_mstar")
-    parser.add_argument("--n-train", type=int, default=3000, help="galaxies that train each model")
-    parser.add_argument("--n-validate", type=int, default=1500, help="labelled galaxies of the source that no model has seen")
-    parser.add_argument("--n-target", type=int, default=1500, help="galaxies of each target")
-    parser.add_argument("--n-trees", type=int, default=100)
-    parser.add_argument("--n-sim", type=int, default=None, help="simulations to use, evenly spread over the list (default: all)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--view", default="spectra", help="spectra, photometry, or all")
+    parser.add_argument("--property", default="log_mstar", help="a property of the run, or all")
     parser.add_argument("--nannyml-python", default=sys.executable, help="Python that has NannyML")
-    parser.add_argument("--out", help="CSV file to write, one row a pair")
+    parser.add_argument("--out", help="CSV file to write")
     parser.add_argument("--nannyml-folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.nannyml_folder:
         return nannyml_losses(args.nannyml_folder)
-    if args.run is None or not (args.run / "simulations.csv").exists():
+    if args.run is None or not (args.run / "heldout.csv").exists():
         parser.error("give the folder of a finished run, such as results/default; `gencast run` makes one")
-    names = list(pd.read_csv(args.run / "simulations.csv").name)
-    if args.n_sim is not None and args.n_sim < len(names):
-        print(f"a subset: {args.n_sim} of {len(names)} simulations")
-        names = [names[i] for i in np.linspace(0, len(names) - 1, args.n_sim).round().astype(int)]
-    with tempfile.TemporaryDirectory() as args.work:
-        table, seconds = predict_all(args, names)
-        spent = add_nannyml(table, names, args)
-    if spent is not None:
-        seconds["nannyml_dle"] = spent
-        print(agreement(table))
-    rows = []
-    for name in seconds:
-        table[f"{name}_line"] = calibrated(table, name)
-        rows.append({"baseline": name, **score(table, name), **{f"line_{k}": v for k, v in score(table, f"{name}_line").items() if k != "pairs"}, "seconds": seconds[name]})
+    from gencast.results import load_results
+    results = load_results(args.run)
+    pick = lambda asked, known: list(known) if asked == "all" else [asked]
+    found = [compare(results, v, p, args.nannyml_python) for v in pick(args.view, results.run["parameters"]["views"]) for p in pick(args.property, results.run["parameters"]["properties"])]
+    table = pd.concat(found, ignore_index=True)
     if args.out:
         table.to_csv(args.out, index=False)
-    print(f"\n{args.view}, {args.property}: {len(table)} pairs of {len(names)} simulations; log10 MSE {table.log_mse.mean():.2f} +- {table.log_mse.std():.2f}")
-    print(pd.DataFrame(rows).round(3).to_string(index=False))
-    laws = run_laws(args.run, args.view, args.property)
-    if len(laws):
-        print("\nlaws of the run, on its own models and galaxies\n" + laws.round(3).to_string(index=False))
+    pd.set_option("display.width", 200)
+    print(table.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

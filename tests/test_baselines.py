@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.baselines import BASELINES, Applied, PairInputs, baseline, components, galaxy_losses, importance_weights
+from gencast.baselines import BASELINES, Applied, PairInputs, baseline, components, galaxy_losses, importance_weights, predict_baselines
 from gencast.core import InputError, rng_for
 from gencast.failures import assumption_cost, choices_of, hardest_pairs, plot_assumption_cost
 
@@ -98,6 +98,24 @@ def test_atc_by_hand():
     target = Applied(np.zeros((3, 1)), np.zeros(3), np.array([0.5, 2.5, 9]))
     # ranks 0, 1/2 and 1 of squared errors 1, 4, 9, 16 that stand at 1/8, 3/8, 5/8 and 7/8
     assert_allclose(10 ** baseline("atc", PairInputs(source, target)), (1 + 6.5 + 16) / 3)
+
+
+def test_many_targets_at_once_are_the_same_as_one_by_one(pair):
+    rng = rng_for(4, "few")
+    targets = [pair.target, *pair.others[:2], draw([0, 0, 0], 19, rng)]
+    found = predict_baselines(pair.source, targets)
+    for name in ("doc", "atc", "importance_weighted", "dle"):
+        alone = [baseline(name, replace(pair, target=replace(t, labels=None))) for t in targets[:3]]
+        assert_allclose(found[name][:3], alone)
+    assert all(np.isnan(v[3]) for v in found.values())  # 19 galaxies say nothing
+    shuffled = [replace(t, labels=rng.permutation(t.labels)) for t in targets]
+    assert_array_equal(pd.DataFrame(predict_baselines(pair.source, shuffled)), pd.DataFrame(found))
+
+
+def test_a_model_whose_members_agree_has_no_confidence(pair):
+    sure = replace(pair.source, spread=np.zeros(len(pair.source.spread)))
+    found = predict_baselines(sure, [replace(pair.target, spread=np.zeros(len(pair.target.spread)))])
+    assert np.isnan([found["doc"][0], found["atc"][0]]).all() and np.isfinite([found["dle"][0], found["importance_weighted"][0]]).all()
 
 
 def test_many_features_become_components():
