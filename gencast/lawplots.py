@@ -25,7 +25,7 @@ def plot_laws(
     laws: tuple = (),  # (law, distance) of each panel; empty: the paper's line and the law of the forecasts
     view: str | None = None,  # None here and below: the run's own
     property: str | None = None,
-    color_by: str = "ssp",  # families: of the target, or of the sources where there is one target
+    color_by: str | None = None,  # families: of the target, or of the sources where there is one target
 ):  # array of axes, one a law
     "Predicted against true log10 MSE with the target held out, one panel a law, with the 1:1 line and 90 % intervals."
     which, look = choices(results, view, property), looks(results, color_by)
@@ -39,7 +39,7 @@ def plot_laws(
             draw_predicted(ax, rows, look, "target" if target is None else "source")
             ax.set(xlim=ends, ylim=ends, aspect="equal", title=plain_law(*law), xlabel=f"true log$_{{10}}$ MSE [{error_unit(which['property'])}²]")
         axes[0, 0].set_ylabel(f"predicted, target held out [{error_unit(which['property'])}²]")
-        who = f"target's {words(color_by)}" if target is None else f"trained on, by {words(color_by)}"
+        who = f"target's {look.attrs['by']}" if target is None else f"trained on, by {look.attrs['by']}"
         fig.legend(handles=family_handles(look), loc="outside lower center", ncols=5, title=who, fontsize=7)
     return axes[0]
 
@@ -136,7 +136,7 @@ def plot_signals(
     signals: tuple = (),  # names; empty: all
     view: str | None = None,
     property: str | None = None,
-    color_by: str = "ssp",  # families of the targets
+    color_by: str | None = None,  # families of the targets
     columns: int = 4,  # panels a row
 ):  # array of axes, one a signal
     "True log10 MSE of each pair against each signal, most telling signals first."
@@ -156,7 +156,7 @@ def plot_signals(
         for ax in axes.flat[len(names):]:
             ax.remove()
         fig.supylabel(f"true log$_{{10}}$ MSE of {plain_name(property)} [{error_unit(property)}²]", fontsize=9)
-        fig.legend(handles=family_handles(look), loc="outside lower center", ncols=5, title=f"target's {words(color_by)}", fontsize=7)
+        fig.legend(handles=family_handles(look), loc="outside lower center", ncols=5, title=f"target's {look.attrs['by']}", fontsize=7)
     return axes.ravel()[: len(names)]
 
 # %% ../nbs/62_lawplots.ipynb #1f272bc5
@@ -187,7 +187,7 @@ def plot_data_forecast(
     target: str,  # a survey
     property: str | None = None,
     view: str | None = None,  # needed where a target was seen in several views
-    color_by: str = "ssp",
+    color_by: str | None = None,
 ):  # array of two axes: RMSE, bias
     "Forecast RMSE and bias of every source's model on one data set, and of best source, mean and consensus, with 90 % intervals."
     look, rows = looks(results, color_by), forecast_rows(results, target, property, view)
@@ -215,7 +215,7 @@ def plot_data_forecast(
         for ax in axes:
             ax.axhline(len(top) - 0.5, color="#999999", lw=0.8, ls=":")
             ax.grid(axis="y", visible=False)
-        fig.legend(handles=family_handles(look), loc="outside lower center", ncols=5, title=f"trained on, by {words(color_by)}", fontsize=7)
+        fig.legend(handles=family_handles(look), loc="outside lower center", ncols=5, title=f"trained on, by {look.attrs['by']}", fontsize=7)
     return axes
 
 

@@ -64,20 +64,23 @@ BLUE = "#0072B2"
 
 def looks(
     results: Results,
-    color_by: str = "ssp",  # column of simulations.csv that makes the families
+    color_by: str | None = None,  # column of simulations.csv that makes the families; None here and below: the first, e.g. stellar libraries
 ) -> pd.DataFrame:  # indexed by simulation: number, family, color, marker
     "Number, family, colour and marker of each simulation."
     known = assumptions(results)
+    color_by = color_by or known.columns[1]
     if color_by not in known:
         raise InputError(f"simulations cannot be coloured by {color_by!r}; choose one of: {', '.join(known.columns[1:])}")
     with house_style():
         colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     families = sorted(unique(known[color_by]))
     place = [families.index(f) for f in known[color_by]]
-    return pd.DataFrame({
+    look = pd.DataFrame({
         "number": np.arange(1, len(known) + 1), "family": known[color_by].tolist(),
         "color": ["#" + colors[i % len(colors)].lstrip("#") for i in place], "marker": [MARKERS[i % len(MARKERS)] for i in place],
     }, index=known["name"].tolist())
+    look.attrs["by"] = words(color_by)
+    return look
 
 
 def mse_label(property: str) -> str:
@@ -143,8 +146,6 @@ def spread_labels(
         notes.append(ax.annotate(texts[i], (x[i], y[i]), moves[best], textcoords="offset points", ha="center", va="center", fontsize=size, **line))
     return notes
 
-
-
 # %% ../nbs/60_plots.ipynb #41a042e6
 @styled(8.2, 4.6)
 def plot_error_distance(
@@ -154,7 +155,7 @@ def plot_error_distance(
     property: str | None = None,  # what was predicted
     distance: str | None = None,  # which distance
     law: str | None = None,  # which law gives the held-out band
-    color_by: str = "ssp",  # what makes the families
+    color_by: str | None = None,  # what makes the families
     label: bool = True,  # number the points and list the names
     ax=None,  # axes to draw on
 ):  # the axes
@@ -175,7 +176,7 @@ def plot_error_distance(
         right = ax.secondary_yaxis("right", functions=(lambda mse: np.sqrt(np.clip(mse, 0, None)), np.square))
         right.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter="{x:.3g}", minor_formatter=NullFormatter())
         right.set_ylabel(rmse_label(which["property"]))
-        name_legend(ax, look.loc[others.source], words(color_by))
+        name_legend(ax, look.loc[others.source], look.attrs["by"])
         spread_labels(ax, others.value.to_numpy(), others.mse.to_numpy(), [str(look.number[s]) for s in others.source])
 
 
@@ -203,7 +204,7 @@ def plot_all_targets(
     property: str | None = None,
     distance: str | None = None,
     law: str | None = None,  # as in `plot_error_distance`
-    color_by: str = "ssp",
+    color_by: str | None = None,
     columns: int = 5,  # panels a row
 ):  # array of axes, one a target
     "Small multiples: error against distance for every target."
@@ -226,7 +227,7 @@ def plot_all_targets(
         axes[0, 0].yaxis.set_minor_locator(NullLocator())
         fig.supxlabel(f"{words(which['distance'])} to the target [dex]", fontsize=9, y=0.08 / height, va="bottom")
         fig.supylabel(mse_label(which["property"]), fontsize=9, x=0.005)
-        fig.legend(handles=family_handles(look), loc="upper center", ncols=9, title=f"trained on, by {words(color_by)}")
+        fig.legend(handles=family_handles(look), loc="upper center", ncols=9, title=f"trained on, by {look.attrs['by']}")
     return axes
 
 
@@ -254,7 +255,7 @@ def plot_law(
     view: str | None = None,  # None here and below: the run's own, or the survey's
     property: str | None = None,
     distance: str | None = None,
-    color_by: str = "ssp",  # families of the sources
+    color_by: str | None = None,  # families of the sources
     ax=None,
 ):
     "Error against distance for all pairs, the pooled line, and the forecasts for a survey."
@@ -280,7 +281,7 @@ def plot_law(
     right = ax.secondary_yaxis("right", functions=(lambda mse: np.sqrt(np.clip(mse, 0, None)), np.square))
     right.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5)), major_formatter="{x:.3g}", minor_formatter=NullFormatter())
     right.set_ylabel(rmse_label(which["property"]))
-    handles = [*ax.get_legend_handles_labels()[0], Line2D([], [], ls="", label=f"\ntrained on, by {words(color_by)}:"), *family_handles(look)]
+    handles = [*ax.get_legend_handles_labels()[0], Line2D([], [], ls="", label=f"\ntrained on, by {look.attrs['by']}:"), *family_handles(look)]
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.17, 1.0), fontsize=7)
 
 # %% ../nbs/60_plots.ipynb #ca7391fd
@@ -319,7 +320,7 @@ def plot_error_matrix(
     view: str | None = None,
     property: str | None = None,
     distance: str | None = None,  # gives the order
-    color_by: str = "ssp",
+    color_by: str | None = None,
     ax=None,
 ):
     "log10 MSE of every source on every target, similar simulations side by side."
@@ -335,7 +336,7 @@ def plot_distance_matrix(
     view: str | None = None,
     property: str | None = None,
     distance: str | None = None,
-    color_by: str = "ssp",
+    color_by: str | None = None,
     ax=None,
 ):
     "Distance of every source from every target, similar simulations side by side."
@@ -352,7 +353,7 @@ def plot_predicted_true(
     property: str | None = None,
     distance: str | None = None,
     law: str | None = None,
-    color_by: str = "ssp",  # families of the targets
+    color_by: str | None = None,  # families of the targets
     ax=None,
 ):
     "Held-out predicted against true log10 MSE, with the 1:1 line and 90 % intervals."
@@ -369,7 +370,7 @@ def plot_predicted_true(
     unit = f"{error_unit(property)}²"
     ax.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"true log$_{{10}}$ MSE [{unit}]", ylabel=f"predicted log$_{{10}}$ MSE, target held out [{unit}]",
            title=f"{plain_name(property)}, law: {words(rows.law.iloc[0])}")
-    ax.legend(handles=family_handles(look), loc="lower right", fontsize=7, title=f"target's {words(color_by)}", alignment="left", frameon=True, edgecolor="none")
+    ax.legend(handles=family_handles(look), loc="lower right", fontsize=7, title=f"target's {look.attrs['by']}", alignment="left", frameon=True, edgecolor="none")
 
 # %% ../nbs/60_plots.ipynb #57f72f10
 @styled(6.4, 4.6)
@@ -378,7 +379,7 @@ def plot_forecast(
     target: str,  # a survey or a simulation
     property: str | None = None,
     view: str | None = None,  # needed where a target was seen in several views
-    color_by: str = "ssp",
+    color_by: str | None = None,
     ax=None,
 ):
     "Forecast RMSE on one target with its 90 % interval, a row a source."
@@ -402,7 +403,7 @@ def plot_forecast(
     ax.set(xlabel=f"forecast {rmse_label(property)}", ylabel="trained on", title=target, ylim=(len(rows) - 0.4, -0.6))
     ax.set_xlim(left=0)
     ax.grid(axis="y", visible=False)
-    ax.legend(handles=family_handles(look) + ax.get_legend_handles_labels()[0], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, title=words(color_by), alignment="left")
+    ax.legend(handles=family_handles(look) + ax.get_legend_handles_labels()[0], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, title=look.attrs["by"], alignment="left")
 
 # %% ../nbs/60_plots.ipynb #61ff9da8
 @styled(6.4, 4.6)
@@ -412,7 +413,7 @@ def plot_support(
     property: str | None = None,
     view: str | None = None,
     distance: str | None = None,  # the distance that the forecasts use
-    color_by: str = "ssp",
+    color_by: str | None = None,
     ax=None,
 ):
     "Distance of each simulation to the target, over its range of distances to the other simulations."
@@ -511,7 +512,7 @@ def plot_features(
 # %% ../nbs/60_plots.ipynb #c443307f
 def plot_suite(
     results: Results,
-    color_by: str = "ssp",
+    color_by: str | None = None,
 ):  # array of axes, one a property
     "Range of each property in every simulation."
     look, sims = looks(results, color_by), results.simulations
@@ -528,7 +529,7 @@ def plot_suite(
             ax.grid(axis="y", visible=False)
         axes[0, 0].set_yticks(range(len(sims)), [f"{n}  {look.number[n]}" for n in sims.name], fontsize=7)
         axes[0, 0].set_ylim(len(sims) - 0.4, -0.6)
-        fig.legend(handles=family_handles(look), loc="outside lower center", ncols=9, title=words(color_by))
+        fig.legend(handles=family_handles(look), loc="outside lower center", ncols=9, title=look.attrs["by"])
     return axes[0]
 
 # %% ../nbs/60_plots.ipynb #4c895741
