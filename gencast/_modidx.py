@@ -718,6 +718,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'gencast.pairwise.smallest': ('pairwise.html#smallest', 'gencast/pairwise.py'),
                                   'gencast.pairwise.torch_device': ('pairwise.html#torch_device', 'gencast/pairwise.py')},
             'gencast.pipeline': { 'gencast.pipeline._simulation_facts': ('pipeline.html#_simulation_facts', 'gencast/pipeline.py'),
+                                  'gencast.pipeline.check_forecast': ('pipeline.html#check_forecast', 'gencast/pipeline.py'),
                                   'gencast.pipeline.check_surveys': ('pipeline.html#check_surveys', 'gencast/pipeline.py'),
                                   'gencast.pipeline.forecast': ('pipeline.html#forecast', 'gencast/pipeline.py'),
                                   'gencast.pipeline.load_settings': ('pipeline.html#load_settings', 'gencast/pipeline.py'),

@@ -15,12 +15,12 @@ from .core import InputError
 def choices_of(
     simulations:pd.DataFrame, # one row a simulation: name and columns of words
     names, # simulations wanted, in order
-    choices=None, # columns; None: all columns of words
+    choices=None, # columns; None: all columns of words but those that say where a simulation was read (table, domain)
 ) -> pd.DataFrame: # one row a name, one column a choice
     "What simulations assume; raises `InputError` for a simulation or a column that is not there."
     if "name" not in simulations:
         raise InputError("failures: the table of simulations has no column 'name'; give the run's simulations.csv")
-    words = [c for c in simulations if c != "name" and simulations[c].dtype.kind not in "ifb"] if choices is None else list(choices)
+    words = [c for c in simulations if c not in ("name", "table", "domain") and simulations[c].dtype.kind not in "ifb"] if choices is None else list(choices)
     missing = [c for c in words if c not in simulations]
     unknown = [n for n in names if n not in set(simulations.name)]
     if missing or unknown:

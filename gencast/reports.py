@@ -54,6 +54,8 @@ def score_of(
     columns = [*key, "law", "r2", "mae_dex", "rank_correlation", "direction_sign", "coverage_50", "coverage_68", "coverage_90", "width_90", "n"]
     keep = [c for c in columns if c in rows and (rows[c].nunique(dropna=False) > 1 if c in key else rows[c].notna().any())]
     rounded = rows[keep].round(2).reset_index(drop=True)
+    if "family" in rounded:
+        rounded["family"] = [words(f) if isinstance(f, str) else "" for f in rounded.family]
     rounded = rounded.assign(rank_correlation=rounded.rank_correlation + 0.0)  # + 0.0: no "-0.0"
     return rounded.astype({c: object for c in rounded if rounded[c].isna().any()}).where(rounded.notna(), "-")
 
