@@ -45,6 +45,8 @@ def compare_reference(
     "comparison.csv: the forecast beside the difference from another model's values, in bins; empty where no galaxy has any."
     found = []
     known = galaxies[galaxies.reference.notna() & galaxies.predicted.notna() & galaxies.get("expected_error", pd.Series(np.nan, galaxies.index)).notna()]
+    if not len(known):
+        return pd.DataFrame(columns=COLUMNS)
     for (target, prop, origin), rows in known.groupby(["target", "property", "reference_from"], sort=False):
         key = {"target": target, "property": prop, "reference_from": origin}
         found.append({**key, "by": "all", **difference_row(rows)})

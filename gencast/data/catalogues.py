@@ -97,10 +97,7 @@ def read_catalogue(
         raise InputError(f"{path}: an id occurs twice; each object needs a row of its own")
     flux, err = (np.stack([columns[f"{kind}_{b}"] for b in bands], axis=1) for kind in "fe")
     weight = np.stack([columns.get(f"w_{b}", np.ones(len(ids))) for b in bands], axis=1)
-    odd = (err <= 0) & (err > -90) & (weight > 0)
-    if odd.any():
-        row, band = np.argwhere(odd)[0]
-        raise InputError(f"{path}: e_{bands[band]} is {err[row, band]:g} for id {ids[row]:.0f}, which is observed; errors must be positive, -99 marks what is missing")
+    odd = {b: int(ids[bad][0]) for b, bad in zip(bands, ((err <= 0) & (err > -90) & (weight > 0)).T) if bad.any()}
     seen = (weight > 0) & (err > 0) & (flux > -90)
     fast, head = _matched(f, ids) if (f := _beside(path, ".fout", fout)) else ({}, [])
     eazy, _ = _matched(f, ids) if (f := _beside(path, ".zout", zout)) else ({}, [])
@@ -108,7 +105,7 @@ def read_catalogue(
     redshift = _redshifts(path, fast, eazy, columns)
     told = _told(head)
     return Catalogue(path.stem, tuple(f"{i:.0f}" for i in ids), bands, np.where(seen, flux, np.nan), np.where(seen, err, np.nan), redshift, flags,
-                     _fast_properties(fast, told), told["numbers"], told["zero_point"], {"file": path.name, "redshift_from": "FAST's .fout" if fast else "EAZY's .zout" if eazy else "the .cat"})
+                     _fast_properties(fast, told), told["numbers"], told["zero_point"], {"file": path.name, "bad_errors": odd, "redshift_from": "FAST's .fout" if fast else "EAZY's .zout" if eazy else "the .cat"})
 
 
 def _redshifts(path: Path, fast: dict, eazy: dict, columns: dict) -> np.ndarray:
@@ -265,6 +262,7 @@ def load_catalogue(
     snr: float = 20.0,  # least S/N
     error_floor: float = 0.05,  # relative, added in quadrature
     curves: dict | None = None,  # column -> name of its response curve, where the reader can't know it
+    wanted: tuple | None = None,  # response curves of the bands to use, in this order; default: all that nearly all galaxies have
     name: str | None = None,  # of the sample; default: of the file
     fout: str | Path | None = None,
     zout: str | Path | None = None,
@@ -277,7 +275,9 @@ def load_catalogue(
     first, _ = count_first(measurement_cuts(catalogue, snr))
     if not (first & within).any():
         raise InputError(f"catalogue {catalogue.name!r}: no galaxy passes the cuts at redshift {low:g} to {high:g}")
-    bands, left = choose_bands(catalogue, first & within, redshift_range, rest_range, curves)
+    bands, left = choose_bands(catalogue, first & within, redshift_range, rest_range, curves) if wanted is None else _wanted_bands(catalogue, wanted, curves)
+    if bad := [b for b in bands if b in catalogue.meta["bad_errors"]]:
+        raise InputError(f"{path}: e_{bad[0]} is zero or negative for id {catalogue.meta['bad_errors'][bad[0]]}, which is observed; errors must be positive, -99 marks what is missing")
     reference = reference_band(catalogue, first & within, bands, curves)
     columns = [catalogue.bands.index(b) for b in bands]
     flux, err = catalogue.flux[:, columns], catalogue.flux_err[:, columns]
@@ -300,6 +300,15 @@ def load_catalogue(
     return Sample(name, lum, wave, tuple(curves[b] for b in bands), total, z[keep], tuple(catalogue.ids[i] for i in keep),
                   {k: v[keep] for k, v in catalogue.reference.items()}, meta)
 
+# %% ../../nbs/16_data.catalogues.ipynb #5851dd0c
+def _wanted_bands(catalogue: Catalogue, wanted: tuple, curves: dict) -> tuple:
+    "The columns with the curves wanted, in that order."
+    column = {curve: band for band, curve in reversed(curves.items())}
+    if lacking := [c for c in wanted if c not in column]:
+        raise InputError(f"catalogue {catalogue.name!r} has no column for the band {', '.join(lacking)}; the run's simulations were seen in {', '.join(wanted)}")
+    chosen = tuple(column[c] for c in wanted)
+    return chosen, {b: "not in the run" for b in catalogue.bands if b not in chosen}
+
 # %% ../../nbs/16_data.catalogues.ipynb #aa447243
 def survey_catalogue(
     path: str | Path,  # catalogue: .cat, or a table that a mapping describes
@@ -307,12 +316,13 @@ def survey_catalogue(
     redshift_range: tuple = (0.4, 2.0),  # that simulations cover
     rest_range: tuple = (1210.0, 18000.0),  # of the simulated spectra, Angstrom
     snr: float = 20.0,  # least S/N, for .cat files
+    wanted: tuple | None = None,  # response curves of the bands to use, in this order; default: chosen here, or those of the mapping
 ) -> Sample:
     "Observed galaxies as simulations will be observed. Raises `InputError` for a table without errors, redshifts or curves."
     if not columns:
         if Path(path).suffix != ".cat":
             raise InputError(f"{path} is not a .cat file; say with --map which of its columns is what")
-        return load_catalogue(path, redshift_range, rest_range, snr)
+        return load_catalogue(path, redshift_range, rest_range, snr, wanted=wanted)
     found = load_table(path, columns, view="photometry")
     if found.flux_err is None or found.redshift is None:
         raise InputError(f"{path}: {'no errors' if found.flux_err is None else 'no redshifts'}; a survey needs frame: observed, redshift: and an error: for each band")

@@ -66,7 +66,7 @@ def has_recipes(suite: Suite) -> bool:
 # %% ../../nbs/18_data.suites.ipynb #ac95cb11
 def suite_views(suite: Suite) -> tuple:
     "How the galaxies of all simulations can be seen."
-    views = ("spectra", "photometry")
+    views = ("photometry",) if suite.redshift_range else ("spectra", "photometry")
     return tuple(v for v in views if all("table" not in s or v in s["views"] for s in suite.simulations))
 
 
