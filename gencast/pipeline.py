@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAW_DISTANCES', 'QUICK', 'make_settings', 'simulation_rows', 'what_is_assumed', 'typical_spectrum',
            'observed_spectra', 'run', 'property_tables', 'check_surveys', 'write_table', 'run_record', 'load_settings',
-           'forecast', 'check_forecast']
+           'forecast', 'read_observed', 'check_forecast']
 
 # %% ../nbs/70_pipeline.ipynb #2d744029
 import hashlib
@@ -19,6 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .data.catalogues import survey_catalogue
+from .data.readers import load_mapping, load_table
+from .data.references import load_spectra
 from .comparison import compare_reference
 from .core import InputError, Sample, digest, load_sample, write_json
 from .data.photometry import band_luminosity
@@ -255,6 +258,25 @@ def forecast(
         forecasts.append(table[FORECAST_COLUMNS])
         galaxies.append(galaxy_rows(c, names, table, galaxy_error, settings, folder))
     return pd.concat(forecasts, ignore_index=True), pd.concat(galaxies, ignore_index=True)
+
+
+def read_observed(
+    settings: Settings,  # of the earlier run
+    paths: list,  # spec files and folders, or one catalogue or table
+    columns: str | Path = "",  # what is where in that table (YAML)
+    **spectra,  # accept, ebv, aperture, skip: see `load_spectra`
+) -> Sample:
+    "Observed galaxies as an earlier run's simulations are seen: spectra on its grid, or photometry in its bands. Raises `InputError`."
+    paths = list(map(Path, paths))
+    if not columns and not any(p.suffix == ".cat" for p in paths):
+        return load_spectra(paths, settings.suite.wave(), fwhm_kms=settings.suite.spectra["fwhm_kms"], **spectra)
+    if len(paths) > 1:
+        raise InputError(f"{len(paths)} tables were given; give one, or run once for each")
+    if columns and not (load_mapping(columns)["bands"] and "photometry" in settings.views):
+        return load_table(paths[0], columns, view="spectra", wave=settings.suite.wave())
+    observed_as = load_survey(settings, "photometry")
+    ends = (float(observed_as.redshift.min()), float(observed_as.redshift.max()))
+    return survey_catalogue(paths[0], columns, ends, snr=settings.snr, wanted=observed_as.bands)
 
 
 def check_forecast(settings: Settings, sample: Sample, observed_as: Sample | None) -> None:

@@ -54,6 +54,7 @@ class Settings:
     spectra: tuple = ()  # spec files or folders; empty for the two spectra that ppxf carries
     accept: tuple = ()  # spec files to use although the survey's pipeline calls them something else
     ebv: float = 0.0  # Galactic reddening E(B-V) of the spectra, mag
+    skip: bool = False  # leave out spec files that cannot be used, and list them, instead of stopping
     aperture: bool = False  # scale spectra to the whole galaxy, with the magnitudes in reference.csv beside them
     catalogue: str = ""  # observed photometry: a .cat file, or a table; empty for SDSS ugriz
     columns: str = ""  # what is where in that table (YAML)
@@ -140,7 +141,7 @@ def load_survey(settings: Settings, view: str) -> Sample:
     if view == "photometry":
         return load_sdss_photometry()
     fwhm = settings.suite.spectra["fwhm_kms"]
-    return load_spectra(settings.spectra or None, settings.suite.wave(), accept=settings.accept, ebv=settings.ebv, fwhm_kms=fwhm, aperture=settings.aperture)
+    return load_spectra(settings.spectra or None, settings.suite.wave(), accept=settings.accept, ebv=settings.ebv, fwhm_kms=fwhm, aperture=settings.aperture, skip=settings.skip)
 
 # %% ../nbs/65_stages.ipynb #bdf1d82c
 TABLE_NOISE = 0.01  # dex, where neither a survey nor the tables say how uncertain the brightness is

@@ -128,8 +128,12 @@ def _try_once(url: str, part: Path, limit: float, open_url, wait: float) -> tupl
             raise InputError(f"{url}: the archive answers {err.code} {err.reason}") from err
         asked = err.headers.get("Retry-After", "") if err.headers else ""
         return (min(float(asked), 120.0) if asked.isdigit() else wait), f"{err.code} {err.reason}"
-    except (URLError, socket.timeout, ConnectionError, OSError) as err:
-        return wait, str(getattr(err, "reason", err))
+    except URLError as err:
+        if isinstance(err.reason, socket.gaierror):  # no name service: waiting will not help
+            raise InputError(f"{urlparse(url).hostname} cannot be found ({err.reason}); check the connection and run the same command again: what is here already is kept") from err
+        return wait, str(err.reason)
+    except (socket.timeout, ConnectionError, OSError) as err:
+        return wait, str(err)
 
 # %% ../../nbs/19_data.fetch.ipynb #d20f9c99
 RELEASE = 17
