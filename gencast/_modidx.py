@@ -919,6 +919,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'gencast.stages.load_rows': ('stages.html#load_rows', 'gencast/stages.py'),
                                 'gencast.stages.load_survey': ('stages.html#load_survey', 'gencast/stages.py'),
                                 'gencast.stages.measure_distances': ('stages.html#measure_distances', 'gencast/stages.py'),
+                                'gencast.stages.observed_alike': ('stages.html#observed_alike', 'gencast/stages.py'),
                                 'gencast.stages.own_survey': ('stages.html#own_survey', 'gencast/stages.py'),
                                 'gencast.stages.package_versions': ('stages.html#package_versions', 'gencast/stages.py'),
                                 'gencast.stages.predict_tests': ('stages.html#predict_tests', 'gencast/stages.py'),

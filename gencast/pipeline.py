@@ -26,6 +26,7 @@ from .comparison import compare_reference
 from .core import InputError, Sample, digest, load_sample, write_json
 from .data.photometry import band_luminosity
 from .data.suites import OwnSuite, has_recipes, load_suite, restore_suite, suite_families, suite_properties, suite_views
+from .data.surveys import FWHM_KMS
 from .features import feature_table
 from .laws import SIGNAL_LAWS
 from .models import MODELS
@@ -33,7 +34,7 @@ from .notebooks import execute_targets
 from .progress import Progress
 from .regression import LAWS
 from .results import OPTIONAL, TABLES, Results, load_results
-from .stages import Settings, load_survey, package_versions, sample_path, simulate_one, simulation_key
+from .stages import Settings, load_survey, observed_alike, package_versions, sample_path, simulate_one, simulation_key
 from .tables import FORECAST_COLUMNS, compute, decomposition_rows, galaxy_rows, law_tables, measured_tables, relation_rows, share, signal_rows, simulation_forecasts, survey_forecast
 
 # %% ../nbs/70_pipeline.ipynb #75e488a6
@@ -243,7 +244,8 @@ def forecast(
     if view not in settings.views:
         raise InputError(f"{folder} has no simulations to compare {sample.name!r} with; it needs a run with the view `{view}`")
     p, names = Progress(jobs or cpu_count(), progress), settings.suite.names
-    observed_as = load_survey(settings, view) if view == "photometry" else None  # which the run's simulations were observed as
+    sample = observed_alike(settings, view, sample)
+    observed_as = load_survey(settings, view) if view == "photometry" and has_recipes(settings.suite) else None  # which the run's simulations were observed as
     check_forecast(settings, sample, observed_as)
     keys = [simulation_key(settings, recipe, view, observed_as) for recipe in settings.suite.simulations]
     made = json.loads((folder / "run.json").read_text(encoding="utf-8"))["simulations"]
@@ -269,11 +271,13 @@ def read_observed(
     "Observed galaxies as an earlier run's simulations are seen: spectra on its grid, or photometry in its bands. Raises `InputError`."
     paths = list(map(Path, paths))
     if not columns and not any(p.suffix == ".cat" for p in paths):
-        return load_spectra(paths, settings.suite.wave(), fwhm_kms=settings.suite.spectra["fwhm_kms"], **spectra)
+        return load_spectra(paths, settings.suite.wave(), fwhm_kms=settings.suite.spectra.get("fwhm_kms", FWHM_KMS), **spectra)
     if len(paths) > 1:
         raise InputError(f"{len(paths)} tables were given; give one, or run once for each")
     if columns and not (load_mapping(columns)["bands"] and "photometry" in settings.views):
         return load_table(paths[0], columns, view="spectra", wave=settings.suite.wave())
+    if not has_recipes(settings.suite):
+        return load_table(paths[0], columns, view="photometry")
     observed_as = load_survey(settings, "photometry")
     ends = (float(observed_as.redshift.min()), float(observed_as.redshift.max()))
     return survey_catalogue(paths[0], columns, ends, snr=settings.snr, wanted=observed_as.bands)
@@ -281,7 +285,9 @@ def read_observed(
 
 def check_forecast(settings: Settings, sample: Sample, observed_as: Sample | None) -> None:
     "`InputError` where galaxies cannot be compared with a run's simulations: another grid, other bands, or redshifts beyond theirs."
-    if observed_as is None:
+    if sample.bands and observed_as is None:
+        pass  # tables: `observed_alike` has looked
+    elif observed_as is None:
         grid = settings.suite.wave()
         if sample.wave.shape != grid.shape or not np.allclose(sample.wave, grid, rtol=1e-6):
             raise InputError(f"sample {sample.name!r} is not on the run's wavelength grid; pass wave=settings.suite.wave() when you load it")

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VIEWS', 'PACKAGES', 'TABLE_NOISE', 'SMALLEST_NOISE', 'MOST_TARGETS', 'Settings', 'split_rows', 'package_versions',
-           'code_key', 'remember', 'load_survey', 'own_survey', 'expected_noise', 'sample_path', 'simulation_key',
-           'simulate_one', 'load_rows', 'rank_trees', 'importance_without', 'select_features', 'measure_distances',
-           'survey_distances', 'train', 'predict_tests', 'apply_errors']
+           'code_key', 'remember', 'load_survey', 'own_survey', 'observed_alike', 'expected_noise', 'sample_path',
+           'simulation_key', 'simulate_one', 'load_rows', 'rank_trees', 'importance_without', 'select_features',
+           'measure_distances', 'survey_distances', 'train', 'predict_tests', 'apply_errors']
 
 # %% ../nbs/65_stages.ipynb #52b7373d
 import os
@@ -26,7 +26,7 @@ from .data.references import load_spectra
 from .data.resample import pixel_edges
 from .data.simulations import Suite, simulate
 from .data.suites import OFFERED, OwnSuite, check_alike, has_recipes, load_survey_table
-from .data.surveys import FWHM_KMS, load_sdss_spectra
+from .data.surveys import FWHM_KMS
 from .distances import profile
 from .errors import error_metrics
 from .features import feature_table, line_mask, rank_features, top_features
@@ -153,17 +153,29 @@ def own_survey(settings: Settings, view: str) -> Sample:
     suite, offered = settings.suite, OFFERED.get(settings.suite.survey.get("name"))
     first = next(s for s in suite.simulations if "table" in s)
     like = suite.load(first, view, 100, settings.seed)
+    if settings.catalogue:
+        raise InputError(f"suite {suite.name!r} has tables; name the observed galaxies under survey: in its file, or use `gencast forecast`, instead of --catalogue")
     if "file" in suite.survey:
         survey = load_survey_table(suite, view)
     elif offered == view or settings.spectra and view == "spectra" or has_recipes(suite) and not suite.survey:
         fwhm = suite.spectra.get("fwhm_kms", FWHM_KMS)
-        survey = load_sdss_photometry() if view == "photometry" else load_sdss_spectra(settings.spectra or None, suite.wave(), accept=settings.accept, ebv=settings.ebv, fwhm_kms=fwhm)
-        survey = suite.settle(survey)
-        check_alike([like, survey], [first["table"], survey.name], f"suite {suite.name}")
+        spectra = {"accept": settings.accept, "ebv": settings.ebv, "aperture": settings.aperture, "skip": settings.skip, "fwhm_kms": fwhm}
+        survey = load_sdss_photometry() if view == "photometry" else load_spectra(settings.spectra or None, suite.wave(), **spectra)
     else:
         survey = None
     if survey is None:
         survey = replace(like, name="no-survey", properties={}, meta={"stand_in": True})
+    return observed_alike(settings, view, survey)
+
+
+def observed_alike(settings: Settings, view: str, survey: Sample) -> Sample:
+    "Observed galaxies as a run wants them: for a suite of tables in its bands and frame, with the noise of the features in `meta`. Raises `InputError`."
+    suite = settings.suite
+    if not isinstance(suite, OwnSuite):
+        return survey
+    first = next(s for s in suite.simulations if "table" in s)
+    survey = suite.settle(survey)
+    check_alike([suite.load(first, view, 100, settings.seed), survey], [first["table"], survey.name], f"suite {suite.name}")
     return replace(survey, meta=survey.meta | {"noise": expected_noise(settings, view, survey).tolist()})
 
 

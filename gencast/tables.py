@@ -71,7 +71,7 @@ def share(settings: Settings, folder: Path, view: str, survey: Sample, keys: lis
     near = progress.map(f"{view}: neighbours", _neighbour_task, [(at("neighbours", n), base, folder, settings, view, n, noise, seen) for n in names])
     with progress.stage(f"{view}: support"):
         sets = [load_rows(folder, settings, view, n, "reference")[0] for n in names]
-        kin = families.get(main_family(settings.suite))
+        kin = families.get(main_family(settings.suite, families))
         model = fit_support_model(sets, kin, noise, settings.seed, light=np.isfinite(features.wave))
         support = model.assess(seen, settings.seed)
         inside = support_table(sets, names, kin, noise=noise, seed=settings.seed, model=model).rename(columns={"simulation": "target"})
@@ -310,11 +310,11 @@ SHORT = {"mean_euclidean": "mean", "clustered": "clustered", "nearest": "nearest
 def survey_forecast(c: Computed, names: tuple, settings: Settings, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     "Forecast of every source's error on the survey; of the best, the mean and the consensus; expected error of each galaxy."
     table, tier = law_signals(c, forecast_law(settings)), c.shared.support.tier
-    columns, kin = [c.table.signals.index(s) for s in table.signals], c.shared.families.get(main_family(settings.suite))
+    columns, kin = [c.table.signals.index(s) for s in table.signals], c.shared.families.get(main_family(settings.suite, c.shared.families))
     tasks = []
     for k in range(len(names)) if tier != "outside" else ():
         hard = tier == "edge" and kin is not None
-        version = c.by_family[main_family(settings.suite)][k][..., columns] if hard else table.without[k]
+        version = c.by_family[main_family(settings.suite, c.shared.families)][k][..., columns] if hard else table.without[k]
         tasks.append((c.evidence, table, version, k, members(kin, k) if hard else (k,), forecast_law(settings), len(c.survey), settings.seed))
     trials = progress.map(f"{c.view}: trials", hold_trial, tasks)
     found = forecast_survey(c.evidence, table, forecast_law(settings), trials, settings.seed, kin if tier == "edge" else None)

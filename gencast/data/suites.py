@@ -86,9 +86,13 @@ def suite_families(suite: Suite) -> dict:  # kind -> label of each simulation
     return {kind: np.array([s["family"][kind] if "table" in s else s["ssp"] for s in suite.simulations]) for kind in tables[0]}
 
 
-def main_family(suite: Suite) -> str:
-    "The kind of family that the hard test holds out first: stellar libraries, or what the suite file names."
-    return next(iter(suite_families(suite)))
+def main_family(
+    suite: Suite,
+    among=None,  # kinds that are large enough to be held out; None: all
+) -> str:
+    "The kind of family that the hard test holds out first: stellar libraries, or the first that the suite file names."
+    kinds = list(suite_families(suite))
+    return next((k for k in kinds if k in among), kinds[0]) if among is not None and isinstance(suite, OwnSuite) else kinds[0]
 
 # %% ../../nbs/18_data.suites.ipynb #d8c6765f
 def load_suite(
