@@ -168,6 +168,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'gencast.data.bands': { 'gencast.data.bands.band_curve': ('data.bands.html#band_curve', 'gencast/data/bands.py'),
                                     'gencast.data.bands.eazy_band': ('data.bands.html#eazy_band', 'gencast/data/bands.py'),
                                     'gencast.data.bands.eazy_filters': ('data.bands.html#eazy_filters', 'gencast/data/bands.py'),
+                                    'gencast.data.bands.effective_wavelength': ( 'data.bands.html#effective_wavelength',
+                                                                                 'gencast/data/bands.py'),
                                     'gencast.data.bands.pivot': ('data.bands.html#pivot', 'gencast/data/bands.py')},
             'gencast.data.catalogues': { 'gencast.data.catalogues.Catalogue': ( 'data.catalogues.html#catalogue',
                                                                                 'gencast/data/catalogues.py'),

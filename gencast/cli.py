@@ -146,16 +146,18 @@ def forecast(
     "Forecast the error on your own galaxies, spectra or photometry, with an earlier run, and predict their properties."
     from types import SimpleNamespace
 
-    from gencast.core import PROPERTIES
+    from gencast.data.suites import suite_properties
     from gencast.comparison import compare_reference, describe_comparison
     from gencast.pipeline import forecast as forecast_sample, load_settings, read_observed, write_table
 
-    settings, wanted = load_settings(run), split_names(properties, PROPERTIES) if properties else None
+    settings = load_settings(run)
+    known = suite_properties(settings.suite)
+    wanted = split_names(properties, known) if properties else None
     if out and out.resolve() == run.resolve():
         raise InputError(f"--out {out} is the folder of the run itself, whose tables would be replaced; give another one")
     for name in wanted or ():
-        if name not in PROPERTIES:
-            raise InputError(f"unknown property {name!r}; choose from {', '.join(PROPERTIES)}")
+        if name not in known:
+            raise InputError(f"unknown property {name!r}; choose from {', '.join(known)}")
     sample = read_observed(settings, data, columns or "", accept=tuple(accept or ()), ebv=ebv, aperture=aperture, skip=skip)
     table, galaxies = forecast_sample(run, sample, wanted, jobs)
     print(f"\n{len(sample)} galaxies, error forecast:")

@@ -90,7 +90,8 @@ def closeness(target: TargetView, known: Known) -> np.ndarray:  # shape (n_sim,)
     "Weight of each simulation by how close the target's galaxies are to its own: a factor e less for a unit of neighbour distance."
     far = target.neighbour.mean(axis=1)
     voices = known.voices(len(far))
-    weight = np.where(voices, np.exp(-(far - far[voices].min())), 0.0)
+    beyond = np.clip(far - far[voices].min(), 0, 15)  # never so far that a simulation has no say at all
+    weight = np.where(voices, np.exp(-beyond), 0.0)
     return weight / weight.sum()
 
 

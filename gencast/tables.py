@@ -347,7 +347,7 @@ def galaxy_rows(c: Computed, names: tuple, forecast: pd.DataFrame, galaxy_error:
     best = int(forecast["rmse"].argmin())
     ids = c.survey.ids or tuple(map(str, range(len(c.survey))))
     table = pd.DataFrame({
-        "target": c.survey.name, "galaxy": ids, "redshift": c.survey.redshift, "property": c.property, "source": names[best], "predicted": c.observed[best], "expected_error": galaxy_error, "inside": c.shared.support.galaxy_inside,
+        "target": c.survey.name, "galaxy": ids, "redshift": np.nan if c.survey.redshift is None else c.survey.redshift, "property": c.property, "source": names[best], "predicted": c.observed[best], "expected_error": galaxy_error, "inside": c.shared.support.galaxy_inside,
         "predicted_mean": c.observed.mean(axis=0), "predicted_std": c.observed.std(axis=0), "predicted_consensus": c.evidence.survey_consensus, "nearest": c.survey_gaps["nearest"][best], **observed_facts(c.survey, c.property), "fit": np.nan, "fit_std": np.nan,
     })
     if c.view == "spectra" and c.survey.flux_err is not None:

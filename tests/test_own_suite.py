@@ -97,6 +97,25 @@ def test_a_run_has_all_tables_and_no_word_of_libraries(results):
     assert PROPERTIES["log_mdust"].unit == "dex(Msun)"
 
 
+def test_a_run_is_read_back_with_its_bands_in_order(results, folder):
+    before, after = load_suite(folder / "five.yaml"), load_settings(results.folder).suite
+    assert after == before
+    for a, b in zip((*before.simulations, before.survey), (*after.simulations, after.survey)):
+        assert list(a["columns"]["bands"]) == list(b["columns"]["bands"]) == list("ugriz") and list(a.get("family", {})) == list(b.get("family", {}))
+
+
+def test_forecast_for_another_table(results, folder, capsys):
+    "`gencast forecast --map` for the survey's own table says what the run said."
+    survey = yaml.safe_load((folder / "five.yaml").read_text())["survey"]
+    (folder / "map.yaml").write_text(yaml.safe_dump({"unit": "Lsun", **survey["columns"]}, sort_keys=False))
+    with pytest.raises(SystemExit) as end:
+        main(["forecast", str(folder / "sky.csv"), "--map", str(folder / "map.yaml"), "--run", str(results.folder), "--out", str(folder / "told"), "-j", "1", "--properties", "log_mdust"])
+    assert end.value.code == 0, capsys.readouterr()
+    told, run_said = pd.read_csv(folder / "told" / "forecasts.csv"), results.forecasts
+    run_said = run_said[(run_said.kind == "photometry") & (run_said.property == "log_mdust")]
+    assert_allclose(told.rmse, run_said.rmse, rtol=1e-6)
+
+
 def test_noise_of_the_consensus_is_that_of_the_survey(results, folder):
     settings = load_settings(results.folder)
     assert_allclose(load_survey(settings, "photometry").meta["noise"], 0.03 / np.log(10), rtol=0.2)

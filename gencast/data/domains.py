@@ -120,7 +120,7 @@ def resolve_table(
     family = entry.get("family") or {}
     family = ({"family": family} if isinstance(family, str) else dict(family)) | {"simulation": entry["name"]}
     first = next(iter(data.samples.values()))
-    base = {"table": path.name, "sha256": first.meta["sha256"], "columns": data.mapping, "properties": list(first.properties), "views": sorted(data.samples, reverse=True)}
+    base = {"table": path.name, "sha256": first.meta["sha256"], "columns": data.mapping, "bands": list(data.mapping["bands"]), "kinds": list(family), "properties": list(first.properties), "views": sorted(data.samples, reverse=True)}
     if split is None:
         groups = [("all galaxies", np.arange(len(data.rows)))]
     else:

@@ -265,7 +265,7 @@ def _survey(entry, suite: OwnSuite, tables: list, defaults: dict, where: str) ->
         raise InputError(f"{where}: survey: {entry['table']} is not seen as the simulations are ({', '.join(found)})")
     for view, sample in seen.items():
         check_alike([suite.settle(tables[0].samples[view]), sample], [tables[0].path.name, entry["table"]], where)
-    return suite.survey | {"sha256": next(iter(seen.values())).meta["sha256"]}
+    return suite.survey | {"sha256": next(iter(seen.values())).meta["sha256"], "bands": list(columns.get("bands") or {})}
 
 
 def load_survey_table(
@@ -290,6 +290,11 @@ def restore_suite(
     content = {k: tuple(v) if k in ("simulations", "redshift_range") else v for k, v in content.items()}
     if "folder" not in content:
         return Suite(**content)
+    for entry in (*content["simulations"], content["survey"]):  # JSON has lost the order of bands and of families
+        if entry.get("bands"):
+            entry["columns"] = entry["columns"] | {"bands": {b: entry["columns"]["bands"][b] for b in entry["bands"]}}
+        if "family" in entry:
+            entry["family"] = {kind: entry["family"][kind] for kind in entry["kinds"]}
     suite = OwnSuite(**content)
     suite.definitions  # makes them known
     return suite
