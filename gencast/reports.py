@@ -209,9 +209,9 @@ def survey_notes(
     record = results.run.get("surveys", {}).get(target, {})
     view, n = select(results.forecasts, target=target).view.iloc[0], record.get("n_galaxies", 0)
     notes = [str(note)[0].upper() + str(note)[1:] + "." for note in record.get("meta", {}).get("notes", [])]
-    if view == "spectra":
+    if view == "spectra" and not record.get("meta", {}).get("aperture_corrected"):
         notes.append("A fibre sees the middle of a galaxy (3 arcsec for SDSS, 2 for BOSS): mass and star-formation rate are those inside the fibre, not of the whole galaxy.")
-    else:
+    elif view == "photometry":
         notes.append("The light is that inside the survey's aperture; what lies outside is missing from mass and star-formation rate.")
     notes.append("Luminosities rest on the redshift and the Planck 2018 cosmology; peculiar velocities are not removed.")
     if 0 < n < 30:

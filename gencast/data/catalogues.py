@@ -328,10 +328,11 @@ def survey_catalogue(
         raise InputError(f"{path}: {'no errors' if found.flux_err is None else 'no redshifts'}; a survey needs frame: observed, redshift: and an error: for each band")
     if (found.flux_err <= 0).any():
         raise InputError(f"{path}: an error is zero; correct it, or leave the galaxy out with missing: [0]")
+    wave = band_wavelengths(found.bands)  # also refuses bands without a curve
+    found = replace(found, flux=found.flux * found.wave / wave, flux_err=found.flux_err * found.wave / wave, wave=wave)  # nu L_nu at the curve's wavelength, not the mapping's
     keep = (found.redshift >= redshift_range[0]) & (found.redshift <= redshift_range[1])
     if not keep.any():
         raise InputError(f"{path}: no galaxy lies at redshift {redshift_range[0]:g} to {redshift_range[1]:g}, which the simulations cover")
-    wave = band_wavelengths(found.bands)
     ratio = np.where(wave > 14000, np.median(found.flux / found.flux_err, axis=0), -1.0) if (wave > 14000).any() else wave
     meta = found.meta | {"n_catalogue": found.meta["rows"], "left_out": found.meta["left_out"] | {f"redshift outside {redshift_range[0]:g} to {redshift_range[1]:g}": int((~keep).sum())},
                          "n_kept": int(keep.sum()), "columns": list(found.bands), "reference_band": found.bands[int(np.argmax(ratio))], "redshift_range": list(redshift_range)}

@@ -20,7 +20,7 @@ from astropy.cosmology import Planck18
 from astropy.io import fits
 
 from ..core import InputError, Sample, rng_for
-from .bands import band_curve
+from .bands import band_curve, effective_wavelength
 from .resample import pixel_edges
 
 # %% ../../nbs/14_data.photometry.ipynb #8effd08b
@@ -36,8 +36,7 @@ def _band(name: str) -> tuple:
     norm = np.trapezoid(r / wave, wave)
     area = np.concatenate([[0], np.cumsum(np.diff(wave) * (r * wave)[1:] / 2 + np.diff(wave) * (r * wave)[:-1] / 2)])
     inside = wave[(area > 1e-6 * area[-1]) & (area < (1 - 1e-6) * area[-1])]
-    effective = np.trapezoid(response * curve_wave**2, curve_wave) / np.trapezoid(response * curve_wave, curve_wave)
-    return float(effective), (inside[0], inside[-1]), wave, area / norm
+    return effective_wavelength(name), (inside[0], inside[-1]), wave, area / norm
 
 
 def band_wavelengths(

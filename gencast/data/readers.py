@@ -13,6 +13,7 @@ import numpy as np
 from astropy import units as u
 
 from ..core import BUILT_IN, PROPERTIES, InputError, Sample
+from .bands import effective_wavelength
 from .checks import beside, check_keys, choice, load_yaml
 from .columns import file_checksum, read_columns
 from .libraries import air_to_vacuum
@@ -70,17 +71,15 @@ def band_waves(
     bands: dict,  # of a checked mapping
     where: str,
 ) -> np.ndarray:  # effective wavelengths, Angstrom, observed or rest frame as the mapping has it, shape (n_band,)
-    "Wavelengths of bands: as given, or from speclite. Raises `InputError` for a band of which neither knows."
+    "Wavelengths of bands: as given, or from the response curve of that name in speclite or sedpy. Raises `InputError` for a band of which neither knows."
     found = []
     for name, entry in bands.items():
         given = entry.get("wave")
         if given is None:
-            from speclite.filters import load_filter
-
             try:
-                found.append(load_filter(name, load_from_cache=False).effective_wavelength.to_value(u.AA))
-            except ValueError as err:
-                raise InputError(f"{where}: bands: {name}: add its wave: (effective wavelength in Angstrom); speclite has no filter of this name") from err
+                found.append(effective_wavelength(name))
+            except InputError as err:
+                raise InputError(f"{where}: bands: {name}: add its wave: (effective wavelength in Angstrom); neither speclite nor sedpy has a filter of this name") from err
         elif isinstance(given, bool) or not isinstance(given, (int, float)) or not 10 < given < 1e9:
             raise InputError(f"{where}: bands: {name}: wave is {given!r}, expected a wavelength in Angstrom")
         else:
