@@ -6,7 +6,7 @@ The design is that of scripts/build_default_suite.py: four stellar libraries by 
 balanced over them, amounts from a scrambled Sobol sequence. What differs: each galaxy has a redshift of its own, drawn from the survey's;
 the recipes hold at z = 1 and change with redshift (`evolution`). The ranges bracket what is observed at z = 1: a main
 sequence about Speagle et al. (2014) and Whitaker et al. (2014), mass functions about Tomczak et al. (2014), quenched
-fractions about Muzzin et al. (2013), metallicities 0 to 0.3 dex below Gallazzi et al. (2005). The least mass is about
+fractions about Muzzin et al. (2013), metallicities about those of Gallazzi et al. (2005) and up to 0.15 dex below. The least mass is about
 that of a galaxy with K = 24 (AB).
 """
 
@@ -18,9 +18,9 @@ from scipy.stats import qmc
 
 RANGES = {  # low, high
     "knee": (10.7, 11.0), "alpha": (-1.45, -1.2), "minimum": (8.2, 8.8), "sampling": (0.1, 0.8),
-    "a_v": (0.3, 1.3), "av_slope": (0.1, 0.5), "av_scatter": (0.15, 0.3), "birth_cloud": (0.0, 2.0),
+    "a_v": (0.2, 1.0), "av_slope": (0.1, 0.4), "av_scatter": (0.15, 0.3), "birth_cloud": (0.0, 2.0),
     "ssfr": (-9.5, -8.9), "ssfr_evolution": (2.0, 3.2), "quench_mass": (10.5, 11.4),
-    "z_offset": (-0.3, 0.15), "z_scatter": (0.1, 0.25), "z_evolution": (-0.6, 0.0), "minimum_evolution": (4.0, 4.8),
+    "z_offset": (-0.15, 0.2), "z_scatter": (0.1, 0.25), "z_evolution": (-0.6, 0.0), "minimum_evolution": (4.0, 4.8),
 }
 SHAPES = {"delayed_tau": {"onset": [0.2, 1.5]}, "lognormal": {}, "double_power_law": {}}  # the universe is 3.3 Gyr old at z = 2
 
