@@ -7,7 +7,7 @@ __all__ = ['CHOICES', 'PAPER', 'OPTIONS', 'CLASSIFIED', 'MOST_CLASSIFIED', 'Choi
            'load_entrants', 'error_matrix', 'hold_groups', 'held_importance', 'apply_choice', 'measure_choice',
            'hold_contest']
 
-# %% ../nbs/72_contest.ipynb #be112642
+# %% ../nbs/72_contest.ipynb #26ee5bae
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from .results import read_table
 from .spaces import FeatureSpace
 from .stages import Settings, code_key, importance_without, load_rows, rank_trees, remember, sample_path
 
-# %% ../nbs/72_contest.ipynb #136757ab
+# %% ../nbs/72_contest.ipynb #58e2930c
 @dataclass(frozen=True)
 class Choice:
     "One way to describe galaxies for a distance."
@@ -56,7 +56,7 @@ CHOICES = {
 }
 PAPER = ("top100", "mean_euclidean")  # Acquaviva, Lovell & Ishida (2020)
 
-# %% ../nbs/72_contest.ipynb #bc995ba2
+# %% ../nbs/72_contest.ipynb #80c15379
 OPTIONS = {"wasserstein": {"n": 150}, "sinkhorn": {"n": 150, "reg": 0.2}, "classifier_auc": {"trees": 20}}
 CLASSIFIED = ("components", "indices")  # choices in which the classifier takes part
 MOST_CLASSIFIED = 300  # galaxies of each simulation that it sees
@@ -71,7 +71,7 @@ def contest_metrics(
     fits = lambda m: m.weighted if CHOICES[choice].weighted else m.name != "weighted"
     return tuple(n for n, m in METRICS.items() if fits(m) and (n != "classifier_auc" or choice in CLASSIFIED))
 
-# %% ../nbs/72_contest.ipynb #881f9127
+# %% ../nbs/72_contest.ipynb #9b87b866
 @dataclass(frozen=True, eq=False)
 class Entrants:
     "Simulations to compare, and the errors of their models on each other."
@@ -124,7 +124,7 @@ def error_matrix(errors: pd.DataFrame, settings: Settings, property: str, column
         raise InputError(f"errors.csv has no {column} of {property} for source {settings.suite.names[source]} and target {settings.suite.names[target]}; run `gencast run` again")
     return square.to_numpy(float)
 
-# %% ../nbs/72_contest.ipynb #cbe297e0
+# %% ../nbs/72_contest.ipynb #9ce86ef6
 def hold_groups(
     n_sim: int,
     n_groups: int,  # as many as simulations: each alone
@@ -153,7 +153,7 @@ def held_importance(
     importance, knows = rank_trees(pool, labels, range(n_trees), entrants.settings)
     return np.array([importance_without(importance, knows, g) for g in range(len(together))])
 
-# %% ../nbs/72_contest.ipynb #85e1d772
+# %% ../nbs/72_contest.ipynb #f45d0252
 def apply_choice(
     choice: Choice,
     entrants: Entrants,
@@ -178,7 +178,7 @@ def apply_choice(
     clusters = cluster_features(pooled[some], share, min(choice.n, pooled.shape[1]))
     return [cluster_values(x, clusters) for x in sets], clusters.weights if choice.weighted else None
 
-# %% ../nbs/72_contest.ipynb #14f6b274
+# %% ../nbs/72_contest.ipynb #31498d69
 def measure_choice(
     entrants: Entrants,
     choice: str,  # one of `CHOICES`
