@@ -17,6 +17,7 @@ It is left out, with words, where it is not installed.
 """
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -67,7 +68,7 @@ def write_sources(run, view, prop, folder):
 
 def ask_nannyml(run, view, prop, python):
     "NannyML's log10 MSE for every pair, as rows of heldout.csv; None where it is not installed."
-    if subprocess.run([python, "-c", "import nannyml"], capture_output=True).returncode:
+    if shutil.which(python) is None or subprocess.run([python, "-c", "import nannyml"], capture_output=True).returncode:
         print(f"NannyML is not installed for {python}: its row is left out (see the head of this file)")
         return None
     with tempfile.TemporaryDirectory() as work:
