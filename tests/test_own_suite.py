@@ -104,14 +104,14 @@ def test_a_run_is_read_back_with_its_bands_in_order(results, folder):
         assert list(a["columns"]["bands"]) == list(b["columns"]["bands"]) == list("ugriz") and list(a.get("family", {})) == list(b.get("family", {}))
 
 
-def test_forecast_for_another_table(results, folder, capsys):
+def test_forecast_for_another_table(results, folder, tmp_path, capsys):
     "`gencast forecast --map` for the survey's own table says what the run said."
     survey = yaml.safe_load((folder / "five.yaml").read_text())["survey"]
     (folder / "map.yaml").write_text(yaml.safe_dump({"unit": "Lsun", **survey["columns"]}, sort_keys=False))
     with pytest.raises(SystemExit) as end:
-        main(["forecast", str(folder / "sky.csv"), "--map", str(folder / "map.yaml"), "--run", str(results.folder), "--out", str(folder / "told"), "-j", "1", "--properties", "log_mdust"])
+        main(["forecast", str(folder / "sky.csv"), "--map", str(folder / "map.yaml"), "--run", str(results.folder), "--out", str(tmp_path / "told"), "-j", "1", "--properties", "log_mdust"])
     assert end.value.code == 0, capsys.readouterr()
-    told, run_said = pd.read_csv(folder / "told" / "forecasts.csv"), results.forecasts
+    told, run_said = pd.read_csv(tmp_path / "told" / "forecasts.csv"), results.forecasts
     run_said = run_said[(run_said.kind == "photometry") & (run_said.property == "log_mdust")]
     assert_allclose(told.rmse, run_said.rmse, rtol=1e-6)
 
