@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .data.catalogues import survey_catalogue
+from .data.fields import survey_catalogue
 from .data.readers import load_mapping, load_table
 from .data.references import load_spectra
 from .comparison import compare_reference

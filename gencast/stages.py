@@ -19,7 +19,7 @@ import numpy as np
 
 from .clusters import cluster_features
 from .core import InputError, Sample, digest, load_sample, rng_for, save_sample
-from .data.catalogues import survey_catalogue
+from .data.fields import survey_catalogue
 from .data.epochs import simulate_epochs
 from .data.photometry import load_sdss_photometry, observe_photometry
 from .data.references import load_spectra

@@ -16,8 +16,9 @@ from gencast.cli import main
 from gencast.comparison import compare_reference
 from gencast.core import InputError, Sample, load_sample
 from gencast.data.bands import band_curve, eazy_filters, pivot
-from gencast.data.catalogues import band_curves, load_catalogue, read_catalogue, survey_catalogue, write_catalogue
+from gencast.data.catalogues import band_curves, read_catalogue, write_catalogue
 from gencast.data.epochs import simulate_epochs
+from gencast.data.fields import load_catalogue, survey_catalogue
 from gencast.data.photometry import band_luminosity, band_wavelengths, nu_l_nu, observe_photometry
 from gencast.data.simulations import load_suite
 from gencast.data.specfiles import write_spec

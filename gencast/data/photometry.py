@@ -165,7 +165,9 @@ def observed_facts(
 ) -> dict: # snr (median over bands or pixels), magnitude (AB; NaN for spectra), reference and reference_from
     "S/N, magnitude and another model's value of each observed galaxy, NaN where there is none."
     blank = np.full(len(survey), np.nan)
-    facts = {"snr": blank if survey.flux_err is None else np.median(survey.flux / survey.flux_err, axis=1), "magnitude": blank, "reference": blank, "reference_from": ""}
+    floor = np.asarray(survey.meta.get("error_floor", 0.0), float)  # no noise, so no part of the S/N
+    noise = None if survey.flux_err is None else np.sqrt(np.maximum(survey.flux_err**2 - (floor * survey.flux) ** 2, 1e-12 * survey.flux_err**2))
+    facts = {"snr": blank if noise is None else np.median(survey.flux / noise, axis=1), "magnitude": blank, "reference": blank, "reference_from": ""}
     if survey.bands and survey.redshift is not None:
         r = reference_index(survey)
         per = nu_l_nu(np.ones((len(survey), 1)), survey.redshift, survey.wave[r : r + 1])[:, 0]
@@ -197,7 +199,7 @@ def survey_partners(
 
 def observe_at_redshift(
     sample:Sample, # simulated galaxies with redshifts: rest-frame spectra in Lsun/Angstrom
-    survey:Sample, # a survey's bands, errors and redshifts, as from gencast.data.catalogues.load_catalogue
+    survey:Sample, # a survey's bands, errors and redshifts, as from gencast.data.fields.load_catalogue
     seed:int, # the run's seed
     k:int = 20, # number of survey galaxies of like brightness to draw from
 ) -> Sample: # nu L_nu in Lsun with noise and errors in the survey's bands; properties kept
