@@ -104,6 +104,6 @@ def plot_comparison(
     ax.errorbar(middle, rows.scatter, rows.scatter_se, half, fmt="s", color="0.45", label=f"scatter about {origin}")
     ax.errorbar(middle, rows.forecast_rmse, None, half, fmt="o", color="C0", label="forecast error")
     names = {"redshift": "redshift", "predicted": f"predicted {property}", "magnitude": "magnitude [AB]", "snr": "median S/N"}
-    ax.set(xlabel=names[by], ylabel=f"[{error_unit(property)}]", ylim=(0, None))
+    ax.set(xlabel=names[by], ylabel=f"error or scatter [{error_unit(property)}]", ylim=(0, None))
     ax.legend(frameon=False)
     return ax
