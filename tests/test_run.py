@@ -43,7 +43,7 @@ def tables(folder):
 def test_same_seed_same_bytes_from_scratch(results, suite_file, tmp_path):
     again = run(suite_file, out=tmp_path / "again", **{**SMALL, "jobs": 1})
     assert tables(again.folder) == tables(results.folder)
-    assert len(tables(again.folder)) == 14
+    assert len(tables(again.folder)) == 15
 
 
 def test_other_seed_other_numbers(results, suite_file, tmp_path):
@@ -62,7 +62,7 @@ def test_schema_and_counts(results):
     outside = results.forecasts[~results.forecasts.in_support.astype(bool)]
     assert outside.lower.isna().all() and outside.upper.isna().all() and outside.rmse.notna().all()
     record = results.run
-    assert record["seed"] == 42 and record["versions"]["scikit-learn"] and len(record["tables"]) == 14
+    assert record["seed"] == 42 and record["versions"]["scikit-learn"] and len(record["tables"]) == 15
     assert {"spectra: simulate", "photometry: distances"} <= set(record["stages"])
 
 
@@ -367,5 +367,5 @@ def make_settings_of(record):
     from gencast.data.simulations import Suite
     from gencast.stages import Settings
 
-    suite = Suite(**{**record["suite"], "simulations": tuple(record["suite"]["simulations"])})
+    suite = Suite(**{**record["suite"], **{k: tuple(record["suite"][k]) for k in ("simulations", "redshift_range")}})
     return Settings(suite, record["seed"], **{k: tuple(v) if isinstance(v, list) else v for k, v in record["parameters"].items()})
