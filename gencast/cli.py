@@ -87,7 +87,8 @@ def run(
     main_scores = results.scores[results.scores.target == "all"].groupby(["view", "property"], sort=False).first().reset_index()
     print("\nHow well errors are predicted, each simulation held out in turn:")
     for s in main_scores.itertuples():
-        print(f"  {s.view:<11} {s.property:<10} R² {s.r2:5.2f}, off by {s.mae_dex:.2f} dex of MSE, rank correlation {s.rank_correlation:.2f}, 90 % intervals hold {100 * s.coverage_90:.0f} %")
+        hold = f"90 % intervals hold {100 * s.coverage_90:.0f} %" if s.width_90 < float("inf") else "too few simulations for 90 % intervals"
+        print(f"  {s.view:<11} {s.property:<10} R² {s.r2:5.2f}, off by {s.mae_dex:.2f} dex of MSE, rank correlation {s.rank_correlation:.2f}, {hold}")
     if results.run.get("surveys"):
         print("\nForecast error of the best model on observed galaxies (dex, or mag for a_v):")
         print("\n".join(f"  {line}" for line in forecast_lines(results)))

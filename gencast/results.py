@@ -344,5 +344,5 @@ def describe_skill(results: Results, view: str, property: str) -> str:
     if not len(rows):
         return ""
     score = rows.iloc[0]
-    text = f"On simulations it had never seen, the law behind this missed log10 MSE by {score.mae_dex:.2f} dex on average (R² = {score.r2:.2f}), and {100 * score.coverage_90:.0f} % of pairs lay in their 90 % interval"
+    text = f"On simulations it had never seen, the law behind this missed log10 MSE by {score.mae_dex:.2f} dex on average (R² = {score.r2:.2f})" + (f", and {100 * score.coverage_90:.0f} % of pairs lay in their 90 % interval" if np.isfinite(score.width_90) else "")
     return text + (": it says how large an error to expect, but hardly which simulation to prefer. " if score.r2 < 0.2 else ". ")
