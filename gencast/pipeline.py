@@ -244,9 +244,9 @@ def forecast(
     if view not in settings.views:
         raise InputError(f"{folder} has no simulations to compare {sample.name!r} with; it needs a run with the view `{view}`")
     p, names = Progress(jobs or cpu_count(), progress), settings.suite.names
-    sample = observed_alike(settings, view, sample)
-    observed_as = load_survey(settings, view) if view == "photometry" and has_recipes(settings.suite) else None  # which the run's simulations were observed as
-    check_forecast(settings, sample, observed_as)
+    observed_as = load_survey(settings, view) if view == "photometry" else None  # which the run's simulations were observed as
+    sample = observed_alike(settings, view, sample, observed_as)
+    check_forecast(settings, sample, observed_as if has_recipes(settings.suite) else None)
     keys = [simulation_key(settings, recipe, view, observed_as) for recipe in settings.suite.simulations]
     made = json.loads((folder / "run.json").read_text(encoding="utf-8"))["simulations"]
     if keys != [made[n][view]["key"] for n in names]:

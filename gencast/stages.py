@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['VIEWS', 'PACKAGES', 'TABLE_NOISE', 'SMALLEST_NOISE', 'MOST_TARGETS', 'Settings', 'split_rows', 'package_versions',
-           'code_key', 'remember', 'load_survey', 'own_survey', 'observed_alike', 'expected_noise', 'sample_path',
-           'simulation_key', 'simulate_one', 'load_rows', 'rank_trees', 'importance_without', 'select_features',
-           'measure_distances', 'survey_distances', 'train', 'predict_tests', 'apply_errors']
+           'code_key', 'remember', 'load_survey', 'own_survey', 'observed_alike', 'takes_noise', 'make_noisy',
+           'expected_noise', 'sample_path', 'simulation_key', 'simulate_one', 'load_rows', 'rank_trees',
+           'importance_without', 'select_features', 'measure_distances', 'survey_distances', 'train', 'predict_tests',
+           'apply_errors']
 
 # %% ../nbs/65_stages.ipynb #52b7373d
 import os
@@ -21,7 +22,7 @@ from .clusters import cluster_features
 from .core import InputError, Sample, digest, load_sample, rng_for, save_sample
 from .data.fields import survey_catalogue
 from .data.epochs import simulate_epochs
-from .data.photometry import load_sdss_photometry, observe_photometry
+from .data.photometry import load_sdss_photometry, observe_photometry, survey_partners
 from .data.references import load_spectra
 from .data.resample import pixel_edges
 from .data.simulations import Suite, simulate
@@ -165,10 +166,10 @@ def own_survey(settings: Settings, view: str) -> Sample:
         survey = None
     if survey is None:
         survey = replace(like, name="no-survey", properties={}, meta={"stand_in": True})
-    return observed_alike(settings, view, survey)
+    return observed_alike(settings, view, survey, survey)
 
 
-def observed_alike(settings: Settings, view: str, survey: Sample) -> Sample:
+def observed_alike(settings: Settings, view: str, survey: Sample, observed_as: Sample | None = None) -> Sample:
     "Observed galaxies as a run wants them: for a suite of tables in its bands and frame, with the noise of the features in `meta`. Raises `InputError`."
     suite = settings.suite
     if not isinstance(suite, OwnSuite):
@@ -176,7 +177,31 @@ def observed_alike(settings: Settings, view: str, survey: Sample) -> Sample:
     first = next(s for s in suite.simulations if "table" in s)
     survey = suite.settle(survey)
     check_alike([suite.load(first, view, 100, settings.seed), survey], [first["table"], survey.name], f"suite {suite.name}")
-    return replace(survey, meta=survey.meta | {"noise": expected_noise(settings, view, survey).tolist()})
+    noise = expected_noise(settings, view, survey)
+    if takes_noise(first, view, observed_as):  # the simulations have the noise; no more is to be expected
+        noise = np.full(len(noise), SMALLEST_NOISE)
+    return replace(survey, meta=survey.meta | {"noise": noise.tolist()})
+
+
+def takes_noise(simulation: dict, view: str, survey: Sample | None) -> bool:
+    "Whether a table's galaxies get the noise of a survey: bands without errors of their own, and a survey that has errors."
+    observed = view == "photometry" and survey is not None and not survey.meta.get("stand_in") and survey.flux_err is not None
+    return observed and not any("error" in band for band in simulation["columns"]["bands"].values())
+
+
+def make_noisy(
+    sample: Sample,  # galaxies of a table in bands, without errors
+    survey: Sample,  # in the same bands, with errors
+    seed: int,
+) -> Sample:  # those that are still brighter than zero in all bands; meta counts the others
+    "Each galaxy with the relative errors of a survey galaxy that is as bright as it is, in the middle one of the bands."
+    rng, b = rng_for(seed, sample.name, "noise"), len(sample.bands) // 2
+    partner = survey_partners(np.log10(sample.flux[:, b]), np.log10(survey.flux[:, b]), rng)
+    err = sample.flux * np.asarray(survey.flux_err / survey.flux)[partner]
+    noisy = sample.flux + err * rng.standard_normal(err.shape)
+    keep = (noisy > 0).all(axis=1)
+    meta = sample.meta | {"observed_as": survey.name, "n_not_detected": int((~keep).sum())}
+    return replace(sample, flux=noisy, flux_err=err, meta=meta).take(keep)
 
 
 def expected_noise(settings: Settings, view: str, survey: Sample) -> np.ndarray:  # dex, shape (n_feature,)
@@ -204,6 +229,7 @@ def simulation_key(settings: Settings, recipe: dict, view: str, survey: Sample |
     suite = settings.suite
     parts = [recipe, suite.redshift, getattr(suite, view), settings.n_galaxies, settings.seed, view]
     if "table" in recipe:
+        parts += [survey.flux, survey.flux_err] if takes_noise(recipe, view, survey) else []
         return digest(*parts, suite.properties, suite.spectra, code_key("data/columns", "data/domains", "data/libraries", "data/readers", "data/resample", "data/suites", "data/units"))
     if view == "photometry":
         parts += [survey.flux, survey.flux_err, survey.redshift, survey.bands, suite.redshift_range]
@@ -227,6 +253,7 @@ def simulate_one(
         pass  # absent or damaged
     if "table" in recipe:
         sample = settings.suite.load(recipe, view, settings.n_galaxies, settings.seed)
+        sample = make_noisy(sample, survey, settings.seed) if takes_noise(recipe, view, survey) else sample
     else:
         if view == "photometry" and settings.suite.redshift_range:
             sample = simulate_epochs(recipe, settings.suite, survey.redshift, settings.seed, settings.n_galaxies)

@@ -147,11 +147,11 @@ class Yardstick:
         return p * (len(self.values) + 1) - 1 <= self.allowance
 
     def judge_galaxies(self, target:np.ndarray) -> tuple: # far of the held-out (n_held, n_cal) and of the target (n_gal,)
-        "Which single galaxies, shape (n_statistic, n_gal), are farther in any one statistic than those of held-out simulations."
+        "Which single galaxies, shape (n_statistic, n_gal), are farther than those of held-out simulations: by the smallest p-value of the statistics, which is judged as one more statistic."
         n_held, _, n_cal = self.values.shape
         alone = lambda name, values: np.abs(values) if name == "offset" else values
-        far = [self.refuses(self.p_value(alone(name, held), alone(name, np.append(held, ours)))) for name, held, ours in zip(STATISTICS, self.values.swapaxes(0, 1), target)]
-        far = np.any(far, axis=0)
+        least = np.min([self.p_value(alone(name, held), alone(name, np.append(held, ours))) for name, held, ours in zip(STATISTICS, self.values.swapaxes(0, 1), target)], axis=0)
+        far = self.refuses(self.p_value(-least[:n_held * n_cal].reshape(n_held, n_cal), -least))
         return far[:n_held * n_cal].reshape(n_held, n_cal), far[n_held * n_cal:]
 
     def judge_set(self, target:np.ndarray, seed:int, n_group:int=200) -> dict: # p, far, limits, galaxy_far

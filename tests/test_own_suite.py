@@ -18,7 +18,7 @@ from gencast.data.suites import OwnSuite, load_suite, main_family, suite_familie
 from gencast.notebooks import execute_notebook, template_path
 from gencast.pipeline import load_settings, run
 from gencast.results import load_results
-from gencast.stages import TABLE_NOISE, expected_noise, load_survey, sample_path
+from gencast.stages import SMALLEST_NOISE, TABLE_NOISE, expected_noise, load_survey, sample_path
 from gencast.tables import family_labels
 
 BANDS, FORMATS = "ugriz", {"tng": "csv", "eagle": "fits", "simba": "hdf5", "horizon": "parquet", "magneticum": "npz"}
@@ -81,9 +81,14 @@ def results(folder, tmp_path_factory):
 
 def test_what_was_written_is_what_the_run_uses(results, truth):
     for name in FORMATS:
+        suite = load_settings(results.folder).suite
+        read = suite.load(suite.simulations[suite.names.index(name)], "photometry", 1000, 1)
+        assert_allclose(read.flux, truth[name]["lum"], rtol=1e-6)
         kept = load_sample(sample_path(results.folder, "photometry", name))
         rows = np.array(kept.ids, int)
-        assert_allclose(kept.flux, truth[name]["lum"][rows], rtol=1e-6)
+        pull = (kept.flux - truth[name]["lum"][rows]) / kept.flux_err
+        assert kept.meta["observed_as"] == "sky" and 0.9 < pull.std() < 1.1 and abs(pull.mean()) < 0.1, "the survey has errors and the table has none"
+        assert_allclose(kept.flux_err / truth[name]["lum"][rows], 0.03, rtol=0.15)
         assert_allclose(kept.properties["log_mdust"], np.log10(truth[name]["dust"][rows]), rtol=1e-6)
 
 
@@ -118,7 +123,9 @@ def test_forecast_for_another_table(results, folder, tmp_path, capsys):
 
 def test_noise_of_the_consensus_is_that_of_the_survey(results, folder):
     settings = load_settings(results.folder)
-    assert_allclose(load_survey(settings, "photometry").meta["noise"], 0.03 / np.log(10), rtol=0.2)
+    survey = load_survey(settings, "photometry")
+    assert_allclose(expected_noise(settings, "photometry", survey), 0.03 / np.log(10), rtol=0.2)
+    assert_allclose(survey.meta["noise"], SMALLEST_NOISE)  # the simulations have the survey's noise already
     bare = yaml.safe_load((folder / "five.yaml").read_text())
     bare.pop("survey")
     (folder / "bare.yaml").write_text(yaml.safe_dump(bare, sort_keys=False))

@@ -106,6 +106,13 @@ def test_stated_rate_of_false_alarms(families):
         assert (p <= level + 1e-9).mean() < level + 2.5 * np.sqrt(level * (1 - level) / n)
 
 
+def test_single_galaxies_are_refused_no_more_often_than_stated():
+    values = np.concatenate([rng_for(s, "alone").normal(size=(1, 40, len(STATISTICS), 50)) for s in range(4)])
+    rate = 0.2
+    far = [Yardstick(v, rate).judge_galaxies(rng_for(i, "new").normal(size=(len(STATISTICS), 2000)))[1].mean() for i, v in enumerate(values)]
+    assert 0.5 * rate < np.mean(far) < rate  # of six statistics together, each of which alone fails as often
+
+
 def test_three_tiers(suite, model):
     new = toy_suite(1, 12, 300, family_apart=0.3)[4][150:]
     assert model.assess(new).tier == "inside"
