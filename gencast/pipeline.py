@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAW_DISTANCES', 'QUICK', 'make_settings', 'simulation_rows', 'what_is_assumed', 'typical_spectrum',
-           'observed_spectra', 'run', 'property_tables', 'check_surveys', 'write_table', 'run_record', 'load_settings',
-           'forecast', 'read_observed', 'check_forecast']
+           'observed_spectra', 'run', 'run_stages', 'property_tables', 'check_surveys', 'write_table', 'run_record',
+           'load_settings', 'forecast', 'read_observed', 'check_forecast']
 
 # %% ../nbs/70_pipeline.ipynb #2d744029
 import hashlib
@@ -33,6 +33,7 @@ from .models import MODELS
 from .notebooks import execute_targets
 from .progress import Progress
 from .regression import LAWS
+from .scheduler import workers
 from .results import OPTIONAL, TABLES, Results, load_results
 from .stages import Settings, load_survey, observed_alike, package_versions, sample_path, simulate_one, simulation_key
 from .tables import FORECAST_COLUMNS, compute, decomposition_rows, galaxy_rows, law_tables, measured_tables, relation_rows, share, signal_rows, simulation_forecasts, survey_forecast
@@ -121,17 +122,21 @@ def run(
     jobs: int | None = None,  # processes; default: as many as there are cores
     notebooks: bool = True,  # execute a notebook for every target
     progress: bool = True,  # show progress bars
+    scheduler: str = "",  # address of a Dask scheduler that does the work; empty: this machine
     **changes,  # any field of `gencast.stages.Settings`
 ) -> Results:
     "Simulate, select, measure, train, regress, forecast, and write it down. Raises `InputError` for bad input, before any work."
-    from joblib import cpu_count
-
     settings = make_settings(suite, quick, **changes)
     folder = Path(out) if out else Path("results") / (settings.suite.name + ("-quick" if quick else ""))
-    p, names = Progress(jobs or cpu_count(), progress), settings.suite.names
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     surveys = {view: load_survey(settings, view) for view in settings.views}
     check_surveys(settings, surveys)
+    with workers(scheduler, folder, jobs) as (folder, n):
+        return run_stages(settings, surveys, folder, Progress(n, progress), notebooks)
+
+
+def run_stages(settings: Settings, surveys: dict, folder: Path, p: Progress, notebooks: bool) -> Results:
+    "All stages of a run, for checked settings and surveys (view -> sample)."
+    names, started = settings.suite.names, datetime.now(timezone.utc).isoformat(timespec="seconds")
     folder.mkdir(parents=True, exist_ok=True)
     tables = {}
     for view, survey in surveys.items():
@@ -235,15 +240,14 @@ def forecast(
     properties: tuple | None = None,  # default: those of the run
     jobs: int | None = None,
     progress: bool = True,
+    scheduler: str = "",  # address of a Dask scheduler that does the work; empty: this machine
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # forecasts by source, and predictions for each galaxy, as forecasts.csv and galaxies.csv
     "Forecast the error of every simulation's model on observed galaxies, and predict their properties."
-    from joblib import cpu_count
-
     folder, settings = Path(folder), load_settings(folder)
     view = "photometry" if sample.bands else "spectra"
     if view not in settings.views:
         raise InputError(f"{folder} has no simulations to compare {sample.name!r} with; it needs a run with the view `{view}`")
-    p, names = Progress(jobs or cpu_count(), progress), settings.suite.names
+    names = settings.suite.names
     observed_as = load_survey(settings, view) if view == "photometry" else None  # which the run's simulations were observed as
     sample = observed_alike(settings, view, sample, observed_as)
     check_forecast(settings, sample, observed_as if has_recipes(settings.suite) else None)
@@ -251,15 +255,17 @@ def forecast(
     made = json.loads((folder / "run.json").read_text(encoding="utf-8"))["simulations"]
     if keys != [made[n][view]["key"] for n in names]:
         raise InputError(f"{folder} was made by another version of gencast or of its packages; run `gencast run` again to make it anew")
-    p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, observed_as) for name in names])
-    forecasts, galaxies = [], []
-    shared = share(settings, folder, view, sample, keys, p)
-    for prop in properties or settings.properties:
-        c = compute(settings, folder, view, prop, sample, keys, p, shared)
-        table, _, galaxy_error = survey_forecast(c, names, settings, p)
-        forecasts.append(table[FORECAST_COLUMNS])
-        galaxies.append(galaxy_rows(c, names, table, galaxy_error, settings, folder))
-    return pd.concat(forecasts, ignore_index=True), pd.concat(galaxies, ignore_index=True)
+    with workers(scheduler, folder, jobs) as (folder, n):
+        p = Progress(n, progress)
+        p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, observed_as) for name in names])
+        forecasts, galaxies = [], []
+        shared = share(settings, folder, view, sample, keys, p)
+        for prop in properties or settings.properties:
+            c = compute(settings, folder, view, prop, sample, keys, p, shared)
+            table, _, galaxy_error = survey_forecast(c, names, settings, p)
+            forecasts.append(table[FORECAST_COLUMNS])
+            galaxies.append(galaxy_rows(c, names, table, galaxy_error, settings, folder))
+        return pd.concat(forecasts, ignore_index=True), pd.concat(galaxies, ignore_index=True)
 
 
 def read_observed(
