@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from gencast.cli import main
-from gencast.core import InputError, load_sample
+from gencast.core import InputError, load_sample, save_sample
 from gencast.data.simulations import list_suites, load_suite
 from gencast.pipeline import load_settings, make_settings, run
 from gencast.stages import sample_path, split_rows
@@ -134,9 +135,9 @@ def test_no_leakage(results, suite_file, tmp_path, view):
     folder = tmp_path / "shuffled"
     shutil.copytree(results.folder / "simulations", folder / "simulations")
     name = load_settings(results.folder).suite.names[VICTIM]
-    path = sample_path(folder, view, name) / "property-log_mstar.npy"
-    labels = np.load(path)
-    np.save(path, np.random.default_rng(0).permutation(labels))
+    sample = load_sample(sample_path(folder, view, name), mmap=False)
+    shuffled = np.random.default_rng(0).permutation(sample.properties["log_mstar"])
+    save_sample(replace(sample, properties=sample.properties | {"log_mstar": shuffled}), sample_path(folder, view, name))
     broken = run(suite_file, out=folder, views=(view,), **SMALL)
 
     def of_target(table, target=name):
