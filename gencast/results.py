@@ -39,6 +39,9 @@ OPTIONAL = {  # read where they are there
     "combined": (("target", "kind", "view", "property", "predictor", "source", "tier"), ("rmse", "lower", "upper", "bias", "bias_lower", "bias_upper")),
     "decomposition": (("view", "property", "source", "target"), ("mse", "in_domain", "wrong_inverse", "cross")),
     "comparison": (("target", "property", "reference_from", "by"), ("low", "high", "n", "forecast_rmse", "median_difference", "scatter")),
+    "bins": (("target", "property", "view", "by"), ("low", "high", "n", "forecast_rmse")),
+    "bin_scores": (("view", "property", "by", "models"), ("flat", "miss", "r2", "n")),
+    "overlays": (("target", "kind", "galaxy", "simulation"), ("rank", "number", "rms", "wave", "flux", "err")),
     "relations": (("view", "property", "signal"), ("coefficient", "se_naive", "se_dyadic", "p_naive", "p_dyadic", "p_mrqap")),
 }
 WORDS = ("ssp", "dust", "history", "enrichment", "simulation", "family", "table", "domain")  # of simulations.csv: text where they are there
@@ -92,6 +95,9 @@ class Results:
     decomposition: pd.DataFrame = field(default_factory=pd.DataFrame)  # each pair's error, split
     relations: pd.DataFrame = field(default_factory=pd.DataFrame)  # tests of each signal's relation to the error
     comparison: pd.DataFrame = field(default_factory=pd.DataFrame)  # the forecast beside the difference from another model's values
+    bins: pd.DataFrame = field(default_factory=pd.DataFrame)  # the forecast by redshift, predicted value, magnitude and S/N
+    bin_scores: pd.DataFrame = field(default_factory=pd.DataFrame)  # how well it follows the error from bin to bin on simulations held out
+    overlays: pd.DataFrame = field(default_factory=pd.DataFrame)  # observed galaxies with the simulated ones most like them
 
     def __repr__(self) -> str:
         surveys = sorted(set(self.forecasts.query("kind != 'simulation'").target))
