@@ -114,7 +114,7 @@ def simulate(
     scheduler: Scheduler = "",
 ):
     "Make a suite's galaxies: rest-frame spectra and properties, as NumPy arrays. A later `gencast run` finds and uses them."
-    from gencast.pipeline import Progress, make_settings
+    from gencast.pipeline import make_settings
     from gencast.scheduler import workers
     from gencast.stages import sample_path, simulate_one
 
@@ -129,8 +129,8 @@ def simulate(
             raise InputError(f"suite {settings.suite.name!r} has no simulation {name!r}; it has {', '.join(settings.suite.names)}")
     out = out or Path("results") / settings.suite.name
     view = settings.views[0]
-    with workers(scheduler, out, jobs) as (folder, n):
-        Progress(n).map("simulate", simulate_one, [(settings, folder, view, name, None) for name in names])
+    with workers(scheduler, out, jobs) as (folder, progress):
+        progress.map("simulate", simulate_one, [(settings, folder, view, name, None) for name in names])
     print(f"{len(names)} simulations in {sample_path(out, view, names[0]).parent}; read one with gencast.core.load_sample")
 
 

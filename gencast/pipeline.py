@@ -130,8 +130,8 @@ def run(
     folder = Path(out) if out else Path("results") / (settings.suite.name + ("-quick" if quick else ""))
     surveys = {view: load_survey(settings, view) for view in settings.views}
     check_surveys(settings, surveys)
-    with workers(scheduler, folder, jobs) as (folder, n):
-        return run_stages(settings, surveys, folder, Progress(n, progress), notebooks)
+    with workers(scheduler, folder, jobs, progress) as (folder, p):
+        return run_stages(settings, surveys, folder, p, notebooks)
 
 
 def run_stages(settings: Settings, surveys: dict, folder: Path, p: Progress, notebooks: bool) -> Results:
@@ -255,8 +255,7 @@ def forecast(
     made = json.loads((folder / "run.json").read_text(encoding="utf-8"))["simulations"]
     if keys != [made[n][view]["key"] for n in names]:
         raise InputError(f"{folder} was made by another version of gencast or of its packages; run `gencast run` again to make it anew")
-    with workers(scheduler, folder, jobs) as (folder, n):
-        p = Progress(n, progress)
+    with workers(scheduler, folder, jobs, progress) as (folder, p):
         p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, observed_as) for name in names])
         forecasts, galaxies = [], []
         shared = share(settings, folder, view, sample, keys, p)

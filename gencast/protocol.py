@@ -86,13 +86,13 @@ def heldout_signals(
     levels:tuple=LEVELS, # coverage of the intervals
     families:np.ndarray|None=None, # label of each simulation, shape (n_sim,): leave out the target's whole family
     seed:int=0,
-    jobs:int=1, # processes; the result does not depend on it
+    jobs:int=1, # processes of this machine; the result does not depend on it
     without_family:np.ndarray|None=None, # like `table.without`, but not knowing the whole family of [k]; same shape
     signal:str|None=None, # for laws of one signal
     interval:str="conformal", # `conformal`: holds for twenty simulations, wide; `scaled`: by the law's own standard deviation, holds for many
 ) -> pd.DataFrame: # one row a pair: source, target, log_mse, predicted, lower_50, upper_50, ..., sd (the law's own, dex)
     "Every pair predicted with its target (or its target's family) held out, with nested intervals."
-    from joblib import Parallel, delayed
+    from joblib import Parallel, cpu_count, delayed
     if interval not in INTERVALS:
         raise InputError(f"unknown interval {interval!r}; choose from {', '.join(INTERVALS)}")
     families = check_families(families, table)
@@ -100,7 +100,7 @@ def heldout_signals(
     if signals.shape != table.without.shape:
         raise InputError(f"without_family has shape {signals.shape}, expected {table.without.shape}")
     work = (delayed(target_rows)(table, make_signal_law(law, table.signals, seed, signal), k, levels, families, signals[k], interval) for k in range(len(table.names)))
-    return pd.concat(Parallel(n_jobs=jobs)(work), ignore_index=True)
+    return pd.concat(Parallel(n_jobs=min(jobs, cpu_count()), backend="loky")(work), ignore_index=True)
 
 # %% ../nbs/54_protocol.ipynb #2fd30bab
 def model_intervals(

@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['own_code', 'look_around', 'check_workers', 'on_cluster', 'workers']
 
-# %% ../nbs/69_scheduler.ipynb #7ad9826b
+# %% ../nbs/69_scheduler.ipynb #d3cf0fdd
 import os
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .core import InputError, digest
+from .progress import Progress
 
-# %% ../nbs/69_scheduler.ipynb #a2c02004
+# %% ../nbs/69_scheduler.ipynb #f6e0fe16
 def own_code() -> str:
     "Fingerprint of all modules of this gencast and of the packages it computes with."
     import platform
@@ -36,7 +38,7 @@ def look_around(
         word = ""
     return {"host": socket.gethostname(), "code": own_code(), "word": word}
 
-# %% ../nbs/69_scheduler.ipynb #a99b325f
+# %% ../nbs/69_scheduler.ipynb #0741e119
 def check_workers(
     client,  # `distributed.Client`
     folder: Path,  # results of the run
@@ -60,7 +62,7 @@ def check_workers(
             raise InputError(f"worker {worker} on {found['host']} does not see {folder}; put the results on a disk that all machines share (-o)")
     return len(seen)
 
-# %% ../nbs/69_scheduler.ipynb #615bf77b
+# %% ../nbs/69_scheduler.ipynb #6583bc10
 @contextmanager
 def on_cluster(
     address: str,  # of a Dask scheduler, e.g. tcp://host:8786
@@ -90,20 +92,22 @@ def on_cluster(
             yield n
         check_workers(client, folder)
 
-# %% ../nbs/69_scheduler.ipynb #3b289402
+# %% ../nbs/69_scheduler.ipynb #fcacf60e
 @contextmanager
 def workers(
     scheduler: str,  # address of a Dask scheduler; empty: this machine
     folder: Path,  # results of the run
     jobs: int | None,  # processes of this machine; None: as many as there are cores
-):  # yields the folder, absolute on a cluster, and the number of tasks at a time
+    show: bool = True,  # print progress bars
+):  # yields the folder, absolute on a cluster, and a `Progress`
     "Where the tasks of a run are done. Raises `InputError` as `on_cluster` does."
     from joblib import cpu_count
 
     if not scheduler:
-        yield folder, jobs or cpu_count()
+        yield folder, Progress(jobs or cpu_count(), show)
         return
     if jobs:
         raise InputError(f"the cluster has as many workers as were started there; leave out either --jobs {jobs} or --scheduler {scheduler}")
-    with on_cluster(scheduler, folder) as n:
-        yield Path(folder).resolve(), n
+    folder = Path(folder).resolve()
+    with on_cluster(scheduler, folder) as n, TemporaryDirectory(prefix=".shared-", dir=folder) as spool:
+        yield folder, Progress(n, show, spool=Path(spool))

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -14,6 +15,7 @@ from gencast.cli import main
 from gencast.core import InputError
 from gencast.data.simulations import list_suites
 from gencast.pipeline import run
+from gencast.progress import Progress
 from gencast.scheduler import check_workers, on_cluster, workers
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed; pip install 'gencast[dask]'")
@@ -75,23 +77,24 @@ def tables(folder):
     return {f.name: f.read_bytes() for f in sorted(Path(folder).glob("*.csv"))}
 
 
-def test_a_cluster_gives_the_same_bytes_though_a_worker_dies(suite_file, start, address, tmp_path, monkeypatch):
+def test_a_cluster_gives_the_same_bytes_though_workers_die(suite_file, start, address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # workers started elsewhere must find a folder that is given relative
     here = run(suite_file, out="here", notebooks=False, jobs=2, **TINY)
-    doomed, other = worker(start, address), worker(start, address)
+    early, late, other = (worker(start, address) for _ in range(3))
     with distributed.Client(address) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(3, timeout=60)
     work = subprocess.Popen([sys.executable, "-c", f"from gencast.pipeline import run; run({str(suite_file)!r}, out='there', scheduler={address!r}, **{TINY!r})"], cwd=tmp_path)
     try:
-        wait_for(lambda: list((tmp_path / "there" / "simulations").glob("photometry/*/sample.json")))
-        os.kill(doomed.pid, signal.SIGKILL)
+        for doomed, sign in ((early, "simulations/photometry/*/sample.json"), (late, "cache/baselines-*.npz")):
+            wait_for(lambda: list((tmp_path / "there").glob(sign)), 120)
+            os.kill(doomed.pid, signal.SIGKILL)
         assert work.wait(timeout=300) == 0
     finally:
         work.kill()
-    assert doomed.wait() == -signal.SIGKILL and other.poll() is None
+    assert early.wait() == late.wait() == -signal.SIGKILL and other.poll() is None
     assert tables("there") == tables("here") and len(tables("here")) > 10
     assert len(list((tmp_path / "there" / "notebooks").glob("*.ipynb"))) == 7, "notebooks were executed on the worker that is left"
-    assert not list((tmp_path / "there").glob(".seen*"))
+    assert not list((tmp_path / "there").glob(".s*")), "nothing that tasks shared is left"
 
 
 def test_unfit_workers_are_named(start, address, tmp_path, monkeypatch):
@@ -132,6 +135,14 @@ def test_workers_elsewhere_are_named(tmp_path):
         check_workers(Elsewhere(None), tmp_path)
     with pytest.raises(InputError, match="tcp://far of the cluster cannot run gencast .ModuleNotFoundError: gencast.; install the same"):
         check_workers(Elsewhere(ModuleNotFoundError("gencast")), tmp_path)
+
+
+def test_what_tasks_share_is_written_once(tmp_path):
+    table, own = np.arange(5000.0), [np.full(10, i) for i in range(4)]
+    sums = Progress(2, False, spool=tmp_path).map("sums", np.dot, [(table[:10], o) for o in own])
+    assert sums == [45 * i for i in range(4)] and not list(tmp_path.iterdir())  # slices of their own
+    sums = Progress(2, False, spool=tmp_path).map("sums", np.multiply, [(table, i) for i in range(4)])
+    assert len(list(tmp_path.iterdir())) == 1 and [s[-1] for s in sums] == [4999 * i for i in range(4)]
 
 
 def test_no_scheduler_no_extra_no_jobs(tmp_path, capsys, monkeypatch):
