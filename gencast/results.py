@@ -39,7 +39,7 @@ OPTIONAL = {  # read where they are there
     "combined": (("target", "kind", "view", "property", "predictor", "source", "tier"), ("rmse", "lower", "upper", "bias", "bias_lower", "bias_upper")),
     "decomposition": (("view", "property", "source", "target"), ("mse", "in_domain", "wrong_inverse", "cross")),
     "comparison": (("target", "property", "reference_from", "by"), ("low", "high", "n", "forecast_rmse", "median_difference", "scatter")),
-    "bins": (("target", "property", "view", "by"), ("low", "high", "n", "forecast_rmse")),
+    "bins": (("target", "property", "by"), ("low", "high", "n", "forecast_rmse")),
     "bin_scores": (("view", "property", "by", "models"), ("flat", "miss", "r2", "n")),
     "overlays": (("target", "kind", "galaxy", "simulation"), ("rank", "number", "rms", "wave", "flux", "err")),
     "relations": (("view", "property", "signal"), ("coefficient", "se_naive", "se_dyadic", "p_naive", "p_dyadic", "p_mrqap")),
