@@ -118,7 +118,7 @@ class Sample:
             properties={k: v[rows] for k, v in self.properties.items()},
         )
 
-# %% ../nbs/00_core.ipynb #befb50ff
+# %% ../nbs/00_core.ipynb #dc824b37
 def part_path(path: Path) -> Path:
     "Where a file or folder is while it is being made; another name each time, on each machine."
     return path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
@@ -151,14 +151,20 @@ def replace_folder(
     path: Path,  # where it goes; a folder that is there is replaced
 ) -> Path:  # path
     "Move a folder to its place."
-    old = part_path(path)
-    if path.exists():
-        os.replace(path, old)
-    os.replace(part, path)
-    shutil.rmtree(old, ignore_errors=True)
-    return path
+    while True:
+        old = part_path(path)
+        if path.exists():
+            os.replace(path, old)
+        try:
+            os.replace(part, path)
+        except OSError as err:
+            if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            continue  # another process has put one there meanwhile
+        shutil.rmtree(old, ignore_errors=True)
+        return path
 
-# %% ../nbs/00_core.ipynb #ed20d5fc
+# %% ../nbs/00_core.ipynb #941897c0
 def checksum(data: bytes) -> str:  # 32 hexadecimal digits
     "BLAKE2b checksum of bytes."
     return hashlib.blake2b(data, digest_size=16).hexdigest()

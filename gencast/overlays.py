@@ -45,44 +45,46 @@ def shape_rms(
 # %% ../nbs/63_overlays.ipynb #04333911
 def overlay_rows(
     survey: Sample,  # observed galaxies
-    simulations: dict,  # name -> Sample of simulated galaxies, observed alike
+    simulations,  # simulated galaxies observed alike, one `Sample` a simulation, called by its name; may be a generator
     n_gal: int = 12,  # how many observed galaxies: the first
     n: int = 3,  # how many simulations
-) -> pd.DataFrame:  # target, kind, galaxy, rank (0: observed), simulation, number, rms (dex), level (dex), redshift, wave (rest frame), flux, err, masked, compared
+) -> pd.DataFrame:  # target, kind, galaxy, rank (0: observed), simulation, number, rms and level (dex), redshift, wave (rest frame), flux, err, masked, compared
     "overlays.csv: each galaxy with the one simulated galaxy most like it from each of the nearest simulations. Raises `InputError` for another grid."
-    for name, sample in simulations.items():
-        if sample.bands != survey.bands or sample.wave.shape != survey.wave.shape:
-            raise InputError(f"simulation {name!r} is not seen as {survey.name!r} is: {sample.flux.shape[1]} and {survey.flux.shape[1]} wavelengths or bands; observe it alike")
+    few = survey.take(slice(0, n_gal))
+    masked, flux = unmeasured(few), np.asarray(few.flux, float)
     free = np.ones(survey.wave.size, bool) if survey.bands else line_mask(survey.wave)
-    masked, found = unmeasured(survey), []
-    logs = {name: np.log10(np.maximum(np.asarray(s.flux, float), 1e-30)) for name, s in simulations.items()}
-    for k in range(min(n_gal, len(survey))):
-        flux = np.asarray(survey.flux[k], float)
-        err = np.full(flux.size, np.nan) if survey.flux_err is None else np.asarray(survey.flux_err[k], float)
-        use = free & ~masked[k] & (flux > 0)
-        weight = use / (np.where(np.isfinite(err), err / np.where(flux > 0, flux, 1) / np.log(10), 0) ** 2 + SOFTENING**2)
-        best = sorted(_nearest(np.log10(np.where(flux > 0, flux, 1)), weight, survey, k, name, simulations[name], logs[name]) for name in simulations)[:n]
-        z = np.nan if survey.redshift is None else float(survey.redshift[k])
-        common = {"target": survey.name, "kind": "photometry" if survey.bands else "spectra", "galaxy": survey.ids[k] if survey.ids else str(k)}
-        rest = survey.wave / (1 + z) if survey.bands and np.isfinite(z) else survey.wave
-        found.append(pd.DataFrame({**common, "rank": 0, "simulation": "", "number": -1, "rms": np.nan, "level": 0.0, "redshift": z, "wave": rest, "flux": flux, "err": err, "masked": masked[k], "compared": use}))
-        for rank, (rms, name, i, level) in enumerate(best, 1):
-            sample = simulations[name]
-            zi = float(sample.redshift[i]) if sample.redshift is not None else np.nan
-            found.append(pd.DataFrame({**common, "rank": rank, "simulation": name, "number": i, "rms": rms, "level": level, "redshift": zi, "wave": rest,
-                                       "flux": np.asarray(sample.flux[i], float) * 10**level, "err": np.nan, "masked": False, "compared": use}))
+    use = free & ~masked & (flux > 0)
+    err = np.full(flux.shape, np.nan) if few.flux_err is None else np.asarray(few.flux_err, float)
+    relative = np.where(use & np.isfinite(err), err / np.where(flux > 0, flux, 1), 0) / np.log(10)
+    weight, light = use / (relative**2 + SOFTENING**2), np.log10(np.where(flux > 0, flux, 1))
+    best = [[] for _ in flux]
+    for sample in simulations:
+        if sample.bands != survey.bands or sample.wave.shape != survey.wave.shape:
+            raise InputError(f"simulation {sample.name!r} is not seen as {survey.name!r} is: {sample.wave.size} and {survey.wave.size} wavelengths or bands; observe it alike")
+        library = np.log10(np.maximum(sample.flux, 1e-30), dtype=float)
+        for k in range(len(flux)):
+            best[k].append(_nearest(light[k], weight[k], few, k, sample, library))
+    found = []
+    for k, near in enumerate(best):
+        z = np.nan if few.redshift is None else float(few.redshift[k])
+        common = {"target": survey.name, "kind": "photometry" if survey.bands else "spectra", "galaxy": few.ids[k] if few.ids else str(k)}
+        rest = {"wave": survey.wave / (1 + z) if survey.bands and np.isfinite(z) else survey.wave}
+        found.append(pd.DataFrame({**common, "rank": 0, "simulation": "", "number": -1, "rms": np.nan, "level": 0.0, "redshift": z, **rest, "flux": flux[k], "err": err[k], "masked": masked[k], "compared": use[k]}))
+        for rank, (rms, name, i, level, z_i, shape) in enumerate(sorted(near, key=lambda f: f[:2])[:n], 1):
+            found.append(pd.DataFrame({**common, "rank": rank, "simulation": name, "number": i, "rms": rms, "level": level, "redshift": z_i, **rest,
+                                       "flux": shape * 10**level, "err": np.nan, "masked": False, "compared": use[k]}))
     return pd.concat(found, ignore_index=True)
 
 
-def _nearest(observed, weight, survey: Sample, k: int, name: str, sample: Sample, library: np.ndarray) -> tuple:
-    "Difference of shape, name, number and level of the galaxy of one simulation that is most like an observed one."
+def _nearest(observed, weight, survey: Sample, k: int, sample: Sample, library: np.ndarray) -> tuple:
+    "Difference of shape, simulation, number, level, redshift and brightness of the galaxy of one simulation that is most like an observed one."
     rms, level = shape_rms(observed, weight, library)
     if survey.bands and survey.redshift is not None and sample.redshift is not None:
         apart = np.abs(sample.redshift - survey.redshift[k])
         reach = max(REDSHIFT_WINDOW, np.sort(apart)[min(FEWEST, len(apart)) - 1])
         rms = np.where(apart <= reach, rms, np.inf)
     i = int(rms.argmin())
-    return float(rms[i]), name, i, float(level[i])
+    return float(rms[i]), sample.name, i, float(level[i]), np.nan if sample.redshift is None else float(sample.redshift[i]), np.asarray(sample.flux[i], float)
 
 # %% ../nbs/63_overlays.ipynb #96d4e259
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")  # Okabe & Ito (2008), without black

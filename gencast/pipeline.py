@@ -22,7 +22,7 @@ import pandas as pd
 from .data.fields import survey_catalogue
 from .data.readers import load_mapping, load_table
 from .data.references import load_spectra
-from .comparison import compare_reference
+from .comparison import bin_facts, compare_reference, forecast_bins, heldout_bins
 from .core import InputError, Sample, digest, load_sample, write_json
 from .data.photometry import band_luminosity
 from .data.suites import OwnSuite, has_recipes, load_suite, restore_suite, suite_families, suite_properties, suite_views
@@ -31,11 +31,12 @@ from .features import feature_table
 from .laws import SIGNAL_LAWS
 from .models import MODELS
 from .notebooks import execute_targets
+from .overlays import overlay_rows
 from .progress import Progress
 from .regression import LAWS
 from .scheduler import workers
 from .results import OPTIONAL, TABLES, Results, load_results
-from .stages import Settings, load_survey, observed_alike, package_versions, sample_path, simulate_one, simulation_key
+from .stages import Settings, load_rows, load_survey, observed_alike, package_versions, sample_path, simulate_one, simulation_key
 from .tables import FORECAST_COLUMNS, compute, decomposition_rows, galaxy_rows, law_tables, measured_tables, relation_rows, share, signal_rows, simulation_forecasts, survey_forecast
 
 # %% ../nbs/70_pipeline.ipynb #75e488a6
@@ -145,12 +146,15 @@ def run_stages(settings: Settings, surveys: dict, folder: Path, p: Progress, not
         for prop in settings.properties:
             for k, t in property_tables(settings, folder, view, prop, survey, keys, p, shared).items():
                 tables.setdefault(k, []).append(t)
+        if not survey.meta.get("stand_in"):
+            with p.stage(f"{view}: overlays"):
+                tables.setdefault("overlays", []).append(overlay_rows(survey, (load_rows(folder, settings, view, n, "reference")[1] for n in names)))
     tables = {k: pd.concat(t, ignore_index=True) for k, t in tables.items()}
-    tables |= {k: pd.DataFrame(columns=[*words, *numbers]) for k, (words, numbers) in {**TABLES, **OPTIONAL}.items() if k in ("galaxies", "combined") and k not in tables}
+    tables |= {k: pd.DataFrame(columns=[*words, *numbers]) for k, (words, numbers) in {**TABLES, **OPTIONAL}.items() if k in ("galaxies", "combined", "overlays") and k not in tables}
     tables["simulations"], spectra = simulation_rows(settings, folder)
     surveys = {v: s for v, s in surveys.items() if not s.meta.get("stand_in")}
     tables["spectra"] = pd.concat([spectra, *(observed_spectra(s) for v, s in surveys.items() if v == "spectra")])
-    tables["comparison"] = compare_reference(tables["galaxies"])
+    tables["comparison"], tables["bins"] = compare_reference(tables["galaxies"]), forecast_bins(tables["galaxies"])
     (folder / "run.json").unlink(missing_ok=True)  # it comes back last: tables without it are not a run
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
@@ -165,6 +169,9 @@ def property_tables(settings: Settings, folder: Path, view: str, property: str, 
     names = settings.suite.names
     c = compute(settings, folder, view, property, survey, keys, progress, shared)
     found = measured_tables(c, names, settings) | law_tables(c, names, settings, progress)
+    with progress.stage(f"{view}: bins"):
+        facts = bin_facts([load_rows(folder, settings, view, n, "test")[1] for n in names], survey)
+        found["bin_scores"] = heldout_bins(c.evidence, facts).assign(view=view, property=property)
     if survey.meta.get("stand_in"):  # nothing observed: no forecast but for the simulations
         with progress.stage(f"{view}: tables"):
             found["forecasts"] = simulation_forecasts(c, names, settings, found["heldout"])[FORECAST_COLUMNS]
