@@ -44,7 +44,7 @@ def tables(folder):
 def test_same_seed_same_bytes_from_scratch(results, suite_file, tmp_path):
     again = run(suite_file, out=tmp_path / "again", **{**SMALL, "jobs": 1})
     assert tables(again.folder) == tables(results.folder)
-    assert len(tables(again.folder)) == 15
+    assert len(tables(again.folder)) == 18
 
 
 def test_other_seed_other_numbers(results, suite_file, tmp_path):
@@ -63,7 +63,7 @@ def test_schema_and_counts(results):
     outside = results.forecasts[~results.forecasts.in_support.astype(bool)]
     assert outside.lower.isna().all() and outside.upper.isna().all() and outside.rmse.notna().all()
     record = results.run
-    assert record["seed"] == 42 and record["versions"]["scikit-learn"] and len(record["tables"]) == 15
+    assert record["seed"] == 42 and record["versions"]["scikit-learn"] and len(record["tables"]) == 18
     assert {"spectra: simulate", "photometry: distances"} <= set(record["stages"])
 
 
