@@ -21,7 +21,7 @@ from .features import line_mask
 from .laws import SignalTable
 from .models import predict_with_spread
 from .signals import SIGNALS, Known, TargetView, fit_neighbours, signal_row
-from .stages import Settings, load_rows
+from .stages import Settings, load_rows, row_blocks
 
 # %% ../nbs/67_gather.ipynb #a8e3338b
 NOISE_FLOOR = 0.001  # dex
@@ -65,11 +65,15 @@ def consensus_of(
         basis = replace(basis, scale=np.hypot(basis.scale, along))
     parts = []
     for i in use:
-        values, sample = load_rows(folder, settings, view, names[i], "train")
-        parts.append(normal_equations(basis, values, label_matrix(sample, props)))
+        blocks = [(len(x), *normal_equations(basis, x, label_matrix(sample, props))) for x, sample in row_blocks(folder, settings, view, names[i], "train")]
+        size = np.array([b[0] for b in blocks])
+        parts.append([np.tensordot(size / size.sum(), np.array(b), 1) for b in list(zip(*blocks))[1:]])
     consensus = Consensus(basis, *map(np.array, zip(*parts)), noise_penalty(basis, noise))
     place = {i: n for n, i in enumerate(use)}
-    predicted = [consensus.predict(basis.expand(load_rows(folder, settings, view, names[j], "test")[0]), *([place[j]] if j in place else [])) for j in range(len(names))]
+    predicted = []
+    for j, name in enumerate(names):
+        coefficients = consensus.coefficients(*([place[j]] if j in place else []))
+        predicted += [basis.expand(x) @ coefficients for x, _ in row_blocks(folder, settings, view, name, "test")]
     seen = consensus.predict(basis.expand(survey)) if not without else np.empty((0, len(props)))
     return {"predicted": np.concatenate(predicted).T.astype(np.float32), "survey": seen.T}
 
@@ -86,9 +90,14 @@ def neighbours_of(
     "Neighbours among a source's galaxies of all test galaxies and of the survey's, and how well a classifier tells them from the source's."
     values, sample = load_rows(folder, settings, view, source, "reference")
     near = fit_neighbours(values, label_matrix(sample, settings.properties), noise)
-    sets = [load_rows(folder, settings, view, n, "test")[0] for n in settings.suite.names] + [survey]
-    distance, variance, outside = (np.concatenate(parts, axis=-1) for parts in zip(*map(near.ask, sets)))
-    coordinates = [np.column_stack([np.ones(len(x)), near.coordinates(x)]) for x in sets]
+    found, coordinates = [], []
+    for blocks in [*(row_blocks(folder, settings, view, n, "test") for n in settings.suite.names), [(survey, None)]]:
+        here = []
+        for x, _ in blocks:
+            found.append(near.ask(x))
+            here.append(np.column_stack([np.ones(len(x)), near.coordinates(x)]))
+        coordinates.append(np.concatenate(here))
+    distance, variance, outside = (np.concatenate(parts, axis=-1) for parts in zip(*found))
     apart = [proxy_a(near.points[:n_some], x[:n_some, 1:])[0] if len(x) >= 50 else np.nan for x in coordinates]
     own = np.column_stack([np.ones(len(values)), near.points])
     linear = np.linalg.solve(own.T @ own + REFIT_PENALTY * len(own) * np.eye(own.shape[1]), own.T @ near.labels)
@@ -112,9 +121,8 @@ def refit_change(
 
 def predict_parts(model, folder: Path, settings: Settings, view: str) -> dict:
     "Predictions for the test galaxies of every simulation, one after the other, and their spread over the model's members."
-    values = np.concatenate([load_rows(folder, settings, view, name, "test")[0] for name in settings.suite.names])
-    mean, spread = predict_with_spread(model, values)
-    return {"predicted": mean, "spread": spread.astype(np.float32)}
+    mean, spread = zip(*(predict_with_spread(model, x) for name in settings.suite.names for x, _ in row_blocks(folder, settings, view, name, "test")))
+    return {"predicted": np.concatenate(mean), "spread": np.concatenate(spread).astype(np.float32)}
 
 # %% ../nbs/67_gather.ipynb #d1df8403
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from .progress import Progress
 from .protocol import heldout_signals, signal_scores
 from .regression import LAWS, PairTable, fit_law, heldout_table, score_table
 from .signals import LAW_SIGNALS, SIGNALS
-from .stages import Settings, apply_errors, code_key, importance_without, load_rows, measure_distances, rank_trees, remember, select_features, survey_distances, train
+from .stages import Settings, apply_errors, code_key, importance_without, load_labels, load_rows, measure_distances, rank_trees, remember, select_features, survey_distances, train
 from .support import SupportReport, fit_support_model, support_table
 
 # %% ../nbs/69_tables.ipynb #58e9bc6b
@@ -127,7 +127,7 @@ def compute(settings: Settings, folder: Path, view: str, property: str, survey: 
     seen_key = digest(model_key, seen.values)
     fits = progress.map(f"{view}: train and apply", _train_task,
                         [(at("errors", n), model_key, at(survey.name, n), seen_key, folder, settings, view, property, n, seen.values) for n in names])
-    truth = [np.asarray(load_rows(folder, settings, view, n, "test")[1].properties[property]) for n in names]
+    truth = [load_labels(folder, settings, view, n, "test", property) for n in names]
     metrics = [apply_errors(tests["predicted"], truth)[0] for tests, _ in fits]
     with progress.stage(f"{view}: distances"):
         survey_gaps = remember(at("distances", survey.name), digest(gap_key, seen.values),
