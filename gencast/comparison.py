@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['BY', 'FEWEST', 'COLUMNS', 'NAMES', 'equal_bins', 'difference_row', 'compare_reference', 'forecast_bins', 'bins_of',
-           'bin_facts', 'heldout_bins', 'describe_bins', 'describe_comparison', 'comparison_of', 'plot_comparison']
+           'bin_facts', 'heldout_bins', 'describe_bins', 'describe_comparison', 'comparison_of', 'plot_comparison',
+           'views_of', 'describe_views']
 
 # %% ../nbs/69_comparison.ipynb #3c635c71
 from dataclasses import replace
@@ -12,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from .results import error_unit
+from .results import Results, choices, error_unit, plain_name
 
 # %% ../nbs/69_comparison.ipynb #6c49c278
 BY = ("redshift", "predicted", "magnitude", "snr")  # columns of galaxies.csv to sort by
@@ -195,3 +196,35 @@ def plot_comparison(
     ax.set(xlabel=labels[by], ylabel=f"error or scatter [{error_unit(property)}]", ylim=(0, None))
     ax.legend(frameon=False)
     return ax
+
+# %% ../nbs/69_comparison.ipynb #018b6e27
+def views_of(
+    results: Results,
+) -> pd.DataFrame:  # view, property, any_source, best_source (median RMSE over targets), skill (R2 of the law), mae_dex, coverage_90, forecast (RMSE on the data), data
+    "Each view of a run in one row a property: true errors on simulations held out, how well they were forecast, and the forecast for the data."
+    law, rows = choices(results)["law"], []
+    for (view, prop), held in results.heldout[results.heldout.law == law].groupby(["view", "property"], sort=False):
+        held = held[held.distance == held.distance.iloc[0]]
+        rmse = held.assign(rmse=10 ** (held.log_mse / 2)).groupby("target")
+        best = held.loc[held.groupby("target").predicted.idxmin()]
+        score = results.scores.query("view == @view and property == @prop and law == @law and target == 'all' and protocol == 'leave-simulation-out'").iloc[:1]
+        data = results.forecasts.query("view == @view and property == @prop and kind != 'simulation'")
+        told = data.loc[data.groupby("target").rmse.idxmin()] if len(data) else data
+        rows.append({"view": view, "property": prop, "any_source": rmse.rmse.median().median(), "best_source": float(np.median(10 ** (best.log_mse / 2))),
+                     **{name: float(score[k].iloc[0]) if len(score) else np.nan for name, k in {"skill": "r2", "mae_dex": "mae_dex", "coverage_90": "coverage_90"}.items()},
+                     "forecast": float(told.rmse.iloc[0]) if len(told) else np.nan, "data": told.target.iloc[0] if len(told) else ""})
+    return pd.DataFrame(rows).sort_values("property", kind="stable", ignore_index=True)
+
+
+def describe_views(
+    table: pd.DataFrame,  # of `views_of`
+) -> str:  # Markdown, a line a property; empty where there is one view only
+    "What spectra buy, in words."
+    lines = []
+    for prop, rows in table.groupby("property", sort=False):
+        rows = rows.set_index("view")
+        if {"spectra", "photometry"} <= set(rows.index):
+            s, p, unit = rows.loc["spectra"], rows.loc["photometry"], error_unit(prop)
+            lines.append(f"**{plain_name(prop)}**: any simulation's model errs by {s.any_source:.2f} {unit} with spectra and by {p.any_source:.2f} with photometry (medians over simulations held out); "
+                         f"the one forecast to be best by {s.best_source:.2f} and {p.best_source:.2f}. The error is foretold with R² {s.skill:.2f} and {p.skill:.2f}.")
+    return "\n\n".join(lines)

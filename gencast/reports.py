@@ -175,7 +175,7 @@ def forecast_summary(results: Results) -> pd.DataFrame:
 
 # %% ../nbs/56_reports.ipynb #778429a5
 FACTS = {  # entries of run.json in plain words
-    "fwhm_kms": "resolution, FWHM [km/s]", "n_files": "files read", "files": "files read", "refused": "files refused", "n_catalogue": "galaxies in the catalogue",
+    "fwhm_kms": "resolution, FWHM [km/s]", "n_files": "files read", "files": "files read", "n_galaxies": "galaxies among them", "refused": "files refused or not on the grid", "n_catalogue": "galaxies in the catalogue",
     "ab_offsets": "added to the magnitudes of the bands, to AB [mag]", "error_floor": "added to the errors in quadrature [fraction of the flux]",
 }
 
