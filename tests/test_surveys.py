@@ -15,7 +15,8 @@ from gencast.data.photometry import (
 )
 from gencast.data.resample import C_KMS, broadening_matrix, overlap_matrix, pixel_edges, resample
 from gencast.data.specfiles import built_in_spectra, luminosity, read_spec, write_spec
-from gencast.data.surveys import MAX_GAP, WAVE_GRID, load_sdss_spectra
+from gencast.data.references import colour_masses, load_spectra
+from gencast.data.surveys import MAX_GAP, WAVE_GRID, fibre_fluxes, load_sdss_spectra, read_galaxies
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "sdss"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="../shared/data/sdss, thirteen SDSS spec files, is not there")
@@ -85,6 +86,32 @@ def test_full_file_cut_after_the_tables_is_refused(tmp_path):
     assert "cut off" in refusal(tmp_path / "cut.fits")
 
 
+@needs_shared
+def test_shared_ten_galaxies_are_read_three_files_are_not():
+    galaxies, refused = read_galaxies(SHARED)
+    assert len(galaxies) == 10 and max(z for _, z, *_ in galaxies) > 0.36
+    assert {line.split(":")[0] for line in refused} == {"spec-0548-51986-0020.fits", "spec-4055-55359-0001.fits", "spec-2341-53738-0560.fits"}
+    sample = load_sdss_spectra(SHARED, skip=True)
+    assert sample.meta["n_galaxies"] == 10 and [line.split(":")[0] for line in sample.meta["refused"] if "the grid needs" in line] == ["spec-0548-51986-0001.fits"]
+    boss = [spec for spec, *_ in galaxies if spec.record["plate"] == 4055]
+    assert len(boss) == 2 and all(spec.wave[0] < 3700 and spec.wave[-1] > 9800 for spec in boss)  # BOSS sees farther on both sides
+
+
+@needs_shared
+def test_shared_light_in_the_fibre_is_the_pipelines():
+    for spec, *_ in read_galaxies(SHARED)[0]:
+        with fits.open(SHARED / spec.record["file"]) as hdus:
+            assert_allclose(fibre_fluxes(spec), hdus[2].data["SPECTROFLUX"][0][1:4], rtol=0.03, err_msg=spec.name)
+
+
+@needs_shared
+def test_shared_galaxies_have_a_mass_from_their_colour():
+    sample = load_spectra(SHARED, skip=True)
+    assert sample.meta["reference_from"].startswith("the colour") and sample.properties["log_mstar"].shape == (9,)
+    masses = dict(zip(sample.ids, sample.properties["log_mstar"]))
+    assert 9.5 < masses["spec-0266-51602-0001"] < 10 and 11 < masses["spec-4055-55359-0006"] < 11.5 and masses["spec-2880-54509-0230"] < 8
+
+
 # --- bad input, made here
 
 @pytest.mark.parametrize("change, words", [
@@ -145,7 +172,69 @@ def test_overruling_by_name(spec):
     assert load_sdss_spectra(blank, redshift={"blank.fits": 0.05}).redshift[0] == 0.05
 
 
+def test_a_galaxy_beyond_the_grid_is_read_and_refused_for_the_grid_alone(tmp_path):
+    write_spec(tmp_path / "near.fits", WIDE, galaxy(), redshift=0.05)
+    far = np.geomspace(3830 / 1.4, 9200 / 1.4, 3000)
+    write_spec(tmp_path / "far.fits", far, galaxy(far), redshift=0.4)
+    write_spec(tmp_path / "quasar.fits", WIDE, galaxy(), redshift=0.05, kind="QSO")
+    galaxies, refused = read_galaxies(tmp_path)
+    assert {spec.name for spec, *_ in galaxies} == {"near", "far"} and len(refused) == 1 and "class is QSO" in refused[0]
+    assert "the grid needs" in refusal(tmp_path) and refusal(tmp_path).count("\n") == 1
+    sample = load_sdss_spectra(tmp_path, skip=True)
+    assert sample.ids == ("near",) and sample.meta["n_galaxies"] == 2 and sample.meta["n_files"] == 3
+    assert len(load_sdss_spectra(tmp_path, wave=np.geomspace(3830, 6500, 300), skip=True)) == 2
+
+
+def test_full_files_are_read_like_lite_ones(spec, tmp_path):
+    "Single exposures after the coadd change nothing."
+    with fits.open(spec) as hdus:
+        exposure = fits.BinTableHDU.from_columns([fits.Column("flux", "D", array=np.zeros(9)), fits.Column("loglam", "D", array=np.ones(9))], name="B1-00012345")
+        hdus.append(exposure)
+        hdus.append(exposure.copy())
+        hdus.writeto(tmp_path / "full.fits")
+    lite, full = read_spec(spec), read_spec(tmp_path / "full.fits")
+    for name in ("wave", "flux", "ivar", "good", "fwhm_kms"):
+        assert_array_equal(getattr(lite, name), getattr(full, name))
+    assert lite.redshift == full.redshift and lite.record["sha256"] != full.record["sha256"]
+
+
 # --- what comes out
+
+def test_the_result_says_that_masses_are_those_in_the_fibre(spec):
+    assert any("fibre" in note and "no aperture correction" in note for note in load_spectra(spec).meta["notes"])
+
+
+def test_galactic_dust_against_the_published_curve(spec):
+    "CCM89 by its own formula in the optical (equations 3), A(lambda) / A_V = a + b / R_V."
+    x = 1e4 / np.array([4500.0, 5500.0, 7000.0]) - 1.82
+    a = np.polyval([0.32999, -0.77530, 0.01979, 0.72085, -0.02427, -0.50447, 0.17699, 1], x)
+    b = np.polyval([-2.09002, 5.30260, -0.62251, -5.38434, 1.07233, 2.28305, 1.41338, 0], x)
+    wave = np.array([4500.0, 5500.0, 7000.0])
+    removed = 2.5 * np.log10(luminosity(wave, np.ones(3), 0.1, ebv=0.2) / luminosity(wave, np.ones(3), 0.1))
+    assert_allclose(removed, 0.2 * 3.1 * (a + b / 3.1), rtol=1e-4)
+
+
+def test_colour_masses_by_hand_where_no_k_correction_is_needed():
+    z = np.array([0.002, 0.003])
+    nanomaggies = 1e3 * np.array([[1.0, 1.9, 2.6], [1.0, 1.5, 1.8]])
+    magnitude = 22.5 - 2.5 * np.log10(nanomaggies) - Planck18.distmod(z).value[:, None]
+    by_hand = 1.15 + 0.70 * (magnitude[:, 0] - magnitude[:, 2]) - 0.4 * magnitude[:, 2]
+    assert_allclose(colour_masses(nanomaggies, z), by_hand, atol=0.01)
+    for bad in ((-nanomaggies, z), (nanomaggies[:, :2], z), (nanomaggies, z + 1), (nanomaggies, -z)):
+        with pytest.raises(InputError, match="colour masses need"):
+            colour_masses(*bad)
+
+
+def test_light_in_bands_of_a_flat_source(tmp_path):
+    "f_nu constant: the same AB flux in all bands; 1e-17 erg/s/cm2/Å at 6000 Å is 1.2e-28 erg/s/cm2/Hz, 3.31 nanomaggies."
+    flat = 1e6 * (5000 / WIDE) ** 2
+    spec = read_spec(write_spec(tmp_path / "flat.fits", WIDE, flat, 0.05))
+    fluxes = fibre_fluxes(spec)
+    assert_allclose(fluxes, fluxes[1], rtol=2e-3)
+    at = np.interp(6000, spec.wave, spec.flux)
+    assert_allclose(fluxes[1], at * 1e-17 * 6000**2 / 2.99792458e18 / 3.631e-29, rtol=2e-3)
+    assert (fibre_fluxes(spec, ebv=0.1) > fluxes * 1.15).all()
+
 
 def test_round_trip_within_noise(tmp_path):
     rng = np.random.default_rng(5)
