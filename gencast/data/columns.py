@@ -12,7 +12,6 @@ import fnmatch
 import hashlib
 import re
 import warnings
-import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import InputError
-from .checks import guess
+from .checks import beside, guess
 
 # %% ../../nbs/08_data.columns.ipynb #683bf88d
 @dataclass(frozen=True)
@@ -28,6 +27,12 @@ class Column:
     "What a file holds under a name."
     values: np.ndarray  # shape (n_row,), or (n_row, n_wave) for spectra
     unit: str = ""  # as the file says; empty where it says none
+
+
+def _check_size(path: Path, name: str, size: int, stored: int) -> None:
+    "`InputError` for a column of `size` bytes of which a file holds far fewer."
+    if size > 1e9 and size > 200 * stored:
+        raise InputError(f"{path}: {name!r} is said to be {size / 1e9:.3g} GB large, of which {stored / 1e9:.2g} GB are stored; it is damaged, or was never filled")
 
 
 @contextmanager
@@ -61,17 +66,31 @@ def _open_ecsv(path: Path, part: str):
     from astropy.table import Table
 
     table = Table.read(path, format="ascii.ecsv")
+    unique_names(path, table.colnames)
     if not len(table):
         raise InputError(f"{path} has column names and no rows")
     yield table.colnames, lambda name: Column(unmasked(table[name]), str(table[name].unit or ""))
 
 # %% ../../nbs/08_data.columns.ipynb #2bd6901f
+def _check_gzip(path: Path) -> None:
+    "Read a compressed file to its end, where its checksum stands. Raises `InputError` for one that is out of proportion."
+    import gzip
+
+    size, stored = 0, path.stat().st_size
+    with gzip.open(path) as f:
+        while block := f.read(1 << 20):
+            size += len(block)
+            _check_size(path, path.name, size, stored)
+
+
 @contextmanager
 def _open_fits(path: Path, part: str):
     "Names and reader of a FITS table; image extensions are columns, too."
     from astropy.io import fits
 
-    with fits.open(path, memmap=False) as hdus:
+    if path.suffix.lower() == ".gz":
+        _check_gzip(path)
+    with fits.open(path, memmap=False, checksum=True, lazy_load_hdus=False) as hdus:
         tables = [h for h in hdus if isinstance(h, (fits.BinTableHDU, fits.TableHDU)) and (not part or h.name == part or str(hdus.index(h)) == part)]
         images = {h.name: h for h in hdus if h.is_image and h.name and h.header["NAXIS"] > 0}
         if not tables and (part or not images):
@@ -83,7 +102,9 @@ def _open_fits(path: Path, part: str):
         def get(name):
             if name in images:
                 return Column(np.asarray(images[name].data), str(images[name].header.get("BUNIT", "")))
-            return Column(np.asarray(tables[0].data[name]), columns[name].unit or "")
+            values, null = np.asarray(tables[0].data[name]), columns[name].null
+            blank = values.dtype.kind in "iu" and isinstance(null, int) and (values == null)  # TNULL marks integers that are missing
+            return Column(np.where(blank, np.nan, values) if np.any(blank) else values, columns[name].unit or "")
 
         yield [*columns, *images], get
 
@@ -99,13 +120,17 @@ def _open_hdf5(path: Path, part: str):
         names, group = {}, f[part] if part else f
 
         def visit(name, item):
-            if isinstance(item, h5py.Dataset) and 0 < item.ndim < 3:
+            if isinstance(item, h5py.Dataset) and 0 < item.ndim < 3 and not item.external:
                 names.update({f"{name}/{k}": (item, k) for k in item.dtype.names} if item.dtype.names else {name: (item, None)})
 
         group.visititems(visit)
 
         def get(name):
             item, field = names[name]
+            for source in item.virtual_sources() if item.is_virtual else ():
+                if source.file_name != ".":
+                    beside(path.parent, source.file_name, f"{path}: {name!r} is put together from other files")
+            _check_size(path, name, item.nbytes, item.id.get_storage_size() or item.is_virtual * item.nbytes)
             unit = next((item.attrs[k] for k in ("unit", "units", "Units") if k in item.attrs), "")
             return Column(item[field] if field else item[()], unit.decode() if isinstance(unit, bytes) else str(unit))
 
@@ -119,10 +144,11 @@ def _open_parquet(path: Path, part: str):
         import pyarrow.parquet as pq
     except ImportError as err:
         raise InputError(f"{path}: Parquet needs pyarrow; run `pip install 'gencast[parquet]'`, or write the table as FITS or HDF5") from err
-    with pq.ParquetFile(path) as f:
-        schema = f.schema_arrow
+    with pq.ParquetFile(path, page_checksum_verification=True) as f:
+        schema, stored = f.schema_arrow, path.stat().st_size
 
         def get(name):
+            _check_size(path, name, 8 * f.metadata.num_rows, stored)
             values = f.read(columns=[name]).column(0).to_pylist() if str(schema.field(name).type).startswith(("list", "large_list", "fixed_size_list")) else None
             if values is None:
                 values = f.read(columns=[name]).column(0).to_numpy()
@@ -137,10 +163,19 @@ def _open_parquet(path: Path, part: str):
 @contextmanager
 def _open_numpy(path: Path, part: str):
     "Names and reader of npy and npz; never unpickles."
-    found = np.load(path, allow_pickle=False)
+    with open(path, "rb") as f:
+        packed = f.read(4) == b"PK\x03\x04"
+    found = np.load(path, allow_pickle=False, mmap_mode=None if packed else "r")
     if isinstance(found, np.lib.npyio.NpzFile):
         with found:
-            yield found.files, lambda name: Column(found[name])
+            unique_names(path, found.zip.namelist())
+            sizes = {i.filename.removesuffix(".npy"): (i.file_size, i.compress_size) for i in found.zip.infolist()}
+
+            def get(name):
+                _check_size(path, name, *sizes[name])
+                return Column(np.asarray(found[name]))
+
+            yield found.files, get
     elif found.dtype.names:
         yield list(found.dtype.names), lambda name: Column(found[name])
     elif found.ndim == 2:
@@ -161,9 +196,11 @@ def unique_names(path: Path, names: list) -> None:
 
 
 def unmasked(values) -> np.ndarray:
-    "A masked array of numbers with NaN where it is masked; text as it is."
+    "A masked array with NaN where numbers are masked, and nothing where words are."
     values = np.ma.asanyarray(values)
-    return np.asarray(values.astype(float).filled(np.nan)) if values.dtype.kind in "fiu" and np.ma.is_masked(values) else np.asarray(values)
+    if not np.ma.is_masked(values):
+        return np.asarray(values)
+    return np.asarray(values.astype(float).filled(np.nan) if values.dtype.kind in "fiub" else values.astype(str).filled("") if values.dtype.kind in "US" else values.filled(None))
 
 
 @contextmanager
@@ -177,15 +214,16 @@ def open_columns(
         raise InputError(f"{path}: tables of kind {path.suffix or 'without ending'} are not known; use one of {', '.join(FORMATS)}")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the path")
-    bad = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, RuntimeError, UnicodeError, csv.Error, zipfile.BadZipFile, OverflowError, MemoryError)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*truncated.*")
+            warnings.filterwarnings("error", message=".*(truncated|[Cc]hecksum verification failed|[Dd]atasum verification failed|Error validating header).*")
             with FORMATS[path.suffix.lower()](path, str(part)) as opened:
                 yield opened
     except InputError:
         raise
-    except (*bad, Warning) as err:
+    except MemoryError as err:
+        raise InputError(f"{path}: there is not memory enough for it; cut the table into several, or use a machine with more") from err
+    except Exception as err:  # six libraries, each of which meets damage with errors of its own
         raise InputError(f"{path} cannot be read: {' '.join(str(err).split()) or type(err).__name__}; the file is damaged, cut off, or not what its ending says") from err
 
 # %% ../../nbs/08_data.columns.ipynb #1f265628
@@ -203,6 +241,8 @@ def _pick(names: list, get, want: str) -> Column:
     if not several:
         raise KeyError(f"there is no column {want!r}; {guess(want, names)}")
     found = [get(n) for n in several]
+    if other := next((n for f, n in zip(found, several) if f.unit != found[0].unit), None):
+        raise KeyError(f"{want!r} fits columns of several units: {several[0]!r} in {found[0].unit or 'none'}, {other!r} in {found[several.index(other)].unit or 'none'}; name them one by one")
     return Column(np.column_stack([as_numbers(f.values, n) for f, n in zip(found, several)]), found[0].unit)
 
 
@@ -217,7 +257,7 @@ def as_numbers(values: np.ndarray, name: str) -> np.ndarray:
         return text.astype(float).reshape(values.shape)
     except ValueError:
         n = next(n for n, t in enumerate(text) if not _is_number(t))
-        raise KeyError(f"column {name!r}, row {n // max(1, values[0].size) + 1}: {str(text[n])!r} is not a number") from None
+        raise KeyError(f"column {name!r}, row {n // max(1, values.size // len(values)) + 1}: {str(text[n])!r} is not a number") from None
 
 
 def _is_number(text: str) -> bool:

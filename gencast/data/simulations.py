@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['SUITE_FOLDER', 'SUITE_KEYS', 'SIMULATION_KEYS', 'EVOLUTION_KEYS', 'DUST_KEYS', 'MASS_KEYS', 'GRID_KEYS', 'YOUNG_GYR',
-           'Suite', 'list_suites', 'load_suite', 'check_keys', 'number', 'choice', 'check_recipe', 'draw_masses',
-           'Galaxies', 'draw_galaxies', 'bin_weights', 'population_weights', 'synthesize', 'simulate']
+           'Suite', 'list_suites', 'load_suite', 'check_recipe', 'draw_masses', 'Galaxies', 'draw_galaxies',
+           'bin_weights', 'population_weights', 'synthesize', 'map_array', 'simulate']
 
 # %% ../../nbs/12_data.simulations.ipynb #f6199379
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from ..core import Z_SUN, InputError, Sample, rng_for
+from .checks import check_different, check_keys, check_name, choice, load_yaml, number
 from .dust import ATTENUATION, attenuation_curve
 from .histories import age_bins, draw_histories, draw_metallicities, mass_weighted_age, recent_sfr
 from .ssp import SSPGrid, list_ssp, load_ssp
@@ -68,13 +69,10 @@ def load_suite(
     path = list_suites().get(str(suite), Path(suite))
     if not path.is_file():
         raise InputError(f"there is no suite {str(suite)!r}: give one of {', '.join(list_suites())}, or the path of a YAML file")
-    try:
-        text = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise InputError(f"{path} is not readable as YAML: {' '.join(str(err).split())}") from err
+    text = load_yaml(path)
     check_keys(text, SUITE_KEYS, SUITE_KEYS | {"redshift_range"}, str(path))
-    if not isinstance(text["name"], str) or not re.fullmatch(r"[A-Za-z0-9][\w-]*", text["name"]):
-        raise InputError(f"{path}: name {text['name']!r} must be a word of letters, digits, '_' and '-'; put a number in quotes")
+    if not isinstance(text["name"], str) or not re.fullmatch(r"[A-Za-z0-9][\w-]{0,79}", text["name"], re.ASCII):
+        raise InputError(f"{path}: name {text['name']!r} must be a word of at most 80 letters, digits, '_' and '-'; put a number in quotes")
     number(text, "redshift", str(path), 0, 5)
     number(text, "n_galaxies", str(path), 100, 1e7, whole=True)
     ends = text.get("redshift_range", [0.01, 5])
@@ -94,43 +92,15 @@ def load_suite(
     found = Suite(**{**text, "simulations": tuple(text["simulations"]), "redshift_range": tuple(text.get("redshift_range", ()))})
     for position, recipe in enumerate(found.simulations):
         check_recipe(recipe, found, f"{path}: simulation {position + 1}")
-    if len(set(found.names)) < len(found.names):
-        twice = sorted({n for n in found.names if found.names.count(n) > 1})
-        raise InputError(f"{path}: two simulations are called {', '.join(twice)}; names must differ")
+    check_different(found.names, str(path))
     return found
 
 # %% ../../nbs/12_data.simulations.ipynb #14b0267a
-def check_keys(content, required: set, allowed: set, where: str) -> None:
-    "`InputError` unless `content` is a mapping with the required keys and no others than the allowed."
-    if not isinstance(content, dict):
-        raise InputError(f"{where}: expected a mapping with the keys {', '.join(sorted(required))}")
-    missing, extra = required - set(content), set(map(str, content)) - allowed
-    if missing:
-        raise InputError(f"{where}: missing key {', '.join(sorted(missing))}; it needs {', '.join(sorted(required))}")
-    if extra:
-        raise InputError(f"{where}: unknown key {', '.join(sorted(extra))}; allowed are {', '.join(sorted(allowed))}")
-
-
-def number(content: dict, key: str, where: str, low: float = -np.inf, high: float = np.inf, whole: bool = False) -> None:
-    "`InputError` unless `content[key]` is a number between `low` and `high`, a whole one if asked."
-    value, kinds = content[key], int if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise InputError(f"{where}: {key} is {value!r}, expected a {'whole ' if whole else ''}number from {low:g} to {high:g}")
-
-
-def choice(content: dict, key: str, where: str, known, what: str) -> None:
-    "`InputError` unless `content[key]` is one of the names `known`."
-    if not isinstance(content[key], str) or content[key] not in known:
-        raise InputError(f"{where}: unknown {what} {content[key]!r}; choose from {', '.join(known)}")
-
-
 def check_recipe(recipe: dict, suite: Suite, where: str) -> None:
     "Check one simulation of a suite, including a trial draw of two galaxies; `InputError` names what is wrong."
     check_keys(recipe, SIMULATION_KEYS, SIMULATION_KEYS | ({"evolution"} if suite.redshift_range else set()), where)
-    name = recipe["name"]
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name.startswith(("sdss_", "summary")):
-        raise InputError(f"{where}: name {name!r} must be a word of letters, digits, '.', '_' and '-', and not begin with 'sdss_' or 'summary'; put a number in quotes")
-    where = f"{where} ({name})"
+    check_name(recipe["name"], where)
+    where = f"{where} ({recipe['name']})"
     libraries = list_ssp()
     choice(recipe, "ssp", where, libraries.index, "stellar library")
     if not libraries.loc[recipe["ssp"], "available"]:
@@ -232,23 +202,34 @@ def synthesize(
     grid: SSPGrid,  # the stellar library on the wavelength grid wanted
     dust: dict,  # the recipe's dust: law, birth_cloud (default 1)
     block: int = 1000,  # galaxies at a time
+    out: np.ndarray | None = None,  # where the flux goes, e.g. a memory-mapped file; default: a new array
 ) -> tuple[np.ndarray, np.ndarray]:  # L_lambda, Lsun/Angstrom, float32, shape (n_gal, n_wave); formed mass, Msun, shape (n_gal,)
     "Rest-frame luminosity density of each galaxy, normalised to its surviving mass."
-    weights = population_weights(galaxies, grid)
     ages = bin_weights(grid.age, galaxies.edges)
-    surviving = np.einsum("gzb,zb->g", weights, grid.surviving @ ages.T, dtype=float)
-    formed = 10**galaxies.log_mstar / surviving
+    remains = grid.surviving @ ages.T
     light = np.einsum("ba,zaw->zbw", ages.astype(np.float32), grid.flux, optimize=True)
     curve = attenuation_curve(dust["law"], grid.wave)
     young = galaxies.edges[1:] <= YOUNG_GYR * 1.0001
-    flux = np.empty((len(formed), grid.wave.size), np.float32)
+    formed = np.empty(len(galaxies.log_mstar))
+    flux = np.empty((len(formed), grid.wave.size), np.float32) if out is None else out
     for i in range(0, len(formed), block):
         rows = slice(i, i + block)
+        weights = population_weights(replace(galaxies, fractions=galaxies.fractions[rows], zmet=galaxies.zmet[rows]), grid)
+        formed[rows] = 10 ** galaxies.log_mstar[rows] / np.einsum("gzb,zb->g", weights, remains, dtype=float)
         depth = (-0.4 * galaxies.a_v[rows, None] * curve).astype(np.float32)
-        old = _matmul(weights[rows][:, :, ~young], light[:, ~young]) * 10**depth
-        new = _matmul(weights[rows][:, :, young], light[:, young]) * 10 ** (depth * np.float32(1 + dust.get("birth_cloud", 1.0)))
+        old = _matmul(weights[:, :, ~young], light[:, ~young]) * 10**depth
+        new = _matmul(weights[:, :, young], light[:, young]) * 10 ** (depth * np.float32(1 + dust.get("birth_cloud", 1.0)))
         flux[rows] = (old + new) * formed[rows, None].astype(np.float32)
     return flux, formed
+
+
+def map_array(path: str | Path, shape: tuple) -> np.ndarray:
+    "A new single-precision array in a `.npy` file. Raises `OSError` where the disk has no room for it."
+    array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):  # else a full disk would be noticed when it is too late
+        with open(path, "rb+") as f:
+            os.posix_fallocate(f.fileno(), 0, os.path.getsize(path))
+    return array
 
 
 def _matmul(weights: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -262,11 +243,14 @@ def simulate(
     seed: int,
     n_galaxies: int | None = None,  # default: the suite's
     view: str = "spectra",  # `spectra`, or `photometry`: the full range at low resolution, to be seen through bands
+    scratch: str | Path | None = None,  # `.npy` file to hold the flux, for more galaxies than fit in memory; the sample is mapped to it
 ) -> Sample:  # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.PROPERTIES` and the history `sfh`
     "Make the galaxies of one simulation. The same seed makes the same galaxies in both views."
     galaxies = draw_galaxies(recipe, suite.redshift, n_galaxies or suite.n_galaxies, seed)
     grid = load_ssp(recipe["ssp"], suite.wave(view), getattr(suite, view)["fwhm_kms"], extend=view == "photometry")
-    flux, formed = synthesize(galaxies, grid, recipe["dust"])
+    shape = (len(galaxies.log_mstar), grid.wave.size)
+    out = map_array(scratch, shape) if scratch else None
+    flux, formed = synthesize(galaxies, grid, recipe["dust"], out=out)
     zmet = np.clip(galaxies.zmet, grid.zmet[0], grid.zmet[-1])
     clipped = float((galaxies.fractions * (zmet != galaxies.zmet)).sum(axis=1).mean())
     ssfr = recent_sfr(galaxies.fractions, galaxies.edges) * formed / 10**galaxies.log_mstar

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['OWN_KEYS', 'ENTRY_KEYS', 'DEFAULT_SIZE', 'OFFERED', 'OwnSuite', 'has_recipes', 'suite_views', 'suite_properties',
-           'suite_families', 'main_family', 'load_suite', 'check_name', 'check_alike', 'load_survey_table',
-           'restore_suite']
+           'suite_families', 'main_family', 'load_suite', 'check_alike', 'load_survey_table', 'restore_suite']
 
 # %% ../../nbs/18_data.suites.ipynb #7b7e0a2f
 import re
@@ -15,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from ..core import BUILT_IN, InputError, Sample, define_property
-from .checks import beside, check_keys, load_yaml, number
+from .checks import beside, check_different, check_keys, check_name, load_yaml, number
 from .domains import load_domain, resolve_table
 from .readers import load_mapping, load_table
 from .simulations import GRID_KEYS, Suite, check_recipe, list_suites
 from .simulations import load_suite as load_recipes
+from .units import parse_unit
 
 # %% ../../nbs/18_data.suites.ipynb #517b021b
 OWN_KEYS = {"name", "about", "n_galaxies", "tables", "properties", "survey", "simulations", "spectra", "photometry", "redshift"}
@@ -52,7 +52,7 @@ class OwnSuite(Suite):
     def load(self, domain: dict, view: str, n_most: int, seed: int) -> Sample:
         "The galaxies of one domain, at most `n_most`."
         wave = self.wave() if self.spectra else None
-        return self.settle(load_domain(domain, Path(self.folder) / domain["file"], view, self.definitions, wave, n_most, seed))
+        return self.settle(load_domain(domain, beside(self.folder, domain["file"], f"suite {self.name!r}"), view, self.definitions, wave, n_most, seed))
 
     def settle(self, sample: Sample) -> Sample:
         "Without the redshift where all galaxies of the suite have one and the same: it tells nothing."
@@ -113,18 +113,21 @@ def _load_own(path: Path, text: dict) -> OwnSuite:
     "A suite file with tables."
     where, folder = str(path), path.resolve().parent
     check_keys(text, {"name", "simulations"}, OWN_KEYS, where)
-    if not isinstance(text["name"], str) or not re.fullmatch(r"[A-Za-z0-9][\w-]*", text["name"]):
-        raise InputError(f"{where}: name {text['name']!r} must be a word of letters, digits, '_' and '-'; put a number in quotes")
+    if not isinstance(text["name"], str) or not re.fullmatch(r"[A-Za-z0-9][\w-]{0,79}", text["name"], re.ASCII):
+        raise InputError(f"{where}: name {text['name']!r} must be a word of at most 80 letters, digits, '_' and '-'; put a number in quotes")
     if not isinstance(text["simulations"], list) or not text["simulations"]:
         raise InputError(f"{where}: simulations must be a list")
     defaults = text.get("tables") or {}
     check_keys(defaults, set(), {"columns", "split"}, f"{where}: tables")
-    properties = {str(k): dict(v or {}) for k, v in _mapping(text.get("properties"), f"{where}: properties").items()}
+    properties = {str(k): dict(_mapping(v, f"{where}: properties: {k}")) for k, v in _mapping(text.get("properties"), f"{where}: properties").items()}
     for name, what in properties.items():
         check_keys(what, set(), {"label", "unit", "meaning"}, f"{where}: properties: {name}")
+        parse_unit(what.get("unit") or "1", f"{where}: properties: {name}")
         _check_label(what.get("label", ""), f"{where}: properties: {name}")
     if "n_galaxies" in text:
         number(text, "n_galaxies", where, 100, 1e7, whole=True)
+    if text.get("redshift") is not None:
+        number(text, "redshift", where, 0, 5)
     base = OwnSuite(text["name"], str(text.get("about", "")), text.get("redshift"), text.get("n_galaxies", DEFAULT_SIZE), _grid(text, "spectra", where), _grid(text, "photometry", where),
                     (), properties=properties, folder=str(folder))
     domains, tables, grid = [], [], base.wave() if base.spectra else None
@@ -145,12 +148,6 @@ def _load_own(path: Path, text: dict) -> OwnSuite:
     return _join(text, base, domains, tables, grid, defaults, where)
 
 # %% ../../nbs/18_data.suites.ipynb #aa1c423d
-def check_name(name, where: str) -> None:
-    "`InputError` unless a name can be that of a simulation: of files, of tables, of notebooks."
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name.startswith(("sdss_", "summary")):
-        raise InputError(f"{where}: name {name!r} must be a word of letters, digits, '.', '_' and '-', and not begin with 'sdss_' or 'summary'; put a number in quotes")
-
-
 def _mapping(content, where: str) -> dict:
     "A mapping, or nothing."
     if content is not None and not isinstance(content, dict):
@@ -167,7 +164,7 @@ def _family(content, where: str) -> dict:
     "Families that an entry names: kind -> word."
     content = {"family": content} if isinstance(content, str) else _mapping(content, f"{where}: family")
     for kind, label in content.items():
-        if not re.fullmatch(r"[a-z]\w*", str(kind)) or kind in ("name", "table", "domain", "simulation", "galaxies") or not isinstance(label, str) or not re.fullmatch(r"[A-Za-z][\w .+-]*", label) or label.lower() in ("na", "nan", "none", "null", "inf", "true", "false"):
+        if not re.fullmatch(r"[a-z]\w{0,39}", str(kind), re.ASCII) or kind in ("name", "table", "domain", "simulation", "galaxies") or not isinstance(label, str) or not re.fullmatch(r"[A-Za-z][\w .+-]{0,59}", label, re.ASCII) or label.lower() in ("na", "nan", "none", "null", "inf", "true", "false"):
             raise InputError(f"{where}: family: {kind!r}: {label!r} must be two words, such as code: AREPO")
     return content
 
@@ -206,10 +203,7 @@ def _recipe(entry: dict, base: OwnSuite, where: str) -> dict:
 # %% ../../nbs/18_data.suites.ipynb #d74ff772
 def _join(text: dict, base: OwnSuite, domains: list, tables: list, grid, defaults: dict, where: str) -> OwnSuite:
     "The whole suite, where its parts go together."
-    names = [d["name"] for d in domains]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise InputError(f"{where}: two simulations are called {', '.join(twice)}; names must differ")
+    check_different([d["name"] for d in domains], where)
     if len(domains) < 5:
         raise InputError(f"{where}: {len(domains)} simulations; at least five are needed, as with fewer nothing is left to fit when two are held out. "
                          "Cut them into domains with split: {by: u - r, parts: 3}, say")
@@ -277,7 +271,7 @@ def load_survey_table(
     mapping = load_mapping(survey["columns"], f"survey {survey['name']}")
     if not mapping.get("bands" if view == "photometry" else "spectra"):
         return None
-    sample = load_table(Path(suite.folder) / survey["file"], mapping, survey["name"], view, suite.definitions, suite.wave() if view == "spectra" else None)
+    sample = load_table(beside(suite.folder, survey["file"], f"suite {suite.name!r}: survey"), mapping, survey["name"], view, suite.definitions, suite.wave() if view == "spectra" else None)
     if survey.get("sha256", sample.meta["sha256"]) != sample.meta["sha256"]:
         raise InputError(f"{survey['file']} has changed since it was checked; run again")
     return suite.settle(sample)
@@ -286,7 +280,10 @@ def load_survey_table(
 def restore_suite(
     content: dict,  # as `dataclasses.asdict` made of a suite
 ) -> Suite:
-    "A suite from what `run.json` keeps of it; its properties are known again."
+    "A suite from what `run.json` keeps of it; its properties are known again. Raises `InputError` for names that cannot be those of files."
+    for entry in content["simulations"]:
+        check_name(entry["name"], "run.json")
+    check_different([entry["name"] for entry in content["simulations"]], "run.json")
     content = {k: tuple(v) if k in ("simulations", "redshift_range") else v for k, v in content.items()}
     if "folder" not in content:
         return Suite(**content)

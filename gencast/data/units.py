@@ -28,12 +28,14 @@ def parse_unit(
     if text is None or str(text).strip() == "":
         raise InputError(f"{where}: its unit is not stated, neither in the mapping nor in the file; add unit:")
     name = ALIASES.get(str(text).strip(), str(text).strip())
+    if len(name) > 100:
+        raise InputError(f"{where}: unit {name[:40]!r}... is too long to be one; use astropy's names, e.g. uJy, mag(AB), 1e10 Msun")
     name = re.sub(r"\b(n|nano)?(maggies|maggy|mgy)\b", lambda m: "1e-9 ABmaggy" if m[1] else "ABmaggy", name)
     try:
         with u.add_enabled_units([ZSUN, MAGGY]), warnings.catch_warnings():
             warnings.simplefilter("ignore", u.UnitsWarning)
             return u.Unit(name)
-    except (ValueError, TypeError, SyntaxError) as err:
+    except (ValueError, TypeError, SyntaxError, ArithmeticError, RecursionError) as err:
         raise InputError(f"{where}: unit {text!r} is not known; use astropy's names, e.g. uJy, mag(AB), 1e10 Msun") from err
 
 # %% ../../nbs/09_data.units.ipynb #400ed4fa
