@@ -144,7 +144,7 @@ def forecast(
     aperture: Aperture = False,
     skip: Skip = False,
     columns: Columns = None,
-    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Write forecasts.csv and galaxies.csv into this folder.")] = None,
+    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Write forecasts.csv, galaxies.csv, bins.csv and comparison.csv into this folder.")] = None,
     jobs: Jobs = None,
     scheduler: Scheduler = "",
 ):
@@ -152,7 +152,7 @@ def forecast(
     from types import SimpleNamespace
 
     from gencast.data.suites import suite_properties
-    from gencast.comparison import compare_reference, describe_comparison
+    from gencast.comparison import compare_reference, describe_comparison, forecast_bins
     from gencast.pipeline import forecast as forecast_sample, load_settings, read_observed, write_table
 
     settings = load_settings(run)
@@ -182,6 +182,8 @@ def forecast(
         out.mkdir(parents=True, exist_ok=True)
         write_table(table, out / "forecasts.csv")
         write_table(galaxies, out / "galaxies.csv")
+        write_table(forecast_bins(galaxies), out / "bins.csv")
+        write_table(compared, out / "comparison.csv")
         print(f"\nWritten to {out}")
 
 
