@@ -5,10 +5,12 @@
 # %% auto #0
 __all__ = ['app', 'Suite', 'Quick', 'Out', 'Seed', 'Galaxies', 'Jobs', 'Scheduler', 'Accept', 'Ebv', 'Columns', 'Aperture',
            'Skip', 'SHOWN', 'fetch', 'Folder', 'split_names', 'forecast_lines', 'run', 'simulate', 'forecast', 'Kind',
-           'simulation_facts', 'list_', 'docs', 'main', 'sdss', 'three_d_hst']
+           'simulation_facts', 'list_', 'docs', 'main', 'how_it_ended', 'Interrupted', 'sdss', 'three_d_hst']
 
 # %% ../nbs/73_cli.ipynb #c1d72e13
+import signal
 import sys
+import threading
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, List, Optional
@@ -16,6 +18,7 @@ from typing import Annotated, List, Optional
 import typer
 
 from .core import InputError
+from .keeping import AGAIN, RunFailed, Stopped, machine_trouble
 
 # %% ../nbs/73_cli.ipynb #821f735b
 app = typer.Typer(
@@ -60,6 +63,7 @@ def forecast_lines(results) -> list:
 
 @app.command()
 def run(
+    context: typer.Context,
     suite: Suite = "default",
     quick: Quick = False,
     out: Out = None,
@@ -78,12 +82,18 @@ def run(
     jobs: Jobs = None,
     notebooks: Annotated[bool, typer.Option(help="Execute a notebook for every target.")] = True,
     scheduler: Scheduler = "",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed in this folder, with the settings of its run. All that is complete is kept.")] = False,
 ):
-    "The main job: simulate, train, measure, regress, and forecast the error on observed galaxies."
+    """The main job: simulate, train, measure, regress, and forecast the error on observed galaxies.
+
+    A run that was interrupted goes on where it stopped when the same command is given again. Exit code 0: complete; 1: something failed and is named, the rest is complete; 2: what was given cannot be used; 3: the machine could not go on (disk, memory); 130: interrupted."""
     from gencast.pipeline import run as run_all
 
+    given = [p for p in context.params if context.get_parameter_source(p).name == "COMMANDLINE" and p not in ("suite", "quick", "out", "jobs", "notebooks", "scheduler", "retry_failed")]
+    if retry_failed and given:
+        raise InputError(f"--retry-failed takes the settings of the run that failed; leave out {', '.join(given)}")
     results = run_all(
-        suite, quick, out, jobs, notebooks, scheduler=scheduler, properties=split_names(properties, ["all"]) if properties is not None else None, spectra=tuple(map(str, spectra or ())) or None,
+        suite, quick, out, jobs, notebooks, scheduler=scheduler, retry_failed=retry_failed, properties=split_names(properties, ["all"]) if properties is not None else None, spectra=tuple(map(str, spectra or ())) or None,
         accept=tuple(accept or ()) or None, ebv=ebv or None, aperture=aperture or None, skip=skip or None, catalogue=str(catalogue) if catalogue else None, columns=str(columns) if columns else None, law=law, distance=distance, n_galaxies=galaxies, seed=seed,
     )
     main_scores = results.scores[results.scores.target == "all"].groupby(["view", "property"], sort=False).first().reset_index()
@@ -97,9 +107,13 @@ def run(
     else:
         print("\nNo observed galaxies; name a survey: in the suite file, or see gencast forecast, to forecast the error on them.")
     print(f"\nAll of it: {results.folder}  (start with {results.folder / 'notebooks' / 'summary.ipynb'})" if notebooks else f"\nAll of it: {results.folder}")
-    failed = results.run.get("failed_notebooks", {})
+    failed = results.run.get("failures", [])
+    for f in failed:
+        print(f"gencast: {f['kind']} {f['name']} failed in the stage {f['stage']!r}: {f['error']} (traceback: {results.folder / f['log']})", file=sys.stderr)
+    if without := results.run["parameters"].get("without"):
+        print(f"gencast: the law was fitted without {', '.join(without)}, to the other {len(results.simulations)} simulations", file=sys.stderr)
     if failed:
-        print(f"{len(failed)} notebooks failed ({', '.join(failed)}); their tracebacks are in {results.folder / 'run.json'}", file=sys.stderr)
+        print("gencast: all the rest is complete; run again with --retry-failed when the cause is mended", file=sys.stderr)
         raise typer.Exit(1)
 
 # %% ../nbs/73_cli.ipynb #607a8673
@@ -114,6 +128,7 @@ def simulate(
     scheduler: Scheduler = "",
 ):
     "Make a suite's galaxies: rest-frame spectra and properties, as NumPy arrays. A later `gencast run` finds and uses them."
+    from gencast.keeping import hold_folder
     from gencast.pipeline import make_settings
     from gencast.scheduler import workers
     from gencast.stages import sample_path, simulate_one
@@ -129,7 +144,7 @@ def simulate(
             raise InputError(f"suite {settings.suite.name!r} has no simulation {name!r}; it has {', '.join(settings.suite.names)}")
     out = out or Path("results") / settings.suite.name
     view = settings.views[0]
-    with workers(scheduler, out, jobs) as (folder, progress):
+    with hold_folder(out), workers(scheduler, out, jobs) as (folder, progress):
         progress.map("simulate", simulate_one, [(settings, folder, view, name, None) for name in names])
     print(f"{len(names)} simulations in {sample_path(out, view, names[0]).parent}; read one with gencast.core.load_sample")
 
@@ -243,18 +258,40 @@ def docs(
 
 # %% ../nbs/73_cli.ipynb #a61945de
 def main(arguments: list | None = None) -> None:
-    "Run the command line; bad input ends in one line and exit code 2, an interruption in exit code 130."
+    "Run the command line; every end but a good one is one line and an exit code: 1 failed, 2 bad input, 3 the machine, 130 Ctrl-C, 143 SIGTERM."
+    here = threading.current_thread() is threading.main_thread()  # elsewhere Python allows no handlers
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)} if here else {}
     try:
         app(args=arguments)
-    except InputError as err:
-        print(f"gencast: {err}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as err:
-        print(f"gencast: {err.filename or 'a file'}: {err.strerror or err}; check the path, its permissions and the space on the disk", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("gencast: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        sys.exit(130)
+    except (InputError, RunFailed, Stopped, OSError, MemoryError, Interrupted) as err:
+        code, line = how_it_ended(err)
+        print(f"gencast: {line}", file=sys.stderr)
+        sys.exit(code)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def how_it_ended(err: BaseException) -> tuple[int, str]:  # exit code and one line
+    "What an end means to a user."
+    if isinstance(err, Interrupted):
+        number = signal.Signals(err.args[0])
+        return 128 + number, f"interrupted ({number.name}); {AGAIN}"
+    if isinstance(err, Stopped):
+        return 3, str(err)
+    if trouble := machine_trouble(err):
+        return 3, trouble
+    if isinstance(err, OSError):
+        return 2, f"{err.filename or 'a file'}: {err.strerror or err}; check the path and its permissions, or give another folder with --out"
+    return (2 if isinstance(err, InputError) else 1), str(err)
+
+
+class Interrupted(BaseException):
+    "Ctrl-C, or what a cluster sends before it kills. No `KeyboardInterrupt`, of which typer makes an end without words."
+
+
+def _interrupt(number, frame):
+    raise Interrupted(number)
 
 # %% ../nbs/73_cli.ipynb #62130422
 fetch = typer.Typer(no_args_is_help=True, help="Get observed data from their archives, with checksums. An interrupted fetch goes on where it stopped.")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WORDS', 'TIER_WORDS', 'FACTS', 'words', 'describe_simulation', 'score_of', 'describe_fit', 'compare_forecast',
            'describe_support', 'blank_unbounded', 'forecast_of', 'forecast_summary', 'describe_survey', 'survey_notes',
-           'galaxies_of', 'stage_times', 'provenance']
+           'galaxies_of', 'stage_times', 'provenance', 'describe_failures']
 
 # %% ../nbs/56_reports.ipynb #062fdbe8
 import numpy as np
@@ -247,3 +247,13 @@ def provenance(results: Results) -> pd.DataFrame:
     facts |= {f"checksum: {k}.csv": str(v)[:12] for k, v in run.get("tables", {}).items()}
     plain = lambda v: ", ".join(map(str, v)) if isinstance(v, list) else str(v)
     return pd.DataFrame({"value": {k: plain(v) for k, v in facts.items()}})
+
+# %% ../nbs/56_reports.ipynb #f68d56ef
+def describe_failures(results: Results) -> str:
+    "What failed in a run, and what its tables do without; `Nothing failed.` where all is complete."
+    failures, without = results.run.get("failures", []), results.run.get("parameters", {}).get("without", [])
+    tell = lambda text: str(text).replace("`", "'").replace("|", "/")
+    lines = [f"- {f['kind']} `{tell(f['name'])}`, in the stage *{f['stage']}*: `{tell(f['error'])}` (traceback: `{f['log']}`)" for f in failures]
+    if without:
+        lines.append(f"\nAll tables, laws and forecasts are without **{', '.join(without)}**, from the other {len(results.simulations)} simulations.")
+    return "\n".join([f"**{len(failures)} failed:**\n", *lines, "\n`gencast run --retry-failed` tries again."]) if failures else "Nothing failed."

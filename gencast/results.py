@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import PROPERTIES, InputError, define_property
+from .core import PROPERTIES, InputError, define_property, read_sealed
 
 # %% ../nbs/55_results.ipynb #a6fdb3df
 TABLES = {  # name -> (columns of words, columns of numbers)
@@ -125,9 +125,9 @@ def load_results(
         there = path.exists() and path.stat().st_size > 2
         tables[name] = read_table(path, words, numbers) if there else pd.DataFrame(columns=[*words, *numbers])
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = read_sealed(folder / "run.json", must=False)
     except (OSError, ValueError) as err:
-        raise InputError(f"{folder / 'run.json'} is missing or incomplete; {AGAIN}") from err
+        raise InputError(f"{folder / 'run.json'} is missing, incomplete or not what the run wrote; {AGAIN}") from err
     suite = run.get("suite", {})
     for name, what in (suite.get("properties") or {}).items() if isinstance(suite, dict) else ():
         define_property(name, **what)

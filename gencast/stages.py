@@ -60,11 +60,16 @@ class Settings:
     catalogue: str = ""  # observed photometry: a .cat file, or a table; empty for SDSS ugriz
     columns: str = ""  # what is where in that table (YAML)
     snr: float = 20.0  # least S/N of galaxies of a .cat file
+    without: tuple = ()  # simulations of the suite that failed and were left out of everything
 
     @property
     def n_selection(self) -> int:
         "Galaxies of each simulation that choose features and are used nowhere else: 1,000 of 6,500, and no more of larger simulations."
         return min(self.n_galaxies * 2 // 13, 1000)
+
+    def store(self, folder: Path) -> Path:
+        "Where a run remembers its steps; without simulations that failed, another place, so that their return finds all the rest."
+        return folder / "cache" / ("without-" + digest(self.without)[:12] if self.without else "")
 
 
 MOST_TRAINED = 20_000  # galaxies that one model learns from

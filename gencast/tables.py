@@ -65,10 +65,10 @@ def share(settings: Settings, folder: Path, view: str, survey: Sample, keys: lis
     held = [(), *((k,) for k in range(len(names)))]
     held += [m for f in families.values() for m in dict.fromkeys(members(f, k) for k in range(len(names))) if m not in held]
     base = digest(keys, view, settings.properties, settings.seed, noise, seen, code_key("consensus", "features", "gather", "signals", "classifiers", "stages"))
-    at = lambda what, tag: folder / "cache" / f"{what}-{view}-{tag}.npz"
+    at = lambda what, tag: settings.store(folder) / f"{what}-{view}-{tag}.npz"
     tag = lambda h: "all" if not h else f"without-{names[h[0]]}" if len(h) == 1 else f"without-{digest([names[i] for i in h])[:12]}"
     said = progress.map(f"{view}: consensus", _consensus_task, [(at("consensus", tag(h)), digest(base, h), folder, settings, view, h, noise, seen) for h in held])
-    near = progress.map(f"{view}: neighbours", _neighbour_task, [(at("neighbours", n), base, folder, settings, view, n, noise, seen) for n in names])
+    near = progress.map(f"{view}: neighbours", _neighbour_task, [(at("neighbours", n), base, folder, settings, view, n, noise, seen) for n in names], names)
     with progress.stage(f"{view}: support"):
         sets = [load_rows(folder, settings, view, n, "reference")[0] for n in names]
         kin = families.get(main_family(settings.suite, families))
@@ -107,7 +107,7 @@ class Computed:
 
 def compute(settings: Settings, folder: Path, view: str, property: str, survey: Sample, keys: list, progress: Progress, shared: Shared) -> Computed:
     "Features, distances, errors and signals of one view and property, from the simulations on disk."
-    names, store = settings.suite.names, folder / "cache"
+    names, store = settings.suite.names, settings.store(folder)
     seen = feature_table(survey)
     base = digest(keys, view, property, settings.n_selection, settings.n_features, settings.n_clusters, settings.n_ranking_trees, settings.seed,
                   code_key("features", "clusters", "stages"))
@@ -126,7 +126,7 @@ def compute(settings: Settings, folder: Path, view: str, property: str, survey: 
     model_key = digest(keys, view, property, settings.model, settings.n_trees, settings.seed, code_key("features", "models", "stages", "gather"))
     seen_key = digest(model_key, seen.values)
     fits = progress.map(f"{view}: train and apply", _train_task,
-                        [(at("errors", n), model_key, at(survey.name, n), seen_key, folder, settings, view, property, n, seen.values) for n in names])
+                        [(at("errors", n), model_key, at(survey.name, n), seen_key, folder, settings, view, property, n, seen.values) for n in names], names)
     truth = [load_labels(folder, settings, view, n, "test", property) for n in names]
     metrics = [apply_errors(tests["predicted"], truth)[0] for tests, _ in fits]
     with progress.stage(f"{view}: distances"):
@@ -137,7 +137,7 @@ def compute(settings: Settings, folder: Path, view: str, property: str, survey: 
     evidence = Evidence(names, truth, join("predicted"), join("spread"), {h: s["predicted"][p] for h, s in shared.said.items()},
                         shared.said[()]["survey"][p], shared.neighbours, p, gaps, survey_gaps)
     rival_key = digest(seen_key, shared.key, code_key("baselines", "moments"))
-    rivals = progress.map(f"{view}: baselines", _baseline_task, [(at("baselines", n), rival_key, evidence, i) for i, n in enumerate(names)])
+    rivals = progress.map(f"{view}: baselines", _baseline_task, [(at("baselines", n), rival_key, evidence, i) for i, n in enumerate(names)], names)
     evidence = replace(evidence, rivals=rivals)
     table, by_family = _signals(evidence, shared.families, view, progress)
     return Computed(view, property, survey, choices[-1], seen.names, seen.wave, gaps, survey_gaps, metrics, evidence.predicted[:, evidence.edges[-2]:], shared, evidence, table, by_family)

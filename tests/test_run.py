@@ -304,14 +304,14 @@ def test_notebooks_of_a_run(results, tmp_path):
     folder = tmp_path / "six"
     shutil.copytree(results.folder, folder)
     settings, surveys = load_settings(folder), {"spectra": "sdss_spectra", "photometry": "sdss_photometry"}
-    assert execute_targets(folder, settings, Progress(2, False), surveys) == {}
+    assert execute_targets(folder, settings, Progress(2, False), surveys) == []
     made = {p.stem: p.stat().st_mtime_ns for p in (folder / "notebooks").glob("*.ipynb")}
     assert set(made) == {*settings.suite.names, "sdss_spectra", "sdss_photometry", "summary"}
     for path in (folder / "notebooks").glob("*.ipynb"):
         outputs = [o for c in nbformat.read(path, 4).cells if c.cell_type == "code" for o in c.outputs]
         assert not [o for o in outputs if o.output_type == "error"], path
         assert any("image/png" in o.get("data", {}) for o in outputs), f"{path.name} shows no figure"
-    assert execute_targets(folder, settings, Progress(2, False), surveys) == {}
+    assert execute_targets(folder, settings, Progress(2, False), surveys) == []
     assert made == {p.stem: p.stat().st_mtime_ns for p in (folder / "notebooks").glob("*.ipynb")}
     (folder / "errors.csv").write_text((folder / "errors.csv").read_text() + "\n")
     execute_targets(folder, settings, Progress(2, False), surveys, execute=False)
