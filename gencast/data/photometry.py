@@ -60,8 +60,10 @@ def band_luminosity(
     for b, name in enumerate(bands):
         effective, support, band_wave, area = _band(name)
         _check_band(name, support, edges, stretch)
-        weight = np.diff(np.interp(np.multiply.outer(stretch, edges), band_wave, area), axis=1)
-        out[:, b] = np.einsum("ij,ij->i", flux, weight) / stretch / effective
+        for i in range(0, len(flux), 1000):
+            rows = slice(i, i + 1000)
+            weight = np.diff(np.interp(np.multiply.outer(stretch[rows], edges), band_wave, area), axis=1)
+            out[rows, b] = np.einsum("ij,ij->i", flux[rows], weight) / stretch[rows] / effective
     return out
 
 
