@@ -1,0 +1,106 @@
+"""Time and memory of a run against the number of galaxies, and what follows for larger ones.
+
+    python benchmarks/bench_scale.py                       # 20 simulations of 5,000, 10,000 and 20,000 galaxies; about 20 minutes on two cores
+    python benchmarks/bench_scale.py 2000 4000 --folder /scratch/scale
+    python benchmarks/bench_scale.py 20000 --keep          # leave the results where they are, to look at
+
+Each run is `gencast run --galaxies N --no-notebooks` in spectra and one property, in a process of its own. Memory is what the
+main process and its workers hold besides mapped files (RssAnon in /proc, Linux only), sampled four times a second: pages of a
+mapped file are the system's cache, and go when it needs the room. A straight line through the peaks gives the slope.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+CODE = "import sys, json; from gencast.pipeline import run; r = run('default', out=sys.argv[1], notebooks=False, progress=False, views=('spectra',), n_galaxies=int(sys.argv[2]), jobs=int(sys.argv[3]))"
+
+
+def family(pid: int) -> list:
+    "A process and all that descend from it."
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found, todo = [], [pid]
+    while todo:
+        one = todo.pop()
+        found.append(one)
+        todo += children.get(one, [])
+    return found
+
+
+def held(pid: int) -> float:
+    "Memory of a process besides mapped files, GB."
+    try:
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        return int(lines["RssAnon"].split()[0]) / 1e6
+    except (OSError, KeyError):
+        return 0.0
+
+
+def measure(n: int, folder: Path, jobs: int) -> dict:
+    "One run: wall and CPU seconds, peaks of the main process, of the largest worker, and of all together (GB), disk (GB)."
+    peaks, start = np.zeros(3), time.perf_counter()
+    run = subprocess.Popen([sys.executable, "-c", CODE, str(folder), str(n), str(jobs)])
+    done = threading.Event()
+
+    def watch():
+        while not done.wait(0.25):
+            sizes = [held(pid) for pid in family(run.pid)]
+            peaks[:] = np.maximum(peaks, [sizes[0], max(sizes[1:], default=0), sum(sizes)])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    before = os.times()
+    code = run.wait()
+    after, wall = os.times(), time.perf_counter() - start
+    done.set()
+    watcher.join()
+    if code:
+        raise SystemExit(f"the run of {n} galaxies ended with {code}")
+    stages = json.loads((folder / "run.json").read_text())["stages"]
+    disk = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e9
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"galaxies": n, "wall": round(wall), "cpu": round(cpu), "main_gb": round(peaks[0], 2), "worker_gb": round(peaks[1], 2), "all_gb": round(peaks[2], 2),
+            "disk_gb": round(disk, 2), "stages": {k: round(v, 1) for k, v in sorted(stages.items(), key=lambda kv: -kv[1])[:6]}}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("galaxies", nargs="*", type=int, default=[5000, 10000, 20000], help="numbers of galaxies of each simulation")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="where the results go")
+    parser.add_argument("--keep", action="store_true", help="keep the results")
+    args = parser.parse_args()
+    base = Path(args.folder or tempfile.mkdtemp())
+    rows = []
+    for n in args.galaxies:
+        folder = base / str(n)
+        rows.append(measure(n, folder, args.jobs))
+        print(json.dumps(rows[-1]), flush=True)
+        if not args.keep:
+            shutil.rmtree(folder)
+    if len(rows) > 1:
+        x = np.array([r["galaxies"] for r in rows]) / 1000
+        for what, unit in (("worker_gb", "GB a worker"), ("main_gb", "GB in the main process"), ("wall", "s"), ("cpu", "CPU s"), ("disk_gb", "GB on disk")):
+            slope, zero = np.polyfit(x, [r[what] for r in rows], 1)
+            last, before = rows[-1], rows[-2]
+            step = (last[what] - before[what]) / (last["galaxies"] - before["galaxies"]) * 1000
+            print(f"{what:<10} {zero:8.2f} + {slope:8.4f} per 1,000 galaxies; last step {step:8.4f}; line at 200,000 galaxies: {zero + 200 * slope:8.1f} {unit}")
+
+
+if __name__ == "__main__":
+    main()
