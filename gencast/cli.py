@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'Suite', 'Quick', 'Out', 'Seed', 'Galaxies', 'Jobs', 'Scheduler', 'Accept', 'Ebv', 'Columns', 'Aperture',
-           'Skip', 'SHOWN', 'fetch', 'Folder', 'split_names', 'forecast_lines', 'run', 'simulate', 'forecast', 'Kind',
-           'simulation_facts', 'list_', 'docs', 'main', 'how_it_ended', 'Interrupted', 'sdss', 'three_d_hst']
+           'Skip', 'SHOWN', 'fetch', 'Folder', 'split_names', 'forecast_lines', 'left_out_lines', 'run', 'simulate',
+           'forecast', 'Kind', 'simulation_facts', 'list_', 'docs', 'main', 'how_it_ended', 'Interrupted', 'sdss',
+           'three_d_hst']
 
 # %% ../nbs/73_cli.ipynb #c1d72e13
 import signal
@@ -61,6 +62,14 @@ def forecast_lines(results) -> list:
     return lines
 
 
+def left_out_lines(meta: dict, title: str) -> list:
+    "What a survey's record says was left out, each reason with its count; at most `SHOWN` lines."
+    reasons = [(n, reason) for reason, n in meta.get("left_out", {}).items() if n] + [(1, line) for line in meta.get("refused", [])]
+    lines = [f"  {n:>6,}  {reason}" for n, reason in reasons[:SHOWN]]
+    lines += [f"  ... and {len(reasons) - SHOWN:,} more"] if len(reasons) > SHOWN else []
+    return [title, *lines] if lines else []
+
+
 @app.command()
 def run(
     context: typer.Context,
@@ -104,6 +113,9 @@ def run(
     if results.run.get("surveys"):
         print("\nForecast error of the best model on observed galaxies (dex, or mag for a_v):")
         print("\n".join(f"  {line}" for line in forecast_lines(results)))
+        for name, survey in results.run["surveys"].items():
+            if lines := left_out_lines(survey["meta"], f"Left out of {name}:"):
+                print("", *lines, sep="\n")
     else:
         print("\nNo observed galaxies; name a survey: in the suite file, or see gencast forecast, to forecast the error on them.")
     print(f"\nAll of it: {results.folder}  (start with {results.folder / 'notebooks' / 'summary.ipynb'})" if notebooks else f"\nAll of it: {results.folder}")
@@ -190,9 +202,8 @@ def forecast(
     compared = compare_reference(galaxies)
     for prop in dict.fromkeys(compared.property):
         print("\n" + describe_comparison(compared, sample.name, prop).replace("**", ""))
-    left_out = {**sample.meta.get("left_out", {}), **{line: 1 for line in sample.meta.get("refused", [])}}
-    if any(left_out.values()):
-        print("\nLeft out:\n" + "\n".join(f"  {n:>6,}  {reason}" for reason, n in left_out.items() if n))
+    if lines := left_out_lines(sample.meta, "Left out:"):
+        print("", *lines, sep="\n")
     if out:
         out.mkdir(parents=True, exist_ok=True)
         write_table(table, out / "forecasts.csv")

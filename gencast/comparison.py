@@ -75,7 +75,8 @@ def forecast_bins(
     found = []
     for (target, prop), rows in known.groupby(["target", "property"], sort=False):
         for by in BY:
-            for low, high, at in equal_bins(rows[by].to_numpy(float), n_bins) if by in rows else []:
+            bins = equal_bins(rows[by].to_numpy(float), n_bins) if by in rows else []
+            for low, high, at in bins if len(bins) > 1 else ():  # one bin would be the forecast for the set
                 part = rows.iloc[at]
                 found.append({"target": target, "property": prop, "by": by, "low": low, "high": high, "n": len(part),
                               "forecast_rmse": np.sqrt(np.mean(part.expected_error**2)), "inside": part.inside.astype(float).mean()})

@@ -151,7 +151,7 @@ def test_a_bin_is_forecast_from_its_own_galaxies():
         mine = table[(table.redshift >= row.low) & (table.redshift <= row.high)]
         assert_allclose(row.forecast_rmse, np.sqrt((mine.expected_error**2).mean()))
     assert by_z.forecast_rmse.is_monotonic_increasing and by_z.forecast_rmse.iloc[-1] > 2 * by_z.forecast_rmse.iloc[0]
-    assert len(forecast_bins(table.drop(columns="expected_error"))) == 0 and len(forecast_bins(table[:3])) == 4  # one bin each
+    assert len(forecast_bins(table.drop(columns="expected_error"))) == 0 and len(forecast_bins(table[:20])) == 0  # one bin is none
 
 
 class Evidence:
