@@ -454,7 +454,7 @@ def cat_kind() -> Corpus:
         if what == "row lost":
             del lines[k]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return f"{path.name}: line {k + 1}, column {c + 1}: {what}", what in ("field lost", "field more", "row twice", "column twice", "word", "0.5+1j") or what in ("head lost", "head long") and path.suffix == ".cat"
+        return f"{path.name}: line {k + 1}, column {c + 1}: {what}", what in ("field lost", "field more", "row twice", "word", "0.5+1j") or what in ("head lost", "head long", "column twice") and path.suffix == ".cat"
 
     facts = lambda s: [*sample_facts(s), s.meta["left_out"], s.meta["columns"]]
     return Corpus("cat", make, lambda f: load_catalogue(f / "field.cat", (0.4, 2.0), curves=curves), generic(one_of("field.cat", "field.fout"), special, ("empty", "noise", "a web page", "a pickle")), facts, sample_valid, 1.5)
@@ -553,7 +553,7 @@ def suite_valid(suite) -> bool:
     "Names are plain words, tables lie beside the suite file, and nothing was run."
     import re
     plain = all(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,100}", n) for n in (suite.name, *suite.names))
-    inside = all(".." not in s.get("file", "") and not s.get("file", "").startswith("/") for s in suite.simulations)
+    inside = all(".." not in str(s.get("file", "")) and not str(s.get("file", "")).startswith("/") for s in suite.simulations)
     return plain and inside and not list(Path(getattr(suite, "folder", "") or ".").glob("pwned"))
 
 
@@ -718,6 +718,8 @@ def archive_kind() -> Corpus:
         class Response(io.BytesIO):
             headers = {}
         out = folder / "out"
+        if not (folder / "source.tar.gz").is_file():
+            raise InputError("offline")
         path = fetch_3dhst(out, "goodss", limit=5e7, open_url=lambda url: Response((folder / "source.tar.gz").read_bytes()), sleep=lambda s: None)
         read_manifest(out)
         outside = [p.name for p in folder.rglob("*") if p.is_file() or p.is_symlink()]

@@ -198,7 +198,12 @@ def read_sealed(
     must: bool = True,  # refuse a file without a seal; False: only one with a wrong seal
 ) -> dict:
     "JSON that was written with `seal=True`, without its seal; `ValueError` where it is not what was written, `OSError` where it cannot be read."
-    content = json.loads(Path(path).read_bytes())
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for without end
+        raise ValueError("it is no file")
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except RecursionError as err:
+        raise ValueError("it is nested too deeply") from err
     if not isinstance(content, dict):
         raise ValueError("it holds no mapping")
     seal = content.pop("checksum", None)
@@ -257,6 +262,8 @@ def load_sample(
         head = read_sealed(path / "sample.json")
         arrays = {}
         for key, expected in head["arrays"].items():
+            if Path(key).name != key:
+                raise ValueError(f"{key!r} cannot be the name of an array")
             file = path / f"{key}.npy"
             check_file(file, expected)
             arrays[key] = np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
@@ -271,6 +278,8 @@ CHECKED = {}  # files whose checksum this process has seen to be right: path -> 
 
 def check_file(path: Path, expected: str, always: bool = False) -> None:
     "`ValueError` where a file is not the one whose checksum is given; looked at once a process, unless it changed, or `always`."
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path))
     with open(path, "rb") as f:
         stat = os.fstat(f.fileno())
         state = (stat.st_size, stat.st_mtime_ns, stat.st_ino, expected)

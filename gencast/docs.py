@@ -117,8 +117,14 @@ def target_page(
     path: Path,  # executed notebook
 ) -> tuple:  # notebook ready for Quarto, kind (summary, simulation or survey), errors in it as sentences
     "Make a page of an executed notebook: front matter, no hidden cells, no paths of the machine."
-    nb = nbformat.read(path, as_version=4)
-    kind = Path(nb.metadata.pop("papermill", {}).get("input_path", path.stem)).stem
+    try:
+        if not path.is_file():
+            raise ValueError("it is no file")
+        nb = nbformat.read(path, as_version=4)
+        nbformat.validate(nb)
+        kind = Path(str(dict(nb.metadata.pop("papermill", {})).get("input_path", path.stem))).stem
+    except Exception as err:  # a damaged file fails in nbformat in many ways
+        raise InputError(f"{path} is not a notebook ({' '.join(str(err).split())[:200]}); delete it and run `gencast run` again") from err
     nb.cells = [c for c in nb.cells if not (c.cell_type == "code" and re.match(r"\s*#\|\s*hide\b", c.source))]
     name, heading, lead = path.stem.replace("_", " ").replace("sdss", "SDSS"), "", ""
     for cell in nb.cells:

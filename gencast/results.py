@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TABLES', 'OPTIONAL', 'WORDS', 'AGAIN', 'SLOPE', 'INTERCEPT', 'SCATTER', 'CAVEAT', 'read_table', 'Results', 'unique',
-           'load_results', 'toy_results', 'select', 'choices', 'pair_table', 'assumptions', 'heldout_table', 'outliers',
-           'error_unit', 'family_word', 'plain_name', 'forecast_rows', 'describe_forecast', 'describe_skill']
+           'check_record', 'load_results', 'toy_results', 'select', 'choices', 'pair_table', 'assumptions',
+           'heldout_table', 'outliers', 'error_unit', 'family_word', 'plain_name', 'forecast_rows', 'describe_forecast',
+           'describe_skill']
 
 # %% ../nbs/55_results.ipynb #9a0a95ef
 import hashlib
@@ -55,9 +56,11 @@ def read_table(
 ) -> pd.DataFrame:  # the table, words as str
     "Read one table of a run; raises `InputError` where it is missing, cut off or not what the schema says."
     try:
-        text = path.read_bytes()
+        text = path.read_bytes() if path.is_file() else None
     except OSError as err:
         raise InputError(f"{path} is missing or cannot be read; {AGAIN}") from err
+    if text is None:
+        raise InputError(f"{path} is missing or cannot be read; {AGAIN}")
     if not text.endswith(b"\n"):
         raise InputError(f"{path} is empty or was cut off; {AGAIN}")
     text_columns = (*words, *WORDS)
@@ -112,6 +115,30 @@ def unique(column: pd.Series) -> list:
     return list(dict.fromkeys(column))
 
 
+def check_record(run: dict, path: Path) -> None:
+    "`InputError` unless what `run.json` tells has the form in which a run writes it."
+    number = lambda v: isinstance(v, (int, float)) and not isinstance(v, bool)
+    words = lambda v: isinstance(v, dict) and all(isinstance(w, str) for w in v.values())
+    forms = {
+        "parameters": lambda v: isinstance(v, dict), "stages": lambda v: isinstance(v, dict) and all(map(number, v.values())), "versions": words,
+        "tables": lambda v: words(v) and set(v) <= {*TABLES, *OPTIONAL}, "suite": lambda v: isinstance(v, str) or isinstance(v, dict) and _definitions(v.get("properties") or {}),
+        "surveys": lambda v: isinstance(v, dict) and all(isinstance(s, dict) and isinstance(s.get("n_galaxies", 0), int) and isinstance(s.get("meta", {}), dict) and isinstance(s.get("meta", {}).get("notes", []), list) for s in v.values()),
+    }
+    for key, right in forms.items():
+        if key in run and not right(run[key]):
+            raise InputError(f"{path}: {key} does not have the form in which a run writes it; {AGAIN}")
+    chosen = run.get("parameters", {})
+    for key in ("views", "properties", "distance", "law"):
+        value = chosen.get(key, [])
+        if not isinstance(value, (list, str) if key in ("views", "properties") else str) and key in chosen or not all(isinstance(v, str) for v in value):
+            raise InputError(f"{path}: the parameter {key} does not have the form in which a run writes it; {AGAIN}")
+
+
+def _definitions(properties) -> bool:
+    "Whether definitions of properties have the form that `define_property` takes."
+    return isinstance(properties, dict) and all(isinstance(what, dict) and set(what) <= {"label", "unit", "meaning"} for what in properties.values())
+
+
 def load_results(
     folder: str | Path,  # folder that a run left, e.g. results/default
 ) -> Results:
@@ -128,6 +155,7 @@ def load_results(
         run = read_sealed(folder / "run.json", must=False)
     except (OSError, ValueError) as err:
         raise InputError(f"{folder / 'run.json'} is missing, incomplete or not what the run wrote; {AGAIN}") from err
+    check_record(run, folder / "run.json")
     suite = run.get("suite", {})
     for name, what in (suite.get("properties") or {}).items() if isinstance(suite, dict) else ():
         define_property(name, **what)

@@ -14,7 +14,9 @@ import numpy as np
 from ..core import InputError, Sample
 from .bands import eazy_band, eazy_filters
 from .libraries import IMF_TO_CHABRIER
+from .columns import unique_names
 from .photometry import nu_l_nu
+from .readers import LIMITS
 
 # %% ../../nbs/16_data.catalogues.ipynb #7988e85c
 def read_blank_table(
@@ -22,8 +24,10 @@ def read_blank_table(
 ) -> tuple:  # columns by name, each of shape (n_row,); comment lines
     "Columns and comments of a `.cat`, `.fout` or `.zout` file; `InputError` that names the line."
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file; check the path")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"{path} cannot be read as text ({getattr(err, 'strerror', None) or 'not UTF-8'}); check the path") from err
     comments = [line.lstrip("#").strip() for line in lines if line.startswith("#")]
@@ -34,6 +38,7 @@ def read_blank_table(
     for n, row in rows:
         if len(row) != len(names):
             raise InputError(f"{path}, line {n}: {len(row)} values, the header names {len(names)} columns; the file is damaged or cut off, get it again")
+    unique_names(path, names)
     try:
         values = np.array([row for _, row in rows], dtype=float)
     except ValueError as err:
@@ -120,8 +125,13 @@ def _redshifts(path: Path, fast: dict, eazy: dict, columns: dict) -> np.ndarray:
 def _told(head: list) -> dict:
     "What the header of a `.fout` says: zero point, mass function, filter numbers."
     get = lambda key: next((line.split(":", 1)[1].strip() for line in head if line.lower().startswith(key.lower())), None)
-    numbers = tuple(int(n) for n in (get("Filters:") or "").split())
-    return {"zero_point": float(get("AB ZP:") or 25.0), "imf": get("Stellar IMF:") or "Chabrier", "numbers": numbers}
+    try:
+        numbers, zero_point = tuple(int(n) for n in (get("Filters:") or "").split()), float(get("AB ZP:") or 25.0)
+    except ValueError as err:
+        raise InputError(f"the header of the .fout is damaged ({err}); 'AB ZP:' takes a number, 'Filters:' whole numbers") from err
+    if not 0 <= zero_point <= 50:
+        raise InputError(f"the header of the .fout gives an AB zero point of {zero_point:g}; expected one from 0 to 50, as a rule 25")
+    return {"zero_point": zero_point, "imf": get("Stellar IMF:") or "Chabrier", "numbers": numbers}
 
 
 def _fast_properties(fast: dict, told: dict) -> dict:
@@ -130,6 +140,11 @@ def _fast_properties(fast: dict, told: dict) -> dict:
         raise InputError(f"the .fout is for the mass function {told['imf']!r}; known are {', '.join(IMF_TO_CHABRIER)}")
     shift = np.log10(IMF_TO_CHABRIER[told["imf"]])
     names = {"log_mstar": ("lmass", shift), "a_v": ("Av", 0.0), "log_sfr": ("lsfr", shift)}
+    for key, (name, _) in names.items():
+        low, high = LIMITS[key]
+        odd = (fast[name] > -90) & ~((fast[name] >= low) & (fast[name] <= high)) if name in fast else np.zeros(1, bool)
+        if odd.any():
+            raise InputError(f"the .fout gives {name} = {fast[name][odd][0]:.4g}, outside {low:g} to {high:g} ({odd.sum()} galaxies); -99 marks what is missing")
     return {k: np.where(fast[n] > -90, fast[n] + s, np.nan) for k, (n, s) in names.items() if n in fast}
 
 # %% ../../nbs/16_data.catalogues.ipynb #8db76854

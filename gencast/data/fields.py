@@ -17,7 +17,7 @@ from ..core import InputError, Sample
 from .bands import band_curve
 from .catalogues import Catalogue, band_curves, read_catalogue
 from .photometry import band_wavelengths, nu_l_nu
-from .readers import load_table
+from .readers import load_table, odd_light
 
 # %% ../../nbs/16_data.fields.ipynb #84e4ee7a
 def count_first(
@@ -121,8 +121,12 @@ def load_catalogue(
     keep = np.flatnonzero(keep)
     wave = band_wavelengths(tuple(curves[b] for b in bands))
     to_lum = nu_l_nu(np.full((len(keep), len(bands)), 10 ** (0.4 * (22.5 - catalogue.zero_point))), z[keep], wave)
-    lum = flux[keep] * to_lum
-    total = np.hypot(err[keep] * to_lum, error_floor * lum)
+    with np.errstate(over="ignore"):
+        lum = flux[keep] * to_lum
+        total = np.hypot(err[keep] * to_lum, error_floor * lum)
+    if odd := odd_light(lum, total, list(bands), "photometry"):
+        (band, reason), bad = next(iter(odd.items()))
+        raise InputError(f"{path}: {band} of id {catalogue.ids[keep[int(np.argmax(bad))]]} {reason}; {int(bad.sum())} galaxies have such values")
     meta = {
         "kind": "photometry", "survey": "deep field", "source": catalogue.meta["file"], "n_catalogue": len(z), "n_pass_cuts": int(passing.sum()), "n_kept": len(keep), "left_out": counted,
         "columns": list(bands), "bands_left_out": left, "reference_band": reference, "error_floor": error_floor, "redshift_range": list(redshift_range),

@@ -281,6 +281,8 @@ def restore_suite(
     content: dict,  # as `dataclasses.asdict` made of a suite
 ) -> Suite:
     "A suite from what `run.json` keeps of it; its properties are known again. Raises `InputError` for names that cannot be those of files."
+    if not all(isinstance(entry, dict) for entry in content["simulations"]):
+        raise InputError("run.json: simulations must be mappings")
     for entry in content["simulations"]:
         check_name(entry["name"], "run.json")
     check_different([entry["name"] for entry in content["simulations"]], "run.json")

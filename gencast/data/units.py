@@ -34,9 +34,12 @@ def parse_unit(
     try:
         with u.add_enabled_units([ZSUN, MAGGY]), warnings.catch_warnings():
             warnings.simplefilter("ignore", u.UnitsWarning)
-            return u.Unit(name)
+            unit = u.Unit(name)
     except (ValueError, TypeError, SyntaxError, ArithmeticError, RecursionError) as err:
         raise InputError(f"{where}: unit {text!r} is not known; use astropy's names, e.g. uJy, mag(AB), 1e10 Msun") from err
+    if not 0 < abs(getattr(unit, "scale", 1.0)) < 1e300 or isinstance(getattr(unit, "scale", 1.0), complex):
+        raise InputError(f"{where}: unit {text!r} has no scale that could be used; use astropy's names, e.g. uJy, mag(AB), 1e10 Msun")
+    return unit
 
 # %% ../../nbs/09_data.units.ipynb #400ed4fa
 def brightness_factor(
