@@ -110,7 +110,7 @@ def heldout_bins(
     evidence,  # `gencast.gather.Evidence` of one view and property
     facts: dict,  # from `bin_facts`
     n_bins: int = 4,
-) -> pd.DataFrame:  # by, models (all sources, best source), flat and miss (dex of MSE), r2, n
+) -> pd.DataFrame:  # by, models (all sources, best source), flat, miss and chance (dex of MSE), r2, n
     "bin_scores.csv: how well the forecast follows the error from bin to bin, each simulation held out in turn."
     n, shapes = len(evidence.names), {}
     for k in range(n):
@@ -123,15 +123,16 @@ def heldout_bins(
             for s in sources:
                 for low, high, at in equal_bins(np.asarray(view.predicted[s] if by == "predicted" else facts[by][k], float), n_bins):
                     pair = [np.log10(values[s, at].mean() / values[s].mean()) for values in (expected, square)]
+                    pair.append(square[s, at].std() / square[s, at].mean() / np.sqrt(len(at)) / np.log(10))
                     shapes.setdefault((by, "all sources"), []).append(pair)
                     if s == best:
                         shapes.setdefault((by, "best source"), []).append(pair)
     rows = []
     for (by, models), pairs in shapes.items():
-        told, true = np.array(pairs).T
+        told, true, chance = np.array(pairs).T
         flat, miss = np.sqrt(np.mean(true**2)), np.sqrt(np.mean((true - told) ** 2))
-        rows.append({"by": by, "models": models, "flat": flat, "miss": miss, "r2": 1 - miss**2 / flat**2, "n": len(true)})
-    return pd.DataFrame(rows, columns=["by", "models", "flat", "miss", "r2", "n"])
+        rows.append({"by": by, "models": models, "flat": flat, "miss": miss, "r2": 1 - miss**2 / flat**2, "chance": np.sqrt(np.mean(chance**2)), "n": len(true)})
+    return pd.DataFrame(rows, columns=["by", "models", "flat", "miss", "r2", "chance", "n"])
 
 
 def describe_bins(
@@ -143,7 +144,8 @@ def describe_bins(
     rows = scores[(scores.property == property) & (scores["view"] == view) & (scores.models == "best source")] if len(scores) else scores
     if not len(rows):
         return ""
-    say = "; ".join(f"by {NAMES[r.by]} the error varies by {100 * (10 ** (r.flat / 2) - 1):.0f} % in RMSE and the forecast misses it by {100 * (10 ** (r.miss / 2) - 1):.0f} %" for r in rows.itertuples())
+    percent = lambda dex: f"{100 * (10 ** (dex / 2) - 1):.0f} %"
+    say = "; ".join(f"by {NAMES[r.by]} the error varies by {percent(r.flat)} in RMSE ({percent(r.chance)} by chance alone) and the forecast misses it by {percent(r.miss)}" for r in rows.itertuples())
     worth = ("The bins tell more than the number for the whole set" if (rows.miss < 0.9 * rows.flat).all()
              else "The bins tell more than the number for the whole set in some of these, and not in others" if (rows.miss < 0.9 * rows.flat).any()
              else "The bins tell no more than the number for the whole set")

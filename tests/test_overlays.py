@@ -178,6 +178,7 @@ def test_scores_of_bins_tell_skill_from_none():
     good, none = (heldout_bins(Evidence(f), facts).query("by == 'snr'").set_index("models") for f in (True, False))
     assert (good.r2 > 0.98).all() and (none.r2 < 0.2).all()
     assert good.n["all sources"] == 3 * 2 * 4 and good.n["best source"] == 3 * 4
+    assert (good.chance < 0.1 * good.flat).all(), "errors of one size within a bin: little chance"
     assert_allclose(good.flat["all sources"], none.flat["all sources"], rtol=1e-9)
     told = {w: describe_bins(t.reset_index().assign(property="log_mstar", view="spectra"), "log_mstar", "spectra") for w, t in (("good", good), ("none", none))}
     assert "tell more than" in told["good"] and "tell no more than" in told["none"] and "S/N" in told["good"]
