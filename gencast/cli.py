@@ -194,9 +194,11 @@ def forecast(
     table, galaxies = forecast_sample(run, sample, wanted, jobs, scheduler=scheduler)
     print(f"\n{len(sample)} galaxies, error forecast:")
     print("\n".join(f"  {line}" for line in forecast_lines(SimpleNamespace(forecasts=table))))
-    print(f"\n  {'galaxy':<28} {'z':>7}  {'property':<10} {'predicted':>9}  {'spread of models':>19}")
+    print(f"\n  {'galaxy':<28} {'z':>7}  {'property':<10} {'predicted':>9}  {'expected error':>14}  in range")
     for g in galaxies.head(SHOWN).itertuples():
-        print(f"  {g.galaxy:<28} {g.redshift:7.4f}  {g.property:<10} {g.predicted:9.2f}  {g.predicted_std:19.2f}")
+        print(f"  {g.galaxy:<28} {g.redshift:7.4f}  {g.property:<10} {g.predicted:9.2f}  {g.expected_error:14.2f}  {'yes' if g.inside else 'NO'}")
+    if n_out := int((~galaxies.inside.astype(bool)).sum()):
+        print(f"  NO ({n_out:,} of {len(galaxies):,}): unlike all simulated galaxies, so neither value nor error can be trusted")
     if len(galaxies) > SHOWN:
         print(f"  ... and {len(galaxies) - SHOWN:,} more; --out writes them all")
     compared = compare_reference(galaxies)

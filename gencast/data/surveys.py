@@ -181,7 +181,7 @@ def load_sdss_spectra(
 def _stop_if(refused, skip, usable) -> None:
     "One error for all files that were refused, unless they may be skipped and some are left."
     if refused and (not skip or not usable):
-        raise InputError("\n".join(refused))
+        raise InputError("\n".join(refused) + (" (skip=True, or --skip, leaves out all that are refused)" if usable else ""))
 
 
 def _spectra_sample(checked, wave, fwhm_kms, refused, n_galaxies) -> Sample:
