@@ -45,7 +45,7 @@ OPTIONAL = {  # read where they are there
     "overlays": (("target", "kind", "galaxy", "simulation"), ("rank", "number", "rms", "wave", "flux", "err")),
     "relations": (("view", "property", "signal"), ("coefficient", "se_naive", "se_dyadic", "p_naive", "p_dyadic", "p_mrqap")),
 }
-WORDS = ("ssp", "dust", "history", "enrichment", "simulation", "family", "table", "domain")  # of simulations.csv: text where they are there
+WORDS = ("ssp", "dust", "history", "enrichment", "simulation", "family", "table", "domain", "reference_from")  # text where they are there
 AGAIN = "run `gencast run` again"
 
 # %% ../nbs/55_results.ipynb #e9c8681e
