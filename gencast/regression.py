@@ -35,10 +35,19 @@ LAWS = ("pooled_line", "target_lines", "in_domain", "constant")
 
 
 def fit_line(distance: np.ndarray, log_mse: np.ndarray) -> tuple[float, float]:
-    "Intercept (dex) and slope (dex per unit of distance) of the least-squares line."
+    "Intercept (dex) and slope (dex per unit of distance) of the least-squares line. Raises `InputError` for values that are not finite, or equal distances."
+    if np.shape(distance) != np.shape(log_mse) or np.ndim(distance) != 1:
+        raise InputError(f"{np.shape(distance)} distances and {np.shape(log_mse)} errors do not belong together; give one error for each distance")
+    if not (np.isfinite(distance).all() and np.isfinite(log_mse).all()):
+        raise InputError(f"{np.sum(~(np.isfinite(distance) & np.isfinite(log_mse)))} of {np.size(distance)} pairs have a distance or an error that is not a finite number; leave them out")
     if np.size(distance) < 2 or np.ptp(distance) == 0:
         raise InputError(f"{np.size(distance)} pairs of simulations with {np.unique(distance).size} different distances are too few for a line; add simulations that differ")
-    slope, intercept = np.polyfit(distance, log_mse, 1)
+    try:
+        slope, intercept = np.polyfit(distance, log_mse, 1)
+    except np.linalg.LinAlgError:
+        slope = intercept = np.nan
+    if not np.isfinite([intercept, slope]).all():
+        raise InputError(f"distances from {np.min(distance):.3g} to {np.max(distance):.3g} give no line; check the features")
     return float(intercept), float(slope)
 
 
