@@ -8,6 +8,7 @@ Figures are stored with a palette of 64 colours, which shrinks them to a third; 
 
 import base64
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
+os.environ.pop("MPLBACKEND", None)  # else kernels would draw no figures into the notebooks
 NBS = Path(__file__).resolve().parent.parent / "nbs"
 
 
