@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .core import InputError, checksum, digest, read_sealed, write_json
 from .data.suites import main_family
-from .keeping import Failure, caught, machine_trouble
+from .keeping import Failure, TasksFailed, caught, machine_trouble
 
 # %% ../nbs/66_notebooks.ipynb #8acf6c95
 TEMPLATES = ("simulation", "survey", "summary")
@@ -99,7 +99,11 @@ def execute_targets(
     if not execute:
         return []
     tasks = [(folder, *task) for task in todo if not only or task[1] in only]
-    return [failure for failure in progress.map("notebooks", _execute, tasks) if failure]
+    try:
+        progress.map("notebooks", _execute, tasks)
+    except TasksFailed as err:
+        return err.failures
+    return []
 
 
 def done_path(folder: Path, name: str) -> Path:

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['LAW_DISTANCES', 'QUICK', 'LEAST', 'make_settings', 'check_settings', 'simulation_rows', 'what_is_assumed',
            'typical_spectrum', 'observed_spectra', 'run', 'run_stages', 'make_tables', 'leave_out', 'load_surveys',
-           'property_tables', 'check_surveys', 'write_table', 'run_record', 'settings_record', 'load_settings',
-           'restore_settings', 'failed_settings', 'forecast', 'read_observed', 'check_forecast']
+           'property_tables', 'check_surveys', 'write_table', 'run_record', 'run_versions', 'table_checksum',
+           'settings_record', 'load_settings', 'restore_settings', 'failed_settings', 'forecast', 'read_observed',
+           'check_forecast']
 
 # %% ../nbs/70_pipeline.ipynb #2d744029
 import hashlib
@@ -268,17 +269,27 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 # %% ../nbs/70_pipeline.ipynb #b6816e3e
 def run_record(settings: Settings, folder: Path, surveys: dict, tables: dict, progress: Progress, started: str, failures: list) -> dict:
     "What `run.json` says."
-    from importlib.metadata import version
-
     return settings_record(settings) | {
         "started": started,
         "stages": {k: round(v, 2) for k, v in progress.seconds.items()}, "jobs": progress.jobs,
-        "versions": {"python": platform.python_version(), "gencast": version("gencast"), "pandas": version("pandas"), **package_versions()},
+        "versions": run_versions(),
         "surveys": {s.name: {"view": v, "n_galaxies": len(s), "meta": s.meta, "checksum": digest(np.asarray(s.flux), np.asarray(s.redshift))} for v, s in surveys.items()},
         "simulations": {n: {v: _simulation_facts(sample_path(folder, v, n)) for v in settings.views} for n in settings.suite.names},
-        "tables": {name: hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest() for name in sorted(tables)},
+        "tables": {name: table_checksum(folder, name) for name in sorted(tables)},
         "failures": [{k: v for k, v in asdict(f).items() if k != "traceback"} | {"log": f.log} for f in failures],
     }
+
+
+def run_versions() -> dict:
+    "Versions of Python, of gencast and of all packages that compute."
+    from importlib.metadata import version
+
+    return {"python": platform.python_version(), "gencast": version("gencast"), "pandas": version("pandas"), **package_versions()}
+
+
+def table_checksum(folder: Path, name: str) -> str:
+    "SHA-256 of a table of a run."
+    return hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest()
 
 
 def settings_record(settings: Settings) -> dict:  # suite, seed, parameters
