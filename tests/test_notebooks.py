@@ -88,6 +88,16 @@ def test_notebook_is_clean(path):
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=name)
+def test_figures_are_stored(path):
+    "A cell that ends in a plot shows it to those who read the notebook without running it."
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type != "code" or "#| export" in cell.source or not re.search(r"plt\.subplots\(|^(ax = )?plot_\w+\(", cell.source, flags=re.M) or "plt.close" in cell.source:
+            continue
+        stored = [o.data for o in cell.outputs if "data" in o]
+        assert any("image/png" in d for d in stored), f"{path.name}: run scripts/execute_notebooks.py {path.stem}; no figure is stored under\n{cell.source}"
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=name)
 def test_imports_stand_in_cells_of_their_own(path):
     "Staging the site runs every cell that holds an import, and no other example: a mixed cell fails there."
     for cell in nbformat.read(path, as_version=4).cells:
