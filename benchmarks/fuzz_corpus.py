@@ -292,7 +292,7 @@ def damage_npz(path: Path, rng: np.random.Generator) -> tuple:
         np.savez(path, **table)
         return f"{path.name}: {column} {what}", True
     buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f8", "fortran_order": False, "shape": (10**12,) if what == "huge" else (400_000_000,)})
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f8", "fortran_order": False, "shape": (10**12,) if what == "huge" else (137_500_000,)})
     content = {"huge": buffer.getvalue() + b"\0" * 64, "text": b"hello", "bad version": b"\x93NUMPY\x09\x09" + b"\0" * 90}.get(what)
     name = "../../evil" if what == "a member with another name" else column
     arrays = {}
@@ -307,7 +307,7 @@ def damage_npz(path: Path, rng: np.random.Generator) -> tuple:
         if what == "bomb":
             with z.open(f"{column}.npy", "w", force_zip64=True) as member:
                 member.write(buffer.getvalue())
-                for _ in range(32):
+                for _ in range(11):
                     member.write(bytes(100_000_000))
         else:
             z.writestr(f"{name}.npy", content or arrays[column])

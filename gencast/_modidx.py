@@ -910,6 +910,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'gencast.results.load_results': ('results.html#load_results', 'gencast/results.py'),
                                  'gencast.results.outliers': ('results.html#outliers', 'gencast/results.py'),
                                  'gencast.results.pair_table': ('results.html#pair_table', 'gencast/results.py'),
+                                 'gencast.results.plain_markdown': ('results.html#plain_markdown', 'gencast/results.py'),
                                  'gencast.results.plain_name': ('results.html#plain_name', 'gencast/results.py'),
                                  'gencast.results.read_table': ('results.html#read_table', 'gencast/results.py'),
                                  'gencast.results.select': ('results.html#select', 'gencast/results.py'),

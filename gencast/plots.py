@@ -467,7 +467,7 @@ def plot_spectra(
         draw_typical(ax, own, "#111111", target)
     else:
         own = select(own, galaxy=galaxy or own.galaxy.iloc[0])
-        ax.plot(own.wave, own.flux / own.flux.median(), color="#111111", lw=0.8, label=f"{own.galaxy.iloc[0]}, observed")
+        ax.plot(own.wave, own.flux / own.flux.median(), color="#111111", lw=0.8, label=f"{str(own.galaxy.iloc[0]).replace('$', chr(92) + '$')}, observed")
     ax.set(xlabel="rest-frame wavelength in vacuum [Å]", ylabel="luminosity density / its median", xlim=(own.wave.min(), own.wave.max()), ylim=(0, None))
     mark_lines(ax)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, title="closest simulations", alignment="left")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .core import PROPERTIES
-from .results import CAVEAT, Results, assumptions, choices, error_unit, family_word, forecast_rows, heldout_table, plain_name, select
+from .results import CAVEAT, Results, assumptions, choices, error_unit, family_word, forecast_rows, heldout_table, plain_markdown, plain_name, select
 
 # %% ../nbs/56_reports.ipynb #d1721754
 WORDS = {
@@ -211,14 +211,14 @@ def survey_notes(
     "What to keep in mind with these data."
     record = results.run.get("surveys", {}).get(target, {})
     view, n = select(results.forecasts, target=target).view.iloc[0], record.get("n_galaxies", 0)
-    notes = [str(note)[0].upper() + str(note)[1:] + "." for note in record.get("meta", {}).get("notes", [])]
+    notes = [plain_markdown(str(note)[:1].upper() + str(note)[1:] + ".") for note in record.get("meta", {}).get("notes", [])]
     if view == "spectra" and not record.get("meta", {}).get("aperture_corrected"):
         notes.append("A fibre sees the middle of a galaxy (3 arcsec for SDSS, 2 for BOSS): mass and star-formation rate are those inside the fibre, not of the whole galaxy.")
     elif view == "photometry":
         notes.append("The light is that inside the survey's aperture; what lies outside is missing from mass and star-formation rate.")
     notes.append("Luminosities rest on the redshift and the Planck 2018 cosmology; peculiar velocities are not removed.")
     refused = record.get("meta", {}).get("refused", [])
-    notes += [f"Left out: {line.rstrip('.')}." for line in refused[:MOST_LINES]] + ([f"Left out: {len(refused) - MOST_LINES:,} more, listed in run.json."] if len(refused) > MOST_LINES else [])
+    notes += [f"Left out: {plain_markdown(str(line).rstrip('.'))}." for line in refused[:MOST_LINES]] + ([f"Left out: {len(refused) - MOST_LINES:,} more, listed in run.json."] if len(refused) > MOST_LINES else [])
     if 0 < n < 30:
         notes.append(f"With {n} galaxies the realised error scatters much: the interval is that for groups of {n} galaxies drawn from held-out simulations.")
     return "\n".join(f"- {note}" for note in [*notes, CAVEAT])

@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['TABLES', 'OPTIONAL', 'WORDS', 'AGAIN', 'SLOPE', 'INTERCEPT', 'SCATTER', 'CAVEAT', 'read_table', 'Results', 'unique',
            'check_record', 'load_results', 'toy_results', 'select', 'choices', 'pair_table', 'assumptions',
-           'heldout_table', 'outliers', 'error_unit', 'family_word', 'plain_name', 'forecast_rows', 'describe_forecast',
-           'describe_skill']
+           'heldout_table', 'outliers', 'plain_markdown', 'error_unit', 'family_word', 'plain_name', 'forecast_rows',
+           'describe_forecast', 'describe_skill']
 
 # %% ../nbs/55_results.ipynb #9a0a95ef
 import hashlib
+import html
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -306,6 +308,11 @@ def outliers(
 CAVEAT = (
     "A difference that leaves no trace in the data (the same spectrum, another value) is covered only as far as the simulations themselves differ in it."
 )
+
+
+def plain_markdown(text) -> str:
+    "Words that came from outside (names of files, columns, galaxies) as Markdown and HTML show them: as they stand."
+    return re.sub(r"([\\`*_\[\]|$~#])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
 
 
 def error_unit(property: str) -> str:

@@ -31,8 +31,12 @@ def check_url(
     url: str,
 ) -> str:  # the same
     "`InputError` unless a URL is an https address of one of the archives."
-    parts = urlparse(url)
-    if parts.scheme != "https" or parts.hostname not in HOSTS:
+    try:
+        parts = urlparse(url)
+        plain = parts.scheme == "https" and parts.hostname in HOSTS and parts.port in (None, 443) and parts.username is None
+    except ValueError:  # a port that is none, say
+        plain = False
+    if not plain:
         raise InputError(f"{url} is not an https address of {' or '.join(HOSTS)}; it is not opened")
     return url
 
