@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .contest import CHOICES, PAPER, Entrants
-from .core import InputError
+from .core import InputError, whole_file
 from .distances import distance_table
 from .judge import choose_without, compare, error_limits, jackknife_error, judge, offset_places, pair_correlation
 from .metrics import METRICS
@@ -119,10 +119,10 @@ def save_verdict(
     record: dict,  # where they come from; anything JSON can hold
 ) -> None:
     "Write the tables as CSV, four significant digits, each with its provenance in a first line that starts with #."
-    Path(folder).mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
-        (Path(folder) / f"{name}.csv").write_text(f"# {json.dumps(record, sort_keys=True)}\n{text}", encoding="utf-8")
+        with whole_file(Path(folder) / f"{name}.csv") as f:
+            f.write(f"# {json.dumps(record, sort_keys=True)}\n{text}".encode())
 
 
 def load_verdict(

@@ -157,7 +157,7 @@ def simulate(
     out = out or Path("results") / settings.suite.name
     view = settings.views[0]
     with hold_folder(out), workers(scheduler, out, jobs) as (folder, progress):
-        progress.map("simulate", simulate_one, [(settings, folder, view, name, None) for name in names])
+        progress.map("simulate", simulate_one, [(settings, folder, view, name, None) for name in names], names)
     print(f"{len(names)} simulations in {sample_path(out, view, names[0]).parent}; read one with gencast.core.load_sample")
 
 

@@ -23,7 +23,7 @@ import yaml
 from tqdm import tqdm
 
 import gencast
-from .core import InputError
+from .core import InputError, replace_folder
 from .links import PAGES, check_site, link_names, name_links, nav_links, plain_text
 
 # %% ../nbs/71_docs.ipynb #5a8dba05
@@ -197,7 +197,9 @@ def stage_docs(
     root, out = source_root(), Path(out).resolve()
     notebooks = find_notebooks(results) if results else []
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out) as work:
+    for old in out.glob("staging-*"):  # of an earlier call that was killed
+        shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="staging-", dir=out) as work:
         pages, wrong = stage_rooms(root, Path(work), execute)
         links = name_links()
         for path in pages.glob("*.ipynb"):
@@ -207,8 +209,7 @@ def stage_docs(
             markdown_page(root / "README.md", pages / "index.md")
         targets, errors = stage_targets(notebooks, pages) if notebooks else (None, [])
         write_config(root, pages, targets)
-        shutil.rmtree(out / "staged", ignore_errors=True)
-        shutil.move(pages, out / "staged")
+        replace_folder(pages, out / "staged")
     return out / "staged", [*wrong, *errors, *check_site(out / "staged")]
 
 # %% ../nbs/71_docs.ipynb #e96db3a0
@@ -233,8 +234,7 @@ def render_site(staged: Path) -> tuple:  # did it succeed, what to tell the user
     if done.returncode:
         return False, f"Quarto stopped: {(done.stderr.strip() or 'no message')[-500:]}"
     site = staged.with_name("site")
-    shutil.rmtree(site, ignore_errors=True)
-    shutil.move(staged / "_site", site)
+    replace_folder(staged / "_site", site)
     return True, f"The site is in {site}: open {site / 'index.html'}"
 
 

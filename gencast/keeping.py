@@ -124,11 +124,11 @@ class RunFailed(Exception):
     "So much failed that there is no result; the message names it."
 
 
-class TasksFailed(Exception):
+class TasksFailed(RunFailed):
     "Some of the tasks of a stage failed, all others are done; `failures` tells which."
 
     def __init__(self, failures: list):
-        super().__init__(", ".join(f.name for f in failures))
+        super().__init__("; ".join(map(str, failures)))
         self.failures = failures
 
 
@@ -151,10 +151,13 @@ def machine_trouble(
     where = f" in the stage {stage!r}" if stage else ""
     if isinstance(err, OSError) and err.errno in MACHINE:
         return f"{err.filename or 'a file'}: {MACHINE[err.errno]}; {AGAIN}"
-    if isinstance(err, MemoryError):
+    said = str(err)
+    if isinstance(err, RuntimeError) and "can't start new thread" in said:
+        return f"{where.strip() or 'here'}: {MACHINE[errno.EAGAIN]}; {AGAIN}"
+    if isinstance(err, MemoryError) or isinstance(err, ImportError) and ("failed to map segment" in said or "Cannot allocate memory" in said):
         return f"not enough memory{where}; give fewer processes (--jobs 1) or fewer galaxies; {AGAIN}"
     if isinstance(err, BrokenExecutor):
-        return f"a worker process was killed{where}, twice, most often because memory ran out; give fewer processes (--jobs 1); {AGAIN}"
+        return f"a worker process was killed{where}, and again when it was replaced, most often because memory ran out; give fewer processes (--jobs 1); {AGAIN}"
     return ""
 
 # %% ../nbs/63_keeping.ipynb #3388ba94
