@@ -179,6 +179,15 @@ def test_damaged_spec_files(tmp_path):
         read_spec(tmp_path / "image.fits")
 
 
+def test_a_header_with_two_billion_axes_is_refused_at_once(tmp_path):
+    Table({"a": [1.0]}).write(tmp_path / "t.fits")
+    raw = (tmp_path / "t.fits").read_bytes()
+    (tmp_path / "t.fits").write_bytes(re.sub(rb"NAXIS   =                    2", b"NAXIS   =           2147483647", raw, count=1))
+    for read in (lambda p: read_columns(p, ["a"]), read_spec):
+        with pytest.raises(InputError, match="NAXIS = 2147483647, and FITS allows 999"):
+            read(tmp_path / "t.fits")
+
+
 def test_damaged_catalogues(tmp_path):
     cat, fout = tmp_path / "f.cat", tmp_path / "f.fout"
     cat.write_text("# id f_r e_r\n1 5 1\n2 6 1\n")

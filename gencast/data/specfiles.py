@@ -21,6 +21,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from ..core import InputError
+from .columns import check_cards
 from .resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges, resample
 
 # %% ../../nbs/08_data.specfiles.ipynb #b5e10182
@@ -65,6 +66,7 @@ def _read_hdus(path: Path) -> tuple:
         raw = path.read_bytes()
     except OSError as err:
         raise InputError(f"it cannot be opened ({err.strerror}); check the path") from err
+    check_cards(raw)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyWarning)  # whatever is odd about the file's structure: refuse, do not guess
