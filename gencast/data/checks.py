@@ -17,7 +17,7 @@ import yaml
 from ..core import InputError
 
 # %% ../../nbs/06_data.checks.ipynb #22be2aaf
-LARGEST_YAML = 2_000_000  # bytes
+LARGEST_YAML = 1_000_000  # bytes
 MOST_ENTRIES = 200_000  # keys and values, those that aliases repeat included
 
 
