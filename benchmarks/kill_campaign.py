@@ -33,7 +33,7 @@ from gencast.keeping import UNFINISHED
 from gencast.stages import read_arrays
 
 TIMES = ("started", "stages", "jobs", "checksum")  # of run.json: what may differ
-CODE = "import sys; from gencast.pipeline import run; run(sys.argv[1], True, sys.argv[2], int(sys.argv[3]), sys.argv[4] == 'True', n_galaxies=130, views=('spectra',))"
+CODE = "import sys; from gencast.pipeline import run; run(sys.argv[1], True, sys.argv[2], int(sys.argv[3]), sys.argv[4] == 'True', n_galaxies=130, views=(sys.argv[5],))"
 
 
 def small_suite(folder: Path) -> Path:
@@ -44,11 +44,11 @@ def small_suite(folder: Path) -> Path:
     return path
 
 
-def start(suite: Path, out: Path, jobs: int, notebooks: bool, log: Path) -> subprocess.Popen:
+def start(suite: Path, out: Path, jobs: int, notebooks: bool, view: str, log: Path) -> subprocess.Popen:
     "A run in a process of its own; what it prints goes to a file."
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     with open(log, "w", encoding="utf-8") as f:
-        return subprocess.Popen([sys.executable, "-c", CODE, str(suite), str(out), str(jobs), str(notebooks)], stdout=f, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        return subprocess.Popen([sys.executable, "-c", CODE, str(suite), str(out), str(jobs), str(notebooks), view], stdout=f, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
 
 
 def kill_family(process: subprocess.Popen) -> int:  # processes killed
@@ -105,6 +105,7 @@ def campaign(
     seed: int = 0,
     jobs: int = 2,
     notebooks: bool = True,
+    view: str = "spectra",  # or photometry, which is faster
     chain: int = 5,  # kills of one run at most; then it may reach its end, and another begins
     longest: float = 0.8,  # latest moment of a kill, as a share of an undisturbed run's time
     tell=print,
@@ -112,7 +113,7 @@ def campaign(
     "Kill, resume and compare."
     suite, rng, log = small_suite(folder), np.random.default_rng(seed), folder / "log.txt"
     begin = time.monotonic()
-    whole = start(suite, folder / "whole", jobs, notebooks, log)
+    whole = start(suite, folder / "whole", jobs, notebooks, view, log)
     if whole.wait():
         raise RuntimeError(f"the undisturbed run failed: {log.read_text(encoding='utf-8')[-2000:]}")
     duration, expected = time.monotonic() - begin, what_it_says(folder / "whole")
@@ -121,7 +122,7 @@ def campaign(
     while done < kills:
         out, last = folder / f"killed-{finished}", min(kills, done + chain)
         while True:
-            run = start(suite, out, jobs, notebooks, log)
+            run = start(suite, out, jobs, notebooks, view, log)
             try:
                 code = run.wait(rng.uniform(0, longest * duration) if done < last else None)
                 break
