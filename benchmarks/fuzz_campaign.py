@@ -75,6 +75,8 @@ def one_case(kind: str, number: int, seed: int, pristine: Path, expected: dict) 
             return ("wrong", what, "the message is longer than 3,000 characters") if len(said) > 3000 else ("refused", what, said[:300])
         except Hang:
             return "hang", what, ""
+        except OSError as err:  # of a place that cannot be written to: the command line says its name in one line
+            return ("refused" if err.filename else "raised"), what, str(err)
         except BaseException as err:
             return "raised", what, "".join(traceback.format_exception(err))[-1500:]
         try:

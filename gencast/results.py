@@ -151,7 +151,7 @@ def load_results(
     tables = {name: read_table(folder / f"{name}.csv", *columns) for name, columns in TABLES.items()}
     for name, (words, numbers) in OPTIONAL.items():
         path = folder / f"{name}.csv"
-        there = path.exists() and path.stat().st_size > 2
+        there = path.is_file() and path.stat().st_size > 2
         tables[name] = read_table(path, words, numbers) if there else pd.DataFrame(columns=[*words, *numbers])
     try:
         run = read_sealed(folder / "run.json", must=False)
@@ -162,7 +162,7 @@ def load_results(
     for name, what in (suite.get("properties") or {}).items() if isinstance(suite, dict) else ():
         define_property(name, **what)
     for name, checksum in run.get("tables", {}).items():
-        if hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest() != checksum:
+        if not (folder / f"{name}.csv").is_file() or hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest() != checksum:
             raise InputError(f"{folder / name}.csv is not the table that this run wrote (its checksum differs); {AGAIN}")
     return Results(**tables, run=run, folder=folder)
 

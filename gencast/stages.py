@@ -144,6 +144,8 @@ def write_arrays(path: Path, arrays: dict) -> None:
 
 def read_arrays(path: Path) -> dict:
     "Read what `write_arrays` wrote; `ValueError` where a bit differs, `OSError` where it cannot be read."
+    if not path.is_file():
+        raise OSError(f"{path} is no file")
     data = path.read_bytes()
     body, comment = memoryview(data)[:-34], data[-34:]
     if comment != COMMENT + checksum(body).encode():

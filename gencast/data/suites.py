@@ -289,6 +289,9 @@ def restore_suite(
     content = {k: tuple(v) if k in ("simulations", "redshift_range") else v for k, v in content.items()}
     if "folder" not in content:
         return Suite(**content)
+    for entry in (*content["simulations"], content["survey"]):
+        if "columns" in entry:
+            load_mapping(entry["columns"], f"run.json: columns of {entry.get('name')!r}")
     for entry in (*content["simulations"], content["survey"]):  # JSON has lost the order of bands and of families
         if entry.get("bands"):
             entry["columns"] = entry["columns"] | {"bands": {b: entry["columns"]["bands"][b] for b in entry["bands"]}}
