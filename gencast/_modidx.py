@@ -242,6 +242,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'gencast.data.columns.as_numbers': ('data.columns.html#as_numbers', 'gencast/data/columns.py'),
                                       'gencast.data.columns.as_text': ('data.columns.html#as_text', 'gencast/data/columns.py'),
                                       'gencast.data.columns.check_cards': ('data.columns.html#check_cards', 'gencast/data/columns.py'),
+                                      'gencast.data.columns.check_hdf5': ('data.columns.html#check_hdf5', 'gencast/data/columns.py'),
                                       'gencast.data.columns.file_checksum': ('data.columns.html#file_checksum', 'gencast/data/columns.py'),
                                       'gencast.data.columns.open_columns': ('data.columns.html#open_columns', 'gencast/data/columns.py'),
                                       'gencast.data.columns.read_columns': ('data.columns.html#read_columns', 'gencast/data/columns.py'),

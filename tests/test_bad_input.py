@@ -310,3 +310,13 @@ def test_downloads_stay_with_the_archives():
             check_url(url)
     with pytest.raises(InputError):
         open_url("file:///etc/passwd")
+
+
+def test_hdf5_that_never_ends_is_refused(tmp_path):
+    from gencast.data.columns import check_hdf5
+
+    with h5py.File(tmp_path / "a.hdf5", "w") as f:
+        f["x"] = np.arange(3)
+    check_hdf5(tmp_path / "a.hdf5", 1)
+    with pytest.raises(InputError, match="a.hdf5 cannot be read: its list of contents does not end within 0.001 s"):
+        check_hdf5(tmp_path / "a.hdf5", 2, limit=0.001)
