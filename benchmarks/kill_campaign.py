@@ -109,7 +109,7 @@ def campaign(
     chain: int = 5,  # kills of one run at most; then it may reach its end, and another begins
     longest: float = 0.8,  # latest moment of a kill, as a share of an undisturbed run's time
     tell=print,
-) -> dict:  # kills, runs that reached the end, stages in which they were killed, problems
+) -> dict:  # kills, runs that reached the end after one or more of them, stages in which they were killed, problems
     "Kill, resume and compare."
     suite, rng, log = small_suite(folder), np.random.default_rng(seed), folder / "log.txt"
     begin = time.monotonic()
@@ -118,9 +118,9 @@ def campaign(
         raise RuntimeError(f"the undisturbed run failed: {log.read_text(encoding='utf-8')[-2000:]}")
     duration, expected = time.monotonic() - begin, what_it_says(folder / "whole")
     tell(f"undisturbed: {duration:.1f} s, {len(expected)} files to compare")
-    stages, problems, done, finished, processes, unfinished = Counter(), [], 0, 0, 0, 0
+    stages, problems, done, finished, survived, processes, unfinished = Counter(), [], 0, 0, 0, 0, 0
     while done < kills:
-        out, last = folder / f"killed-{finished}", min(kills, done + chain)
+        out, before, last = folder / f"killed-{finished}", done, min(kills, done + chain)
         while True:
             run = start(suite, out, jobs, notebooks, view, log)
             try:
@@ -139,9 +139,9 @@ def campaign(
             found = what_it_says(out)
             problems += [f"after kill {done}: {name} differs" for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]
             problems += [f"after kill {done}: {p.name} was left behind" for p in out.rglob("*") if UNFINISHED.fullmatch(p.name)]
-        finished += 1
+        finished, survived = finished + 1, survived + (done > before)
         shutil.rmtree(out, ignore_errors=True)
-    return {"kills": done, "processes": processes, "runs completed": finished, "half-written files left by kills": unfinished, "stages": dict(stages.most_common()), "problems": problems}
+    return {"kills": done, "processes": processes, "runs completed after kills": survived, "runs that no kill met": finished - survived, "half-written files left by kills": unfinished, "stages": dict(stages.most_common()), "problems": problems}
 
 
 def main():
