@@ -118,7 +118,8 @@ def run(
                 print("", *lines, sep="\n")
     else:
         print("\nNo observed galaxies; name a survey: in the suite file, or see gencast forecast, to forecast the error on them.")
-    print(f"\nAll of it: {results.folder}  (start with {results.folder / 'notebooks' / 'summary.ipynb'})" if notebooks else f"\nAll of it: {results.folder}")
+    place = results.folder.relative_to(Path.cwd()) if results.folder.is_relative_to(Path.cwd()) else results.folder
+    print(f"\nAll of it: {place}  (start with {place / 'notebooks' / 'summary.ipynb'})" if notebooks else f"\nAll of it: {place}")
     failed = results.run.get("failures", [])
     for f in failed:
         print(f"gencast: {f['kind']} {f['name']} failed in the stage {f['stage']!r}: {f['error']} (traceback: {results.folder / f['log']})", file=sys.stderr)

@@ -99,12 +99,12 @@ def workers(
     folder: Path,  # results of the run
     jobs: int | None,  # processes of this machine; None: as many as there are cores
     show: bool = True,  # print progress bars
-):  # yields the folder, absolute on a cluster, and a `Progress`
+):  # yields the folder, absolute, since other processes have working directories of their own, and a `Progress`
     "Where the tasks of a run are done. Raises `InputError` as `on_cluster` does."
     from joblib import cpu_count
 
     if not scheduler:
-        yield folder, Progress(jobs or cpu_count(), show)
+        yield Path(folder).absolute(), Progress(jobs or cpu_count(), show)
         return
     if jobs:
         raise InputError(f"the cluster has as many workers as were started there; leave out either --jobs {jobs} or --scheduler {scheduler}")

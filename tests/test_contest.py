@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from gencast.answer import CONTEST_FOLDER, LINE, board_table, describe_clusters, describe_winner, duel_table, load_verdict, luminosity_distance, plain_entry, reason_table, save_verdict
 from gencast.contest import CHOICES, PAPER, Entrants, apply_choice, contest_metrics, hold_contest, hold_groups, load_entrants
-from gencast.core import PROPERTIES, InputError
+from gencast.core import BUILT_IN, InputError
 from gencast.data.simulations import load_suite
 from gencast.judge import choose_without, compare, error_limits, judge, predict_heldout, ranks
 from gencast.metrics import METRICS
@@ -191,7 +191,7 @@ def test_bad_input(toy, tmp_path):
 def test_the_carried_tables():
     verdict = load_verdict()
     board, duels, record = verdict["board"], verdict["duels"], verdict["record"]
-    assert set(board.property) == set(PROPERTIES) and set(CHOICES) <= set(board.choice)
+    assert set(board.property) == set(BUILT_IN) and set(CHOICES) <= set(board.choice)
     assert {"seed", "versions", "checksum", "galaxies"} <= set(record)
     assert sum(f.stat().st_size for f in CONTEST_FOLDER.glob("*.csv")) < 200_000
     for p, rows in board.groupby("property"):

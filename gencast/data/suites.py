@@ -291,7 +291,8 @@ def restore_suite(
         return Suite(**content)
     for entry in (*content["simulations"], content["survey"]):
         if "columns" in entry:
-            entry["columns"] = load_mapping(entry["columns"], f"run.json: columns of {entry.get('name')!r}")
+            checked = load_mapping(entry["columns"], f"run.json: columns of {entry.get('name')!r}")
+            entry["columns"] = {k: checked[k] for k in entry["columns"]}
     for entry in (*content["simulations"], content["survey"]):  # JSON has lost the order of bands and of families
         if entry.get("bands"):
             entry["columns"] = entry["columns"] | {"bands": {b: entry["columns"]["bands"][b] for b in entry["bands"]}}
