@@ -3,6 +3,7 @@
     python benchmarks/bench_scale.py                       # 20 simulations of 5,000, 10,000 and 20,000 galaxies; about 20 minutes on two cores
     python benchmarks/bench_scale.py 2000 4000 --folder /scratch/scale
     python benchmarks/bench_scale.py 20000 --keep          # leave the results where they are, to look at
+    python benchmarks/bench_scale.py 3000 6000 12000 --tenth  # the bounds of the parts at a tenth: is memory flat beyond them?
 
 Each run is `gencast run --galaxies N --no-notebooks` in spectra and one property, in a process of its own. Memory is what the
 main process and its workers hold besides mapped files (RssAnon in /proc, Linux only), sampled four times a second: pages of a
@@ -22,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-CODE = "import sys, json; from gencast.pipeline import run; r = run('default', out=sys.argv[1], notebooks=False, progress=False, views=('spectra',), n_galaxies=int(sys.argv[2]), jobs=int(sys.argv[3]))"
+TENTH = "from gencast import stages; stages.MOST_TRAINED, stages.MOST_TESTED, stages.MOST_IN_MEMORY = 2000, 1000, 1000; "
+CODE = "import sys; from gencast.pipeline import run; r = run('default', out=sys.argv[1], notebooks=False, progress=False, views=('spectra',), n_galaxies=int(sys.argv[2]), jobs=int(sys.argv[3]))"
 
 
 def family(pid: int) -> list:
@@ -51,10 +53,10 @@ def held(pid: int) -> float:
         return 0.0
 
 
-def measure(n: int, folder: Path, jobs: int) -> dict:
+def measure(n: int, folder: Path, jobs: int, tenth: bool) -> dict:
     "One run: wall and CPU seconds, peaks of the main process, of the largest worker, and of all together (GB), disk (GB)."
     peaks, start = np.zeros(3), time.perf_counter()
-    run = subprocess.Popen([sys.executable, "-c", CODE, str(folder), str(n), str(jobs)])
+    run = subprocess.Popen([sys.executable, "-c", (TENTH if tenth else "") + CODE, str(folder), str(n), str(jobs)])
     done = threading.Event()
 
     def watch():
@@ -84,12 +86,15 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the results go")
     parser.add_argument("--keep", action="store_true", help="keep the results")
+    parser.add_argument("--tenth", action="store_true", help="no more than 2,000 galaxies train and 1,000 test, instead of ten times as many; in one process")
     args = parser.parse_args()
+    if args.tenth:
+        args.jobs = 1  # other processes would not know the bounds
     base = Path(args.folder or tempfile.mkdtemp())
     rows = []
     for n in args.galaxies:
         folder = base / str(n)
-        rows.append(measure(n, folder, args.jobs))
+        rows.append(measure(n, folder, args.jobs, args.tenth))
         print(json.dumps(rows[-1]), flush=True)
         if not args.keep:
             shutil.rmtree(folder)
