@@ -136,7 +136,10 @@ def remember(
 def write_arrays(path: Path, arrays: dict) -> None:
     "Write arrays as `.npz`, complete or not at all, with a checksum of the whole file as its comment."
     data = io.BytesIO()
-    np.savez(data, allow_pickle=False, **arrays)
+    objects = [name for name, a in arrays.items() if np.asarray(a).dtype.hasobject]
+    if objects:  # NumPy would pickle them
+        raise TypeError(f"{path}: {', '.join(objects)} would have to be pickled")
+    np.savez(data, **arrays)  # without allow_pickle, which NumPy before 2.2 would store as one more array
     with whole_file(path) as f:
         f.write(data.getbuffer()[:-2])  # the two bytes that say how long the comment is
         f.write(COMMENT + checksum(data.getbuffer()[:-2]).encode())

@@ -93,3 +93,13 @@ def test_many_galaxies_leave_no_scratch(settings, tmp_path, monkeypatch):
 def test_no_room_is_noticed_before_the_work(tmp_path):
     with pytest.raises(OSError):
         map_array(tmp_path / "light.npy", (2**34, 2**20))  # 72 PB
+
+
+def test_a_step_is_stored_as_it_is_and_never_pickled(tmp_path):
+    arrays = {"x": np.arange(3.0), "name": np.array("a")}
+    stages.write_arrays(tmp_path / "step.npz", arrays)
+    with np.load(tmp_path / "step.npz", allow_pickle=False) as stored:
+        assert set(stored.files) == set(arrays)  # NumPy before 2.2 stored an argument as well
+    with pytest.raises(TypeError, match="objects would have to be pickled"):
+        stages.write_arrays(tmp_path / "other.npz", {"objects": np.array([{}])})
+    assert not (tmp_path / "other.npz").exists()
