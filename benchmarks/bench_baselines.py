@@ -54,10 +54,10 @@ def nannyml_losses(folder):
 def write_sources(run, view, prop, folder):
     "What NannyML needs of each source, from the run's cache: coordinates and predictions of all test galaxies, labels of its own."
     from gencast.pipeline import load_settings
-    from gencast.stages import load_rows
+    from gencast.stages import load_labels
     settings = load_settings(run)
     names = settings.suite.names
-    truth = [np.asarray(load_rows(run, settings, view, n, "test")[1].properties[prop]) for n in names]
+    truth = [load_labels(run, settings, view, n, "test", prop) for n in names]
     cuts = np.concatenate([[0], np.cumsum([len(t) for t in truth])])
     for i, name in enumerate(names):
         with np.load(run / "cache" / f"errors-{view}-{prop}-{name}.npz") as made, np.load(run / "cache" / f"neighbours-{view}-{name}.npz") as near:

@@ -6,7 +6,7 @@
     python benchmarks/bench_scale.py 3000 6000 12000 --tenth  # the bounds of the parts at a tenth: is memory flat beyond them?
 
 Each run is `gencast run --galaxies N --no-notebooks` in spectra and one property, in a process of its own. Memory is what the
-main process and its workers hold besides mapped files (RssAnon in /proc, Linux only), sampled four times a second: pages of a
+main process and its workers hold besides mapped files (resident less shared, as psutil tells on Linux), sampled four times a second: pages of a
 mapped file are the system's cache, and go when it needs the room. A straight line through the peaks gives the slope.
 """
 
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,46 +21,33 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 TENTH = "from gencast import stages; stages.MOST_TRAINED, stages.MOST_TESTED, stages.MOST_IN_MEMORY = 2000, 1000, 1000; "
 CODE = "import sys; from gencast.pipeline import run; r = run('default', out=sys.argv[1], notebooks=False, progress=False, views=('spectra',), n_galaxies=int(sys.argv[2]), jobs=int(sys.argv[3]))"
 
 
-def family(pid: int) -> list:
-    "A process and all that descend from it."
-    children = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        children.setdefault(parent, []).append(int(stat.parent.name))
-    found, todo = [], [pid]
-    while todo:
-        one = todo.pop()
-        found.append(one)
-        todo += children.get(one, [])
-    return found
-
-
-def held(pid: int) -> float:
+def held(process: psutil.Process) -> float:
     "Memory of a process besides mapped files, GB."
     try:
-        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        return int(lines["RssAnon"].split()[0]) / 1e6
-    except (OSError, KeyError):
+        memory = process.memory_info()
+        return (memory.rss - memory.shared) / 1e9
+    except psutil.NoSuchProcess:
         return 0.0
 
 
 def measure(n: int, folder: Path, jobs: int, tenth: bool) -> dict:
     "One run: wall and CPU seconds, peaks of the main process, of the largest worker, and of all together (GB), disk (GB)."
     peaks, start = np.zeros(3), time.perf_counter()
-    run = subprocess.Popen([sys.executable, "-c", (TENTH if tenth else "") + CODE, str(folder), str(n), str(jobs)])
+    run = psutil.Popen([sys.executable, "-c", (TENTH if tenth else "") + CODE, str(folder), str(n), str(jobs)])
     done = threading.Event()
 
     def watch():
         while not done.wait(0.25):
-            sizes = [held(pid) for pid in family(run.pid)]
+            try:
+                sizes = [held(p) for p in (run, *run.children(recursive=True))]
+            except psutil.NoSuchProcess:  # it has just ended
+                return
             peaks[:] = np.maximum(peaks, [sizes[0], max(sizes[1:], default=0), sum(sizes)])
 
     watcher = threading.Thread(target=watch)

@@ -41,13 +41,18 @@ def difference_row(
             "scatter_se": 1.17 * scatter / np.sqrt(len(gap)), "rms_difference": np.sqrt(np.mean(gap**2)), "inside": rows.inside.astype(float).mean()}
 
 
+def _forecast_for(galaxies: pd.DataFrame) -> pd.DataFrame:
+    "The galaxies with a prediction and an expected error."
+    return galaxies[galaxies.predicted.notna() & galaxies.get("expected_error", pd.Series(np.nan, galaxies.index)).notna()]
+
+
 def compare_reference(
     galaxies: pd.DataFrame,  # galaxies.csv of a run
     n_bins: int = 4,
 ) -> pd.DataFrame:  # target, property, reference_from, by, low, high, low_2, high_2 and the numbers of `difference_row`
     "comparison.csv: the forecast beside the difference from another model's values, in bins; empty where no galaxy has any."
     found = []
-    known = galaxies[galaxies.reference.notna() & galaxies.predicted.notna() & galaxies.get("expected_error", pd.Series(np.nan, galaxies.index)).notna()]
+    known = _forecast_for(galaxies[galaxies.reference.notna()])
     if not len(known):
         return pd.DataFrame(columns=COLUMNS)
     for (target, prop, origin), rows in known.groupby(["target", "property", "reference_from"], sort=False):
@@ -71,7 +76,7 @@ def forecast_bins(
     n_bins: int = 4,
 ) -> pd.DataFrame:  # target, property, by, low, high, n, forecast_rmse, inside
     "bins.csv: the forecast error of the best source by redshift, predicted value, magnitude and S/N."
-    known = galaxies[galaxies.predicted.notna() & galaxies.get("expected_error", pd.Series(np.nan, galaxies.index)).notna()]
+    known = _forecast_for(galaxies)
     found = []
     for (target, prop), rows in known.groupby(["target", "property"], sort=False):
         for by in BY:
@@ -89,21 +94,30 @@ def bins_of(
     property: str = "log_mstar",
 ) -> pd.DataFrame:
     "The bins of one data set and property, rounded, ready to be shown."
+    return _shown(table, target, property)
+
+
+def _shown(table: pd.DataFrame, target: str, property: str, besides: tuple = ()) -> pd.DataFrame:
+    "Rows of one data set and property, rounded, without the columns that are the same in all."
     rows = table[(table.target == target) & (table.property == property)]
-    return rows.drop(columns=["target", "property"]).round(3).reset_index(drop=True)
+    return rows.drop(columns=["target", "property", *besides]).round(3).reset_index(drop=True)
 
 # %% ../nbs/69_comparison.ipynb #9fa2ac41
 def bin_facts(
-    samples: list,  # test galaxies of each simulation, `Sample`
+    samples,  # test galaxies of each simulation, `Sample`; may be a generator, since one after the other is enough
     survey,  # the observed `Sample`, whose reference band and error floor count
 ) -> dict:  # redshift, magnitude, snr: one array a simulation, nan where there is none
     "What simulated galaxies can be sorted by, as observed ones are."
     from gencast.data.photometry import observed_facts
 
     keys = [k for k in ("columns", "reference_band", "error_floor") if k in survey.meta]
-    blank = lambda s: np.full(len(s), np.nan)
-    found = [observed_facts(replace(s, meta=s.meta | {k: survey.meta[k] for k in keys}), "") for s in samples]
-    return {"redshift": [blank(s) if s.redshift is None else s.redshift for s in samples], **{k: [f[k] for f in found] for k in ("magnitude", "snr")}}
+    found = {"redshift": [], "magnitude": [], "snr": []}
+    for s in samples:
+        facts = observed_facts(replace(s, meta=s.meta | {k: survey.meta[k] for k in keys}), "")
+        facts["redshift"] = np.full(len(s), np.nan) if s.redshift is None else s.redshift
+        for k in found:
+            found[k].append(facts[k])
+    return found
 
 
 def heldout_bins(
@@ -175,8 +189,7 @@ def comparison_of(
     property: str = "log_mstar",
 ) -> pd.DataFrame:
     "The comparison of one data set and property, rounded, ready to be shown."
-    rows = table[(table.target == target) & (table.property == property)]
-    return rows.drop(columns=["target", "property", "reference_from"]).round(3).dropna(axis=1, how="all").fillna("").reset_index(drop=True)
+    return _shown(table, target, property, ("reference_from",)).dropna(axis=1, how="all").fillna("")
 
 
 def plot_comparison(

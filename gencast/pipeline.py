@@ -5,12 +5,10 @@
 # %% auto #0
 __all__ = ['LAW_DISTANCES', 'QUICK', 'LEAST', 'make_settings', 'check_settings', 'simulation_rows', 'what_is_assumed',
            'typical_spectrum', 'observed_spectra', 'run', 'run_stages', 'make_tables', 'leave_out', 'load_surveys',
-           'property_tables', 'check_surveys', 'write_table', 'run_record', 'run_versions', 'table_checksum',
-           'settings_record', 'load_settings', 'restore_settings', 'failed_settings', 'forecast', 'read_observed',
-           'check_forecast']
+           'property_tables', 'check_surveys', 'write_table', 'run_record', 'run_versions', 'settings_record',
+           'load_settings', 'restore_settings', 'failed_settings', 'forecast', 'read_observed', 'check_forecast']
 
 # %% ../nbs/70_pipeline.ipynb #2d744029
-import hashlib
 import platform
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
@@ -36,8 +34,8 @@ from .overlays import overlay_rows
 from .progress import Progress
 from .regression import LAWS
 from .scheduler import workers
-from .results import OPTIONAL, TABLES, Results, load_results
-from .stages import Settings, load_rows, load_survey, observed_alike, package_versions, sample_path, simulate_one, simulation_key
+from .results import OPTIONAL, TABLES, Results, load_results, table_checksum
+from .stages import Settings, load_part, load_survey, observed_alike, package_versions, sample_path, simulate_one, simulation_key
 from .tables import FORECAST_COLUMNS, compute, decomposition_rows, galaxy_rows, law_tables, measured_tables, relation_rows, share, signal_rows, simulation_forecasts, survey_forecast
 
 # %% ../nbs/70_pipeline.ipynb #75e488a6
@@ -193,12 +191,14 @@ def make_tables(settings: Settings, surveys: dict, folder: Path, p: Progress) ->
     for view, survey in surveys.items():
         keys = p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, survey if view == "photometry" else None) for name in names], names)
         shared = share(settings, folder, view, survey, keys, p)
+        with p.stage(f"{view}: bins"):
+            facts = bin_facts((load_part(folder, settings, view, n, "test") for n in names), survey)
         for prop in settings.properties:
-            for k, t in property_tables(settings, folder, view, prop, survey, keys, p, shared).items():
+            for k, t in property_tables(settings, folder, view, prop, survey, keys, p, shared, facts).items():
                 tables.setdefault(k, []).append(t)
         if not survey.meta.get("stand_in"):
             with p.stage(f"{view}: overlays"):
-                tables.setdefault("overlays", []).append(overlay_rows(survey, (load_rows(folder, settings, view, n, "reference")[1] for n in names)))
+                tables.setdefault("overlays", []).append(overlay_rows(survey, (load_part(folder, settings, view, n, "reference") for n in names)))
     tables = {k: pd.concat(t, ignore_index=True) for k, t in tables.items()}
     tables |= {k: pd.DataFrame(columns=[*words, *numbers]) for k, (words, numbers) in {**TABLES, **OPTIONAL}.items() if k in ("galaxies", "combined", "overlays") and k not in tables}
     tables["simulations"], spectra = simulation_rows(settings, folder)
@@ -227,13 +227,12 @@ def load_surveys(settings: Settings) -> dict:  # view -> observed galaxies
     return surveys
 
 
-def property_tables(settings: Settings, folder: Path, view: str, property: str, survey: Sample, keys: list, progress: Progress, shared) -> dict:
+def property_tables(settings: Settings, folder: Path, view: str, property: str, survey: Sample, keys: list, progress: Progress, shared, facts: dict) -> dict:
     "All tables of one view and property."
     names = settings.suite.names
     c = compute(settings, folder, view, property, survey, keys, progress, shared)
     found = measured_tables(c, names, settings) | law_tables(c, names, settings, progress)
     with progress.stage(f"{view}: bins"):
-        facts = bin_facts([load_rows(folder, settings, view, n, "test")[1] for n in names], survey)
         found["bin_scores"] = heldout_bins(c.evidence, facts).assign(view=view, property=property)
     if survey.meta.get("stand_in"):  # nothing observed: no forecast but for the simulations
         with progress.stage(f"{view}: tables"):
@@ -285,11 +284,6 @@ def run_versions() -> dict:
     from importlib.metadata import version
 
     return {"python": platform.python_version(), "gencast": version("gencast"), "pandas": version("pandas"), **package_versions()}
-
-
-def table_checksum(folder: Path, name: str) -> str:
-    "SHA-256 of a table of a run."
-    return hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest()
 
 
 def settings_record(settings: Settings) -> dict:  # suite, seed, parameters

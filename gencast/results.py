@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TABLES', 'OPTIONAL', 'WORDS', 'AGAIN', 'SLOPE', 'INTERCEPT', 'SCATTER', 'CAVEAT', 'read_table', 'Results', 'unique',
-           'check_record', 'load_results', 'toy_results', 'select', 'choices', 'pair_table', 'assumptions',
-           'heldout_table', 'outliers', 'plain_markdown', 'error_unit', 'family_word', 'plain_name', 'forecast_rows',
-           'describe_forecast', 'describe_skill']
+           'check_record', 'table_checksum', 'load_results', 'toy_results', 'select', 'choices', 'pair_table',
+           'assumptions', 'heldout_table', 'outliers', 'plain_markdown', 'error_unit', 'family_word', 'plain_name',
+           'forecast_rows', 'describe_forecast', 'describe_skill']
 
 # %% ../nbs/55_results.ipynb #9a0a95ef
 import hashlib
@@ -141,6 +141,11 @@ def _definitions(properties) -> bool:
     return isinstance(properties, dict) and all(isinstance(what, dict) and set(what) <= {"label", "unit", "meaning"} for what in properties.values())
 
 
+def table_checksum(folder: Path, name: str) -> str:
+    "SHA-256 of a table of a run."
+    return hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest()
+
+
 def load_results(
     folder: str | Path,  # folder that a run left, e.g. results/default
 ) -> Results:
@@ -162,7 +167,7 @@ def load_results(
     for name, what in (suite.get("properties") or {}).items() if isinstance(suite, dict) else ():
         define_property(name, **what)
     for name, checksum in run.get("tables", {}).items():
-        if not (folder / f"{name}.csv").is_file() or hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest() != checksum:
+        if not (folder / f"{name}.csv").is_file() or table_checksum(folder, name) != checksum:
             raise InputError(f"{folder / name}.csv is not the table that this run wrote (its checksum differs); {AGAIN}")
     return Results(**tables, run=run, folder=folder)
 

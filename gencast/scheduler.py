@@ -13,17 +13,18 @@ from tempfile import TemporaryDirectory
 
 from .core import InputError, digest
 from .progress import Progress
+from .stages import code_key
 
 # %% ../nbs/69_scheduler.ipynb #f6e0fe16
 def own_code() -> str:
-    "Fingerprint of all modules of this gencast and of the packages it computes with."
+    "Fingerprint of all modules of this gencast, of its stellar libraries, of Python and of the packages it computes with."
     import platform
 
     import gencast
-    from gencast.stages import package_versions
 
     folder = Path(gencast.__file__).parent
-    return digest(package_versions(), platform.python_version(), *[f.read_bytes() for f in sorted(folder.rglob("*.py"))])
+    modules = [f.relative_to(folder).with_suffix("").as_posix() for f in sorted(folder.rglob("*.py"))]
+    return digest(platform.python_version(), code_key(*modules))
 
 
 def look_around(

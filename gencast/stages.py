@@ -6,9 +6,9 @@
 __all__ = ['VIEWS', 'MOST_TRAINED', 'MOST_TESTED', 'PACKAGES', 'COMMENT', 'TABLE_NOISE', 'SMALLEST_NOISE', 'MOST_IN_MEMORY',
            'MOST_TARGETS', 'Settings', 'split_rows', 'package_versions', 'code_key', 'remember', 'write_arrays',
            'read_arrays', 'load_survey', 'own_survey', 'observed_alike', 'takes_noise', 'make_noisy', 'expected_noise',
-           'sample_path', 'simulation_key', 'simulate_one', 'make_galaxies', 'load_rows', 'row_blocks', 'load_labels',
-           'rank_trees', 'importance_without', 'select_features', 'measure_distances', 'survey_distances', 'train',
-           'predict_tests', 'apply_errors']
+           'sample_path', 'simulation_key', 'simulate_one', 'make_galaxies', 'load_part', 'load_rows', 'row_blocks',
+           'load_labels', 'rank_trees', 'importance_without', 'select_features', 'few_targets', 'measure_distances',
+           'survey_distances', 'train', 'predict_tests', 'apply_errors']
 
 # %% ../nbs/65_stages.ipynb #52b7373d
 import io
@@ -311,10 +311,15 @@ def make_galaxies(settings: Settings, recipe: dict, view: str, survey: Sample | 
     return observe_photometry(sample, survey, settings.seed) if view == "photometry" else sample
 
 # %% ../nbs/65_stages.ipynb #98c7097a
-def load_rows(folder: Path, settings: Settings, view: str, name: str, part: str) -> tuple[np.ndarray, Sample]:
-    "Features and galaxies of one part (`selection`, `train`, `model`, `reference`, `test`) of a simulation."
+def load_part(folder: Path, settings: Settings, view: str, name: str, part: str) -> Sample:
+    "Galaxies of one part (`selection`, `train`, `model`, `reference`, `test`) of a simulation."
     sample = load_sample(sample_path(folder, view, name))
-    sample = sample.take(split_rows(len(sample), settings, name, view)[part])
+    return sample.take(split_rows(len(sample), settings, name, view)[part])
+
+
+def load_rows(folder: Path, settings: Settings, view: str, name: str, part: str) -> tuple[np.ndarray, Sample]:
+    "Features and galaxies of one part of a simulation."
+    sample = load_part(folder, settings, view, name, part)
     return feature_table(sample).values, sample
 
 
@@ -390,6 +395,11 @@ def select_features(
 MOST_TARGETS = 800  # galaxies of a target that its mean distances rest on
 
 
+def few_targets(n: int) -> np.ndarray:  # row numbers
+    "Which of `n` test galaxies these are."
+    return np.arange(n) if n <= MOST_TARGETS else np.linspace(0, n - 1, MOST_TARGETS).astype(int)
+
+
 def measure_distances(
     folder: Path,
     settings: Settings,
@@ -405,8 +415,7 @@ def measure_distances(
     out = {k: np.empty((len(names), len(names))) for k in ("mean", "nearest", "clustered")}
     single = {k: [] for k in out}
     for j in range(len(names)):
-        n = len(target[j])
-        rows = slice(None) if j == without or n <= MOST_TARGETS else np.linspace(0, n - 1, MOST_TARGETS).astype(int)
+        rows = slice(None) if j == without else few_targets(len(target[j]))
         for i in range(len(names)):
             p = profile(source[i], target[j][rows], *where, choice["weights"])
             for k in out:
@@ -440,9 +449,15 @@ def train(
     return fit_model(settings.model, values, sample.properties[property], seed, settings.n_trees)
 
 
-def predict_tests(model, folder: Path, settings: Settings, view: str) -> np.ndarray:
+def predict_tests(
+    model,  # from `train`
+    folder: Path,
+    settings: Settings,
+    view: str,
+    targets: list | None = None,  # names of simulations; None: all
+) -> np.ndarray:  # shape (n_all,)
     "Predictions for the test galaxies of every simulation, one simulation after the other."
-    return np.concatenate([model.predict(x) for name in settings.suite.names for x, _ in row_blocks(folder, settings, view, name, "test")])
+    return np.concatenate([model.predict(x) for name in targets or settings.suite.names for x, _ in row_blocks(folder, settings, view, name, "test")])
 
 
 def apply_errors(

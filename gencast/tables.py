@@ -31,7 +31,7 @@ from .progress import Progress
 from .protocol import heldout_signals, signal_scores
 from .regression import LAWS, PairTable, fit_law, heldout_table, score_table
 from .signals import LAW_SIGNALS, SIGNALS
-from .stages import Settings, apply_errors, code_key, importance_without, load_labels, load_rows, measure_distances, rank_trees, remember, select_features, survey_distances, train
+from .stages import Settings, apply_errors, code_key, importance_without, load_labels, load_part, load_rows, measure_distances, rank_trees, remember, select_features, survey_distances, train
 from .support import SupportReport, fit_support_model, support_table
 
 # %% ../nbs/69_tables.ipynb #58e9bc6b
@@ -353,7 +353,7 @@ def galaxy_rows(c: Computed, names: tuple, forecast: pd.DataFrame, galaxy_error:
     if c.view == "spectra" and c.survey.flux_err is not None:
         from gencast.sedfit import fit_library
 
-        parts = [load_rows(folder, settings, c.view, n, "reference")[1] for n in names]
+        parts = [load_part(folder, settings, c.view, n, "reference") for n in names]
         parts = [p.take(slice(0, 500)) for p in parts]
         keep = [k for k in parts[0].properties if all(k in p.properties and p.properties[k].ndim == 1 for p in parts)]
         library = Sample("suite", np.concatenate([p.flux for p in parts]), parts[0].wave, properties={k: np.concatenate([p.properties[k] for p in parts]) for k in keep})

@@ -17,10 +17,10 @@ from .core import CHECKED, InputError, load_sample, read_sealed, rng_for
 from .distances import profile
 from .keeping import read_failures
 from .notebooks import is_current
-from .pipeline import load_settings, run_versions, table_checksum
+from .pipeline import load_settings, run_versions
 from .progress import Progress
-from .results import TABLES, read_table
-from .stages import MOST_TARGETS, Settings, apply_errors, load_labels, read_arrays, row_blocks, sample_path, train
+from .results import TABLES, read_table, table_checksum
+from .stages import Settings, apply_errors, few_targets, load_labels, predict_tests, read_arrays, row_blocks, sample_path, train
 
 # %% ../nbs/71_verify.ipynb #250f387e
 @dataclass(frozen=True)
@@ -89,8 +89,7 @@ def rederive_errors(
 ) -> list:  # of dicts: mse, rmse, bias, n, nmad, one a target
     "Errors of one model, from the stored galaxies."
     model = train(folder, settings, view, property, source)
-    predicted = [np.concatenate([model.predict(x) for x, _ in row_blocks(folder, settings, view, t, "test")]) for t in targets]
-    return apply_errors(np.concatenate(predicted), [load_labels(folder, settings, view, t, "test", property) for t in targets])[0]
+    return apply_errors(predict_tests(model, folder, settings, view, targets), [load_labels(folder, settings, view, t, "test", property) for t in targets])[0]
 
 
 def rederive_distance(
@@ -116,7 +115,7 @@ def rederive_distance(
 
     def measure(a, b):
         x = read(b, "test")
-        return profile(read(a, "reference"), x if len(x) <= MOST_TARGETS else x[np.linspace(0, len(x) - 1, MOST_TARGETS).astype(int)], *where, weights)
+        return profile(read(a, "reference"), x[few_targets(len(x))], *where, weights)
 
     found = measure(source, target)
     mean = found.mean.mean()
