@@ -233,6 +233,9 @@ def test_a_run_record_cannot_lead_out_of_its_folder(tmp_path):
     suite = {"name": "x", "about": "", "redshift": None, "n_galaxies": 100, "spectra": {}, "photometry": {}, "simulations": [{"name": "../../x", "table": "t.csv", "file": "t.csv"}], "redshift_range": [], "properties": {}, "survey": {}, "folder": "/"}
     with pytest.raises(InputError, match=r"'../../x' must be a word"):
         restore_suite(suite)
+    for change, message in [({"name": float("inf")}, "suite's name inf"), ({"about": [1]}, "must be words"), ({"n_galaxies": "x"}, "n_galaxies is 'x'"), ({"redshift": float("inf")}, "redshift is inf")]:
+        with pytest.raises(InputError, match=message):
+            restore_suite(suite | change)
     (tmp_path / "run.json").write_text("[" * 100_000)
     with pytest.raises(InputError, match="does not tell of a complete run"):
         load_settings(tmp_path)

@@ -283,6 +283,11 @@ def restore_suite(
     "A suite from what `run.json` keeps of it; its properties are known again. Raises `InputError` for names that cannot be those of files."
     if not all(isinstance(entry, dict) for entry in content["simulations"]):
         raise InputError("run.json: simulations must be mappings")
+    if not isinstance(content["name"], str) or not re.fullmatch(r"[A-Za-z0-9][\w-]{0,79}", content["name"], re.ASCII) or not isinstance(content["about"], str):
+        raise InputError(f"run.json: the suite's name {content['name']!r} and its text {str(content['about'])[:80]!r} must be words")
+    number(content, "n_galaxies", "run.json", 1, 1e9, whole=True)
+    if content["redshift"] is not None:
+        number(content, "redshift", "run.json", 0, 30)
     for entry in content["simulations"]:
         check_name(entry["name"], "run.json")
     check_different([entry["name"] for entry in content["simulations"]], "run.json")
