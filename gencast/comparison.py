@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .results import Results, choices, error_unit, plain_name
+from .style import styled
 
 # %% ../nbs/69_comparison.ipynb #6c49c278
 BY = ("redshift", "predicted", "magnitude", "snr")  # columns of galaxies.csv to sort by
@@ -192,6 +193,7 @@ def comparison_of(
     return _shown(table, target, property, ("reference_from",)).dropna(axis=1, how="all").fillna("")
 
 
+@styled(5.0, 3.0)
 def plot_comparison(
     table: pd.DataFrame,  # of `compare_reference`, or comparison.csv
     target: str,
@@ -200,18 +202,14 @@ def plot_comparison(
     ax=None,
 ):
     "Forecast error and the scatter about another model's values, bin by bin."
-    import matplotlib.pyplot as plt
-
-    ax = plt.subplots(figsize=(5, 3))[1] if ax is None else ax
     rows = table[(table.target == target) & (table.property == property) & (table.by == by)]
     middle, half = (rows.low + rows.high).astype(float) / 2, (rows.high - rows.low).astype(float) / 2
     origin = rows.reference_from.iloc[0] if len(rows) else ""
     ax.errorbar(middle, rows.scatter, rows.scatter_se, half, fmt="s", color="0.45", label=f"scatter about {origin}")
-    ax.errorbar(middle, rows.forecast_rmse, None, half, fmt="o", color="C0", label="forecast error")
+    ax.errorbar(middle, rows.forecast_rmse, None, half, fmt="o", color="#0072B2", label="forecast error")
     labels = {"redshift": "redshift", "predicted": f"predicted {property}", "magnitude": "magnitude [AB]", "snr": "median S/N"}
     ax.set(xlabel=labels[by], ylabel=f"error or scatter [{error_unit(property)}]", ylim=(0, None))
     ax.legend(frameon=False)
-    return ax
 
 # %% ../nbs/69_comparison.ipynb #018b6e27
 def views_of(

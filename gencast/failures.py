@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError
+from .style import styled
 
 # %% ../nbs/59_failures.ipynb #000ac3ee
 def choices_of(
@@ -106,16 +107,14 @@ def assumption_cost(
     return table.sort_values("cost", ascending=False, kind="stable", ignore_index=True)
 
 # %% ../nbs/59_failures.ipynb #73fc0ff0
+@styled(5.6, 2.9)
 def plot_assumption_cost(
     table:pd.DataFrame, # from `assumption_cost`
     ax=None, # matplotlib axes; None: new ones
 ): # the axes
     "Cost of each modelling choice with its interval, the costliest on top."
-    import matplotlib.pyplot as plt
-    if ax is None:
-        _, ax = plt.subplots(figsize=(5, 0.45 * len(table) + 1))
     y = np.arange(len(table))
-    ax.barh(y, table.cost, height=0.6, color="C0", alpha=0.6)
+    ax.barh(y, table.cost, height=0.6, color="#56B4E9")
     ax.errorbar(table.cost, y, xerr=[table.cost - table.low, table.high - table.cost], fmt="none", ecolor="k", capsize=2, lw=1)
     for k, row in table.iterrows():
         ax.annotate(f"RMSE ×{row.factor:.2f}", (max(row.high, 0), k), xytext=(5, 0), textcoords="offset points", va="center", fontsize="small")
@@ -125,4 +124,4 @@ def plot_assumption_cost(
     low, high = min(table.low.min(), 0), max(table.high.max(), 0)
     ax.set_xlim(low - 0.05 * (high - low), high + 0.3 * (high - low))
     ax.set_xlabel(r"increase of $\log_{10}$ MSE where source and target differ [dex]")
-    return ax
+    ax.grid(axis="y", visible=False)
