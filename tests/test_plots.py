@@ -220,7 +220,7 @@ def test_results_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("template, target, figures, more", [("simulation", "", 4, 1), ("survey", "toy_survey", 4, 0), ("summary", None, 10, 2)])
+@pytest.mark.parametrize("template, target, figures, more", [("simulation", "", 4, 1), ("survey", "toy_survey", 5, 0), ("summary", None, 10, 2)])
 @pytest.mark.parametrize("tables", ["a line", "many signals"])
 def test_template_runs_and_shows_every_figure(folder, signals_folder, tmp_path, template, target, figures, more, tables):
     papermill = pytest.importorskip("papermill")
