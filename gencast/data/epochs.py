@@ -11,8 +11,7 @@ from astropy.cosmology import Planck18
 
 from ..core import Z_SUN, InputError, Sample, rng_for
 from .histories import mass_weighted_age, recent_sfr
-from .simulations import Suite, draw_galaxies, synthesize
-from .ssp import load_ssp
+from .simulations import Suite, draw_galaxies, recipe_grid, synthesize
 
 # %% ../../nbs/13_data.epochs.ipynb #2d9140cb
 def draw_redshifts(
@@ -56,7 +55,7 @@ def simulate_epochs(
     if not low <= np.min(observed) <= np.max(observed) <= high:
         raise InputError(f"the survey's redshifts are {np.min(observed):.3g} to {np.max(observed):.3g}, the suite {suite.name!r} has {f'{low:g} to {high:g}' if high else 'a single epoch'}; cut the survey or change redshift_range")
     redshift = draw_redshifts(np.asarray(observed, float), n_galaxies or suite.n_galaxies, rng_for(seed, recipe["name"], "redshift"))
-    grid = load_ssp(recipe["ssp"], suite.wave("photometry"), suite.photometry["fwhm_kms"], extend=True)
+    grid = recipe_grid(recipe, suite, "photometry")
     parts = [_slice(recipe_at(recipe, z.mean(), suite.redshift) | {"name": f"{recipe['name']} epoch {k}"}, z, grid, seed) for k, z in enumerate(np.array_split(redshift, n_slices)) if len(z)]
     flux, properties = np.concatenate([p[0] for p in parts]), {k: np.concatenate([p[1][k] for p in parts]) for k in parts[0][1]}
     order = rng_for(seed, recipe["name"], "order").permutation(len(redshift))  # later steps take the first so many

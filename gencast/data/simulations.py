@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SUITE_FOLDER', 'SUITE_KEYS', 'SIMULATION_KEYS', 'EVOLUTION_KEYS', 'DUST_KEYS', 'MASS_KEYS', 'GRID_KEYS', 'YOUNG_GYR',
            'Suite', 'list_suites', 'load_suite', 'check_recipe', 'draw_masses', 'Galaxies', 'draw_galaxies',
-           'bin_weights', 'population_weights', 'synthesize', 'map_array', 'simulate']
+           'bin_weights', 'population_weights', 'synthesize', 'recipe_grid', 'map_array', 'simulate']
 
 # %% ../../nbs/12_data.simulations.ipynb #f6199379
 import os
@@ -19,12 +19,13 @@ from ..core import Z_SUN, InputError, Sample, rng_for
 from .checks import check_different, check_keys, check_name, choice, load_yaml, number
 from .dust import ATTENUATION, attenuation_curve
 from .histories import age_bins, draw_histories, draw_metallicities, mass_weighted_age, recent_sfr
+from .nebular import add_nebular, check_nebular
 from .ssp import SSPGrid, list_ssp, load_ssp
 
 # %% ../../nbs/12_data.simulations.ipynb #9504914f
 SUITE_FOLDER = Path(__file__).parent.parent / "suites" if "__file__" in globals() else Path("../gencast/suites")
 SUITE_KEYS = {"name", "about", "redshift", "n_galaxies", "spectra", "photometry", "simulations"}
-SIMULATION_KEYS = {"name", "ssp", "dust", "history", "metallicity", "mass"}
+SIMULATION_KEYS = {"name", "ssp", "dust", "history", "metallicity", "mass"}  # and, where the gas shines too, `nebular`
 EVOLUTION_KEYS = {"ssfr", "metallicity", "minimum"}  # dex for each dex of 1 + z, see gencast.data.epochs
 DUST_KEYS = {"law", "a_v", "slope", "scatter", "birth_cloud", "quiescent"}
 MASS_KEYS = {"knee", "slope", "minimum", "maximum", "sampling"}
@@ -98,7 +99,7 @@ def load_suite(
 # %% ../../nbs/12_data.simulations.ipynb #14b0267a
 def check_recipe(recipe: dict, suite: Suite, where: str) -> None:
     "Check one simulation of a suite, including a trial draw of two galaxies; `InputError` names what is wrong."
-    check_keys(recipe, SIMULATION_KEYS, SIMULATION_KEYS | ({"evolution"} if suite.redshift_range else set()), where)
+    check_keys(recipe, SIMULATION_KEYS, SIMULATION_KEYS | {"nebular"} | ({"evolution"} if suite.redshift_range else set()), where)
     check_name(recipe["name"], where)
     where = f"{where} ({recipe['name']})"
     libraries = list_ssp()
@@ -112,6 +113,8 @@ def check_recipe(recipe: dict, suite: Suite, where: str) -> None:
     choice(recipe["dust"], "law", f"{where}: dust", ATTENUATION, "dust law")
     for key in set(recipe["dust"]) - {"law"}:
         number(recipe["dust"], key, f"{where}: dust", -5 if key == "slope" else 0, 10)
+    if "nebular" in recipe:
+        check_nebular(recipe["nebular"], where)
     check_keys(recipe["mass"], {"knee", "slope", "minimum"}, MASS_KEYS, f"{where}: mass")
     for key in recipe["mass"]:
         number(recipe["mass"], key, f"{where}: mass", *{"slope": (-3, 3), "sampling": (0, 3)}.get(key, (5, 14)))
@@ -223,6 +226,16 @@ def synthesize(
     return flux, formed
 
 
+def recipe_grid(
+    recipe: dict,  # one simulation of a suite
+    suite: Suite,
+    view: str = "spectra",
+) -> SSPGrid:
+    "The stellar library of a simulation on the grid of a view, with the light of ionised gas where the recipe has it."
+    grid = load_ssp(recipe["ssp"], suite.wave(view), getattr(suite, view)["fwhm_kms"], extend=view == "photometry")
+    return add_nebular(grid, **check_nebular(recipe["nebular"], recipe["name"])) if "nebular" in recipe else grid
+
+
 def map_array(path: str | Path, shape: tuple) -> np.ndarray:
     "A new single-precision array in a `.npy` file. Raises `OSError` where the disk has no room for it."
     array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
@@ -247,7 +260,7 @@ def simulate(
 ) -> Sample:  # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.PROPERTIES` and the history `sfh`
     "Make the galaxies of one simulation. The same seed makes the same galaxies in both views."
     galaxies = draw_galaxies(recipe, suite.redshift, n_galaxies or suite.n_galaxies, seed)
-    grid = load_ssp(recipe["ssp"], suite.wave(view), getattr(suite, view)["fwhm_kms"], extend=view == "photometry")
+    grid = recipe_grid(recipe, suite, view)
     shape = (len(galaxies.log_mstar), grid.wave.size)
     out = map_array(scratch, shape) if scratch else None
     flux, formed = synthesize(galaxies, grid, recipe["dust"], out=out)

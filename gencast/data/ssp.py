@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core import InputError
 from .libraries import (
-    CARRIED, IMF_TO_CHABRIER, LIBRARIES, Library, broadening, read_bc03_miles, read_carried, read_popstar, resampling_matrix)
+    CARRIED, IMF_TO_CHABRIER, LIBRARIES, Library, broadening, VAZDEKIS, read_bc03_miles, read_carried, read_popstar, read_vazdekis, resampling_matrix)
 from .resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges
 
 # %% ../../nbs/10_data.ssp.ipynb #bb0b5a77
@@ -120,7 +120,7 @@ def read_library(
     if name not in LIBRARIES:
         raise InputError(f"unknown stellar-population library {name!r}; choose one of {', '.join(LIBRARIES)}")
     if name not in CARRIED:
-        return {"popstar": read_popstar, "bc03_miles": read_bc03_miles}[name]()
+        return read_vazdekis(name) if name in VAZDEKIS else read_bc03_miles() if name == "bc03_miles" else read_popstar(nebular=name == "popstar_nebular")
     return restore_luminosity(read_carried(name)) if name == "mastar" else read_carried(name)
 
 # %% ../../nbs/10_data.ssp.ipynb #2e831882
@@ -224,7 +224,7 @@ def list_ssp():  # pandas.DataFrame, one row per library, indexed by name
     rows = []
     for name in LIBRARIES:
         try:
-            lib = {"popstar": read_popstar, "bc03_miles": read_bc03_miles}[name]() if name not in CARRIED else read_carried(name)
+            lib = read_carried(name) if name in CARRIED else read_library(name)
         except InputError as err:
             rows.append(dict(name=name, available=False, notes=str(err)))
         else:
