@@ -82,6 +82,7 @@ def run(
     ebv: Ebv = 0.0,
     aperture: Aperture = False,
     skip: Skip = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Leave simulated spectra free of noise. [default: each is observed with the noise of the observed spectra]", show_default=False)] = False,
     catalogue: Annotated[Optional[Path], typer.Option(help="Photometry to forecast for: a .cat file of ZFOURGE or 3D-HST, or a table with --map. For suites with a range of redshifts, such as `photometry`.")] = None,
     columns: Columns = None,
     law: Annotated[Optional[str], typer.Option(help="Law that forecasts: stack (on all signals), consensus, ridge, mixed ... or pooled_line (the paper's, on the distance alone). [default: stack]")] = None,
@@ -103,7 +104,7 @@ def run(
         raise InputError(f"--retry-failed takes the settings of the run that failed; leave out {', '.join(given)}")
     results = run_all(
         suite, quick, out, jobs, notebooks, scheduler=scheduler, retry_failed=retry_failed, properties=split_names(properties, ["all"]) if properties is not None else None, spectra=tuple(map(str, spectra or ())) or None,
-        accept=tuple(accept or ()) or None, ebv=ebv or None, aperture=aperture or None, skip=skip or None, catalogue=str(catalogue) if catalogue else None, columns=str(columns) if columns else None, law=law, distance=distance, n_galaxies=galaxies, seed=seed,
+        accept=tuple(accept or ()) or None, ebv=ebv or None, aperture=aperture or None, skip=skip or None, observed=False if clean else None, catalogue=str(catalogue) if catalogue else None, columns=str(columns) if columns else None, law=law, distance=distance, n_galaxies=galaxies, seed=seed,
     )
     main_scores = results.scores[results.scores.target == "all"].groupby(["view", "property"], sort=False).first().reset_index()
     print("\nHow well errors are predicted, each simulation held out in turn:")

@@ -35,7 +35,7 @@ from .progress import Progress
 from .regression import LAWS
 from .scheduler import workers
 from .results import OPTIONAL, TABLES, Results, load_results, table_checksum
-from .stages import Settings, load_part, load_survey, observed_alike, package_versions, sample_path, simulate_one, simulation_key
+from .stages import Settings, load_part, load_survey, observed_alike, observed_as, package_versions, sample_path, simulate_one, simulation_key
 from .tables import FORECAST_COLUMNS, compute, decomposition_rows, galaxy_rows, law_tables, measured_tables, relation_rows, share, signal_rows, simulation_forecasts, survey_forecast
 
 # %% ../nbs/70_pipeline.ipynb #75e488a6
@@ -189,8 +189,9 @@ def make_tables(settings: Settings, surveys: dict, folder: Path, p: Progress) ->
     "All tables of a run. Raises `TasksFailed` where simulations or their models could not be made."
     names, tables = settings.suite.names, {}
     for view, survey in surveys.items():
-        keys = p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, survey if view == "photometry" else None) for name in names], names)
-        shared = share(settings, folder, view, survey, keys, p)
+        seen_as = observed_as(settings, view, survey)
+        keys = p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, seen_as) for name in names], names)
+        shared = share(settings, folder, view, survey, keys, p, seen_as if view == "spectra" else None)
         with p.stage(f"{view}: bins"):
             facts = bin_facts((load_part(folder, settings, view, n, "test") for n in names), survey)
         for prop in settings.properties:
@@ -340,17 +341,17 @@ def forecast(
     if view not in settings.views:
         raise InputError(f"{folder} has no simulations to compare {sample.name!r} with; it needs a run with the view `{view}`")
     names = settings.suite.names
-    observed_as = load_survey(settings, view) if view == "photometry" else None  # which the run's simulations were observed as
-    sample = observed_alike(settings, view, sample, observed_as)
-    check_forecast(settings, sample, observed_as if has_recipes(settings.suite) else None)
-    keys = [simulation_key(settings, recipe, view, observed_as) for recipe in settings.suite.simulations]
+    seen_as = observed_as(settings, view, load_survey(settings, view))  # the run's simulations were
+    sample = observed_alike(settings, view, sample, seen_as)
+    check_forecast(settings, sample, seen_as if view == "photometry" and has_recipes(settings.suite) else None)
+    keys = [simulation_key(settings, recipe, view, seen_as) for recipe in settings.suite.simulations]
     made = read_sealed(folder / "run.json", must=False)["simulations"]
     if keys != [made[n][view]["key"] for n in names]:
         raise InputError(f"{folder} was made by another version of gencast or of its packages; run `gencast run` again to make it anew")
     with hold_folder(folder, shared=True), workers(scheduler, folder, jobs, progress) as (folder, p):
-        p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, observed_as) for name in names])
+        p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, seen_as) for name in names])
         forecasts, galaxies = [], []
-        shared = share(settings, folder, view, sample, keys, p)
+        shared = share(settings, folder, view, sample, keys, p, seen_as if view == "spectra" else None)
         for prop in properties or settings.properties:
             c = compute(settings, folder, view, prop, sample, keys, p, shared)
             table, _, galaxy_error = survey_forecast(c, names, settings, p)
@@ -375,9 +376,9 @@ def read_observed(
         return load_table(paths[0], columns, view="spectra", wave=settings.suite.wave())
     if not has_recipes(settings.suite):
         return load_table(paths[0], columns, view="photometry")
-    observed_as = load_survey(settings, "photometry")
-    ends = (float(observed_as.redshift.min()), float(observed_as.redshift.max()))
-    return survey_catalogue(paths[0], columns, ends, snr=settings.snr, wanted=observed_as.bands)
+    seen_as = load_survey(settings, "photometry")
+    ends = (float(seen_as.redshift.min()), float(seen_as.redshift.max()))
+    return survey_catalogue(paths[0], columns, ends, snr=settings.snr, wanted=seen_as.bands)
 
 
 def check_forecast(settings: Settings, sample: Sample, observed_as: Sample | None) -> None:

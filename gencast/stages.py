@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['VIEWS', 'MOST_TRAINED', 'MOST_TESTED', 'PACKAGES', 'COMMENT', 'TABLE_NOISE', 'SMALLEST_NOISE', 'MOST_IN_MEMORY',
            'MOST_TARGETS', 'Settings', 'split_rows', 'package_versions', 'code_key', 'remember', 'write_arrays',
-           'read_arrays', 'load_survey', 'own_survey', 'observed_alike', 'takes_noise', 'make_noisy', 'expected_noise',
-           'sample_path', 'simulation_key', 'simulate_one', 'make_galaxies', 'load_part', 'load_rows', 'row_blocks',
-           'load_labels', 'rank_trees', 'importance_without', 'select_features', 'few_targets', 'measure_distances',
-           'survey_distances', 'train', 'predict_tests', 'apply_errors']
+           'read_arrays', 'load_survey', 'own_survey', 'observed_alike', 'observed_as', 'takes_noise', 'make_noisy',
+           'expected_noise', 'sample_path', 'simulation_key', 'simulate_one', 'make_galaxies', 'load_part', 'load_rows',
+           'row_blocks', 'load_labels', 'rank_trees', 'importance_without', 'select_features', 'few_targets',
+           'measure_distances', 'survey_distances', 'train', 'predict_tests', 'apply_errors']
 
 # %% ../nbs/65_stages.ipynb #52b7373d
 import io
@@ -22,6 +22,7 @@ from .clusters import cluster_features
 from .core import InputError, Sample, checksum, digest, load_sample, part_path, rng_for, save_sample, whole_file
 from .data.fields import survey_catalogue
 from .data.epochs import simulate_epochs
+from .data.observe import observe_spectra
 from .data.photometry import load_sdss_photometry, observe_photometry, survey_partners
 from .data.references import load_spectra
 from .data.resample import pixel_edges
@@ -56,6 +57,7 @@ class Settings:
     accept: tuple = ()  # spec files to use although the survey's pipeline calls them something else
     ebv: float = 0.0  # Galactic reddening E(B-V) of the spectra, mag
     skip: bool = False  # leave out spec files that cannot be used, and list them, instead of stopping
+    observed: bool = True  # simulated spectra have the noise of the observed ones; if not, they are clean
     aperture: bool = False  # scale spectra to the whole galaxy, with the magnitudes in reference.csv beside them
     catalogue: str = ""  # observed photometry: a .cat file, or a table; empty for SDSS ugriz
     columns: str = ""  # what is where in that table (YAML)
@@ -216,6 +218,13 @@ def observed_alike(settings: Settings, view: str, survey: Sample, observed_as: S
     return replace(survey, meta=survey.meta | {"noise": noise.tolist()})
 
 
+def observed_as(settings: Settings, view: str, survey: Sample) -> Sample | None:
+    "The survey that simulations are observed as: in bands always, as spectra where the survey has errors; None where they stay clean. Tables are as they are."
+    if view == "photometry":
+        return survey
+    return survey if settings.observed and survey.flux_err is not None and not isinstance(settings.suite, OwnSuite) else None
+
+
 def takes_noise(simulation: dict, view: str, survey: Sample | None) -> bool:
     "Whether a table's galaxies get the noise of a survey: bands without errors of their own, and a survey that has errors."
     observed = view == "photometry" and survey is not None and not survey.meta.get("stand_in") and survey.flux_err is not None
@@ -266,7 +275,9 @@ def simulation_key(settings: Settings, recipe: dict, view: str, survey: Sample |
         return digest(*parts, suite.properties, suite.spectra, code_key("data/columns", "data/domains", "data/libraries", "data/readers", "data/resample", "data/suites", "data/units"))
     if view == "photometry":
         parts += [survey.flux, survey.flux_err, survey.redshift, survey.bands, suite.redshift_range]
-    return digest(*parts, code_key("data/bands", "data/dust", "data/epochs", "data/histories", "data/libraries", "data/photometry", "data/resample", "data/simulations", "data/ssp"))
+    elif survey is not None:
+        parts += [survey.flux, survey.flux_err, survey.meta.get("fwhm_kms")]
+    return digest(*parts, code_key("data/bands", "data/dust", "data/epochs", "data/histories", "data/libraries", "data/nebular", "data/observe", "data/photometry", "data/resample", "data/simulations", "data/ssp"))
 
 
 MOST_IN_MEMORY = 10_000  # galaxies of a simulation; the light of more is built up in a file
@@ -277,7 +288,7 @@ def simulate_one(
     folder: Path,  # of the run
     view: str,
     name: str,  # of the simulation
-    survey: Sample | None = None,  # for photometry: the survey to be observed as
+    survey: Sample | None = None,  # to be observed as, from `observed_as`; needed for photometry
 ) -> str:  # its key
     "Make a simulation's galaxies, or find them made."
     recipe = settings.suite.simulations[settings.suite.names.index(name)]
@@ -308,7 +319,9 @@ def make_galaxies(settings: Settings, recipe: dict, view: str, survey: Sample | 
         sample = simulate_epochs(recipe, settings.suite, survey.redshift, settings.seed, settings.n_galaxies)
     else:
         sample = simulate(recipe, settings.suite, settings.seed, settings.n_galaxies, view, scratch)
-    return observe_photometry(sample, survey, settings.seed) if view == "photometry" else sample
+    if view == "spectra":
+        return sample if survey is None else observe_spectra(sample, survey, settings.seed, in_place=True)
+    return observe_photometry(sample, survey, settings.seed)
 
 # %% ../nbs/65_stages.ipynb #98c7097a
 def load_part(folder: Path, settings: Settings, view: str, name: str, part: str) -> Sample:

@@ -23,7 +23,7 @@ from .decomposition import decomposition_table
 from .distances import DISTANCES
 from .features import feature_table
 from .forecasts import forecast_survey, hold_trial
-from .gather import Evidence, baselines_of, consensus_of, neighbours_of, predict_parts, select_signals, signal_version, survey_noise
+from .gather import Evidence, baselines_of, consensus_of, lacking_noise, neighbours_of, predict_parts, select_signals, signal_version, survey_noise
 from .inference import relation_test
 from .laws import RIVALS, SIGNAL_LAWS, SignalTable
 from .models import predict_with_spread
@@ -58,17 +58,18 @@ class Shared:
     key: str  # fingerprint of all that these were made from
 
 
-def share(settings: Settings, folder: Path, view: str, survey: Sample, keys: list, progress: Progress) -> Shared:
+def share(settings: Settings, folder: Path, view: str, survey: Sample, keys: list, progress: Progress, observed_as: Sample | None = None) -> Shared:
     "Consensus, neighbours and support of a view, for all properties at once."
     names, features, noise, families = settings.suite.names, feature_table(survey), survey_noise(survey), family_labels(settings)
+    lacking = lacking_noise(survey, observed_as)  # where simulations were observed as spectra, most of it is in them
     seen = features.values
     held = [(), *((k,) for k in range(len(names)))]
     held += [m for f in families.values() for m in dict.fromkeys(members(f, k) for k in range(len(names))) if m not in held]
-    base = digest(keys, view, settings.properties, settings.seed, noise, seen, code_key("consensus", "features", "gather", "signals", "classifiers", "stages"))
+    base = digest(keys, view, settings.properties, settings.seed, noise, lacking, seen, code_key("consensus", "features", "gather", "signals", "classifiers", "stages"))
     at = lambda what, tag: settings.store(folder) / f"{what}-{view}-{tag}.npz"
     tag = lambda h: "all" if not h else f"without-{names[h[0]]}" if len(h) == 1 else f"without-{digest([names[i] for i in h])[:12]}"
-    said = progress.map(f"{view}: consensus", _consensus_task, [(at("consensus", tag(h)), digest(base, h), folder, settings, view, h, noise, seen) for h in held])
-    near = progress.map(f"{view}: neighbours", _neighbour_task, [(at("neighbours", n), base, folder, settings, view, n, noise, seen) for n in names], names)
+    said = progress.map(f"{view}: consensus", _consensus_task, [(at("consensus", tag(h)), digest(base, h), folder, settings, view, h, lacking, seen) for h in held])
+    near = progress.map(f"{view}: neighbours", _neighbour_task, [(at("neighbours", n), base, folder, settings, view, n, lacking, seen) for n in names], names)
     with progress.stage(f"{view}: support"):
         sets = [load_rows(folder, settings, view, n, "reference")[0] for n in names]
         kin = families.get(main_family(settings.suite, families))
