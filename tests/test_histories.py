@@ -10,6 +10,7 @@ from gencast.core import Z_SUN, InputError, rng_for
 from gencast.data.histories import (
     FAMILIES, GALLAZZI05, age_bins, burst_factor, draw_histories, draw_metallicities, list_histories, mass_weighted_age, recent_sfr, saturated,
 )
+from gencast.data.populations import TABLES
 
 EDGES = age_bins(12.4)
 QUENCH = {"mass": 10.7, "width": 0.55, "timescale_gyr": [0.2, 0.8]}
@@ -167,4 +168,4 @@ def test_bad_arrays():
         draw_histories({"family": "lognormal"}, MASS[:5], EDGES[::-1], rng_for(1))
     with pytest.raises(InputError, match="fractions"):
         draw_metallicities({"relation": "gallazzi05"}, MASS[:5], np.ones((4, 60)), EDGES, rng_for(1))
-    assert list(list_histories().index) == list(FAMILIES)
+    assert list(list_histories().index) == [*FAMILIES, *TABLES]

@@ -11,6 +11,7 @@ from astropy.cosmology import Planck18
 
 from ..core import Z_SUN, InputError, Sample, rng_for
 from .histories import mass_weighted_age, recent_sfr
+from .populations import TABLES
 from .simulations import Suite, draw_galaxies, recipe_grid, synthesize
 
 # %% ../../nbs/13_data.epochs.ipynb #2d9140cb
@@ -28,12 +29,14 @@ def recipe_at(
     redshift: float,  # the epoch
     suite_redshift: float,  # where the recipe holds as it stands
 ) -> dict:
-    "A simulation's recipe with the star-formation rate, metallicity and least mass of another epoch."
+    "A simulation's recipe with the star-formation rate, metallicity and least mass of another epoch. Raises `InputError` for a rate that is set twice."
     evolution, x = recipe.get("evolution", {}), np.log10((1 + redshift) / (1 + suite_redshift))
     shift = lambda key: float(evolution.get(key, 0.0) * x)
     history, sequence = recipe["history"], recipe["history"].get("main_sequence", {})
+    if (fixed := history["family"] in TABLES) and evolution.get("ssfr"):
+        raise InputError(f"{recipe['name']}: evolution: 'ssfr' cannot be set with the history family {history['family']!r}, whose galaxies evolve as their simulation's do; take the key away")
     return recipe | {
-        "history": history | {"main_sequence": sequence | {"ssfr": sequence.get("ssfr", -10.0) + shift("ssfr")}},
+        "history": history if fixed else history | {"main_sequence": sequence | {"ssfr": sequence.get("ssfr", -10.0) + shift("ssfr")}},
         "metallicity": recipe["metallicity"] | {"offset": recipe["metallicity"].get("offset", 0.0) + shift("metallicity")},
         "mass": recipe["mass"] | {"minimum": recipe["mass"]["minimum"] + shift("minimum")},
     }

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import beta, betainc, gammainc, ndtr
 
 from ..core import Z_SUN, InputError
+from .populations import TABLES, table_histories
 
 # %% ../../nbs/11_data.histories.ipynb #49046184
 def age_bins(
@@ -71,10 +72,11 @@ FAMILIES = {
 
 
 def list_histories(): # pandas.DataFrame, one row per family
-    "The families of star-formation histories: meaning, shapes with the ranges used unless given, source."
+    "The families of star-formation histories, formulas and tables: meaning, shapes with the ranges used unless given, source."
     import pandas as pd
+    tables = [{"family": k, "meaning": v.meaning, "shapes": "", "source": v.source} for k, v in TABLES.items()]
     rows = [{"family": k, "meaning": v.meaning, "shapes": ", ".join(f"{p}={lo}-{hi}" for p, (lo, hi) in v.shapes.items()), "source": v.source} for k, v in FAMILIES.items()]
-    return pd.DataFrame(rows).set_index("family")
+    return pd.DataFrame(rows + tables).set_index("family")
 
 # %% ../../nbs/11_data.histories.ipynb #7b640574
 HISTORY = {"family": None, "main_sequence": {}, "quench": None, "burst_sigma": 0.0, "burst_time_gyr": 0.2}
@@ -236,11 +238,13 @@ def draw_histories(
     "Star-formation histories for galaxies of given mass; raises `InputError` for a recipe that cannot be used."
     log_mstar, edges = check_inputs(log_mstar, edges)
     name = recipe.get("family") if isinstance(recipe, dict) else None
-    if name is not None and name not in FAMILIES:
-        raise InputError(f"history recipe: unknown family {name!r}; choose one of: {', '.join(FAMILIES)}")
-    shapes = FAMILIES[name].shapes if name else {}
+    if name is not None and name not in FAMILIES and name not in TABLES:
+        raise InputError(f"history recipe: unknown family {name!r}; choose one of: {', '.join([*FAMILIES, *TABLES])}")
+    if name in TABLES and (own := [k for k in ("main_sequence", "quench") if recipe.get(k)]):
+        raise InputError(f"history recipe: {own[0]!r} cannot be set with family {name!r}, which brings the main sequence and quenching of its simulation; take the key away, or choose one of: {', '.join(FAMILIES)}")
+    shapes = FAMILIES[name].shapes if name in FAMILIES else {}
     recipe = read_recipe(recipe, HISTORY | shapes, ("family",), "history recipe")
-    fractions = smooth_histories(recipe, log_mstar, edges, rng)
+    fractions = table_histories(name, log_mstar, edges, rng) if name in TABLES else smooth_histories(recipe, log_mstar, edges, rng)
     if recipe["quench"] is not None:
         fractions = apply_quenching(fractions, recipe["quench"], log_mstar, edges, rng)
     sigma = read_numbers(recipe["burst_sigma"], "history recipe: 'burst_sigma'", 0, 2)[0]
