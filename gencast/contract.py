@@ -12,6 +12,7 @@ from typing import Callable
 
 import numpy as np
 
+from .cards import card
 from .core import InputError, rng_for
 
 # %% ../nbs/54_contract.ipynb #64225980
@@ -97,6 +98,16 @@ class SignalLaw:
 
     def __init__(self, law:str, signals:tuple, seed:int=0, signal:str|None=None):
         self.law, self.signals, self.seed, self.signal = law, signals, seed, signal
+
+    def __repr__(self) -> str:
+        return f"SignalLaw {self.law!r} of {len(self.signals)} signals, {'fitted' if hasattr(self, 'predict_') else 'not fitted'}"
+
+    def _repr_html_(self) -> str:
+        "A card for notebooks: what kind of law it is and what it reads."
+        spec = SIGNAL_LAWS[self.law]
+        reads = (self.signal,) if self.signal else spec.signals or self.signals
+        rows = [("reads", ", ".join(reads)), ("starts from", spec.start or "nothing"), ("state", "fitted" if hasattr(self, "predict_") else "not fitted yet: call fit")]
+        return card(f"Law: {spec.label}", spec.about, rows, note="Its held-out scores come with the results of a run.")
 
     def get_params(self, deep:bool=True) -> dict:
         "What the law was made with."

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .cards import card, sparkline
+
 # %% ../nbs/00_core.ipynb #f013ad37
 LONGEST_LINE = 1000  # characters of a line of a message
 
@@ -92,6 +94,11 @@ class Sample:
 
     def __post_init__(self):
         flux = self.flux
+        for key, value in {"flux": flux, "wave": self.wave, "flux_err": self.flux_err, "redshift": self.redshift, **(self.properties if isinstance(self.properties, dict) else {"properties": 0})}.items():
+            if not (isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "fiub" or value is None and key in ("flux_err", "redshift")):
+                raise InputError(f"sample {self.name!r}: {key} is {type(value).__name__} {getattr(value, 'dtype', '')}; give an array of numbers" + (", one for each property's name" if key == "properties" else ""))
+        if not isinstance(self.ids, (tuple, list)) or not isinstance(self.bands, (tuple, list)):
+            raise InputError(f"sample {self.name!r}: ids and bands must be tuples of words")
         if flux.ndim != 2 or len(flux) == 0:
             raise InputError(f"sample {self.name!r}: flux has shape {flux.shape}, expected (n_gal, n_wave) with at least one galaxy")
         if self.wave.shape != flux.shape[1:]:
@@ -114,6 +121,25 @@ class Sample:
         what = ", ".join(self.bands) if self.bands else f"{self.wave[0]:.0f}-{self.wave[-1]:.0f} Å, {self.wave.size} pixels"
         props = ", ".join(self.properties) or "no known properties"
         return f"Sample {self.name!r}: {len(self):,} galaxies; {what}; {props}"
+
+    def _repr_html_(self) -> str:
+        "A card for notebooks: typical brightness, counts, range of each property."
+        some = np.unique(np.linspace(0, len(self) - 1, 500).astype(int))  # enough for a picture
+        flux = np.asarray(self.flux[some], float)
+        shape = np.log10(np.where(flux > 0, flux, np.nan))
+        shape = shape - np.nanmedian(shape, axis=1, keepdims=True) if np.isfinite(shape).any(axis=1).all() else shape
+        low, middle, high = np.nanpercentile(shape, [16, 50, 84], axis=0) if np.isfinite(shape).any(axis=0).all() else (None, np.full(self.wave.size, np.nan), None)
+        picture = sparkline(middle, low, high, f"typical brightness (median, 16-84 %) of {self.name} from {self.wave[0]:.0f} to {self.wave[-1]:.0f} Angstrom", dots=bool(self.bands))
+        columns = {**({"redshift": self.redshift} if self.redshift is not None else {}), **{k: v for k, v in self.properties.items() if np.ndim(v) == 1}}
+        rows = []
+        for name, value in columns.items():
+            good = np.asarray(value, float)[np.isfinite(np.asarray(value, float))]
+            ends = [f"{v:.3g}" for v in np.percentile(good, [5, 50, 95])] if good.size else ["", "", ""]
+            rows.append((name, PROPERTIES[name].unit if name in PROPERTIES else "", *ends, f"{len(value) - good.size:,}"))
+        what = ", ".join(self.bands) if self.bands else f"{self.wave[0]:.0f} to {self.wave[-1]:.0f} Å in {self.wave.size:,} pixels"
+        masked = 100 * (1 - np.isfinite(flux).mean())
+        lead = f"{len(self):,} galaxies; {what}; " + ("with errors" if self.flux_err is not None else "without errors") + (f"; {masked:.1f} % of the brightnesses masked" if masked else "")
+        return card(f"Sample {self.name}", lead, rows, ("property", "unit", "5 %", "median", "95 %", "missing") if rows else (), picture)
 
     def take(
         self,
@@ -293,7 +319,9 @@ def rng_for(
     seed: int,  # the run's seed
     *names,  # what the numbers are for, e.g. the simulation's name and the stage
 ) -> np.random.Generator:
-    "A random generator that depends on the seed and on the names, and on nothing else."
+    "A random generator that depends on the seed and on the names, and on nothing else. Raises `InputError` for a seed that is no whole number."
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError(f"the seed is {str(seed)[:80]!r}; give a whole number that is not negative")
     digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
     return np.random.default_rng([int(seed), *np.frombuffer(digest[:16], dtype=np.uint32).tolist()])
 

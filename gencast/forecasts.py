@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .cards import card, interval_bar
 from .core import rng_for
 from .gather import Evidence
 from .laws import SignalTable, make_signal_law
@@ -114,6 +115,14 @@ class SurveyForecast:
     combined: pd.DataFrame  # one row for the best source, the mean of all models, and the consensus
     galaxy_error: np.ndarray  # expected error of the best source's prediction for each galaxy, shape (n_survey,)
     best: int  # number of the source with the smallest forecast
+
+    def _repr_html_(self) -> str:
+        "A card for notebooks: best source, mean of all models and consensus, each a bar with its 90 % interval."
+        ends = self.combined[["rmse", "upper"]].to_numpy(float)
+        top = 1.1 * float(ends[np.isfinite(ends)].max())
+        said = lambda r: f"{r.lower:.2g} to {r.upper:.2g}" if np.isfinite(r.upper) else "none"
+        rows = [(f"{r.predictor} {r.source}".strip(), (interval_bar(r.rmse, r.lower, r.upper, top),), f"{r.rmse:.2g}", said(r), f"{r.bias:+.2g}") for r in self.combined.itertuples()]
+        return card("Forecast for a survey", f"{len(self.galaxy_error):,} galaxies, {len(self.sources)} models", rows, ("predictor", "", "RMSE", "90 % interval", "bias"), note="In the property's unit.")
 
 
 def forecast_survey(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .cards import card
 from .core import InputError
 
 # %% ../nbs/50_regression.ipynb #c15eccbd
@@ -60,6 +61,11 @@ class ErrorLaw:
     def predict(self, distance: np.ndarray) -> np.ndarray:
         "log10 MSE expected at a distance."
         return self.intercept + self.slope * np.asarray(distance, float)
+
+    def _repr_html_(self) -> str:
+        "A card for notebooks: the line, and what it says of the error."
+        grows = f"{10 ** (self.slope / 2):.2f} times the RMSE for each unit of distance" if self.slope else "the same error at every distance"
+        return card("Law of the error", f"log10 MSE = {self.intercept:.3f} {'+' if self.slope >= 0 else '−'} {abs(self.slope):.3f} × distance", note=f"{grows}; {10 ** (self.intercept / 2):.2g} at distance zero. Its held-out score is given by score_table.")
 
 
 def fit_law(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..cards import card
 from ..core import Z_SUN, InputError, Sample, rng_for
 from .checks import check_different, check_keys, check_name, choice, load_yaml, number
 from .dust import ATTENUATION, attenuation_curve
@@ -46,6 +47,13 @@ class Suite:
 
     def __repr__(self) -> str:
         return f"Suite {self.name!r}: {len(self.simulations)} simulations x {self.n_galaxies:,} galaxies at z = {self.redshift}"
+
+    def _repr_html_(self) -> str:
+        "A card for notebooks: what each simulation assumes."
+        kinds = [k for k in dict.fromkeys(key for s in self.simulations for key in s) if k in ("ssp", "nebular", "dust", "history", "metallicity", "table", "family")]
+        short = lambda v: str(next((v[k] for k in ("law", "family", "relation", "kind", "name", "model") if k in v), ", ".join(map(str, v.values())))) if isinstance(v, dict) else str(v)
+        rows = [(s["name"], *(short(s.get(k, "")) for k in kinds)) for s in self.simulations]
+        return card(repr(self), self.about, rows[:24], ("simulation", *kinds), note=f"and {len(rows) - 24} more" if len(rows) > 24 else "")
 
     @property
     def names(self) -> tuple:
