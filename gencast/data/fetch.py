@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['HOSTS', 'MEGABYTE', 'FULL', 'MANIFEST', 'RELEASE', 'COLUMNS', 'REFERENCE', 'FIELDS', 'TREE', 'PARTS', 'check_url',
-           'open_url', 'read_manifest', 'file_sha256', 'download', 'sdss_sql', 'ask_sdss', 'spec_url', 'fetch_sdss',
-           'field_url', 'fetch_3dhst']
+           'open_url', 'read_manifest', 'file_sha256', 'download', 'try_often', 'sdss_sql', 'ask_sdss', 'spec_url',
+           'fetch_sdss', 'field_url', 'fetch_3dhst']
 
 # %% ../../nbs/19_data.fetch.ipynb #1b572b52
 import errno
@@ -19,6 +19,7 @@ import tarfile
 import time
 import zlib
 from datetime import datetime, timezone
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
@@ -34,31 +35,38 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # troubles of thi
 
 def check_url(
     url: str,
+    hosts: tuple = HOSTS,  # archives that may be asked
 ) -> str:  # the same
     "`InputError` unless a URL is an https address of one of the archives."
     try:
         parts = urlparse(url)
-        plain = parts.scheme == "https" and parts.hostname in HOSTS and parts.port in (None, 443) and parts.username is None
+        plain = parts.scheme == "https" and parts.hostname in hosts and parts.port in (None, 443) and parts.username is None
     except ValueError:  # a port that is none, say
         plain = False
     if not plain:
-        raise InputError(f"{url} is not an https address of {' or '.join(HOSTS)}; it is not opened")
+        raise InputError(f"{url.split('?')[0]} is not an https address of {' or '.join(hosts)}; it is not opened")
     return url
 
 
 class _StayThere(HTTPRedirectHandler):
     "Follows redirections within the archives only."
 
+    def __init__(self, hosts: tuple = HOSTS):
+        self.hosts = hosts
+
     def redirect_request(self, req, fp, code, msg, headers, newurl):
-        return super().redirect_request(req, fp, code, msg, headers, check_url(newurl))
+        return super().redirect_request(req, fp, code, msg, headers, check_url(newurl, self.hosts))
 
 
 def open_url(
     url: str,
     timeout: float = 60.0,  # seconds
+    hosts: tuple = HOSTS,  # archives that may be asked
+    headers: dict | None = None,  # more headers, e.g. a key
 ):  # a response: read(n), headers
     "Open an address of an archive."
-    return build_opener(_StayThere()).open(Request(check_url(url), headers={"User-Agent": "gencast (astronomy; one request at a time)"}), timeout=timeout)
+    request = Request(check_url(url, hosts), headers={"User-Agent": "gencast (astronomy; one request at a time)"} | (headers or {}))
+    return build_opener(_StayThere(hosts)).open(request, timeout=timeout)
 
 # %% ../../nbs/19_data.fetch.ipynb #84a5ada9
 MANIFEST = "checksums.json"
@@ -87,26 +95,21 @@ def download(
     attempts: int = 5,
     open_url=open_url,  # function of the URL that gives a response
     sleep=time.sleep,
+    pin: bool = True,  # whether a file that comes again must be the same; archives that make files on demand do not promise it
 ) -> str:  # "there" if it was, "fetched" if it is now, "missing" if the archive has none
     "Get one file, unless it is there. Raises `InputError` when offline, for a file that is too large, or for one that is not the one pinned."
     manifest, name = read_manifest(path.parent), path.name
     pinned = manifest.get(name, {}).get("sha256")
     if path.exists() and pinned == file_sha256(path):
         return "there"
+    pinned = pinned if pin else None
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob(f"{glob.escape(name)}.*.part"):  # of a fetch that was killed
         old.unlink()
     part = path.with_name(f"{name}.{os.getpid()}.part")
     try:
-        for attempt in range(attempts):
-            wait, problem = _try_once(url, part, limit, open_url, 2.0 ** (attempt + 1))
-            if problem is None:
-                break
-            if wait is None:
-                return "missing"
-            if attempt + 1 == attempts:
-                raise InputError(f"{urlparse(url).hostname} cannot be reached or does not answer ({problem}); check the connection and run the same command again: what is here already is kept")
-            sleep(wait)
+        if not try_often(url, part, limit, attempts, open_url, sleep):
+            return "missing"
         found = file_sha256(part)
         if pinned and found != pinned:
             raise InputError(f"{url} is not the file that was fetched first (its SHA-256 is {found[:12]}..., pinned is {pinned[:12]}...); if the archive has a new version, delete {name} from {path.parent / MANIFEST}")
@@ -119,6 +122,17 @@ def download(
         return "fetched"
     finally:
         part.unlink(missing_ok=True)
+
+
+def try_often(url: str, part: Path, limit: float, attempts: int = 5, open_url=open_url, sleep=time.sleep) -> bool:  # False if the archive has no such file
+    "Write what a URL gives, with a few trials. Raises `InputError` when offline or for an answer that is too large."
+    for attempt in range(attempts):
+        wait, problem = _try_once(url, part, limit, open_url, 2.0 ** (attempt + 1))
+        if problem is None or wait is None:
+            return problem is None
+        if attempt + 1 < attempts:
+            sleep(wait)
+    raise InputError(f"{urlparse(url).hostname} cannot be reached or does not answer ({problem}); check the connection and run the same command again: what is here already is kept")
 
 
 def _try_once(url: str, part: Path, limit: float, open_url, wait: float) -> tuple:  # seconds to wait before the next trial (None: there is none), and what went wrong (None: nothing)
@@ -145,8 +159,8 @@ def _try_once(url: str, part: Path, limit: float, open_url, wait: float) -> tupl
         if isinstance(err.reason, socket.gaierror):  # no name service: waiting will not help
             raise InputError(f"{urlparse(url).hostname} cannot be found ({err.reason}); check the connection and run the same command again: what is here already is kept") from err
         return wait, str(err.reason)
-    except (socket.timeout, ConnectionError, OSError) as err:
-        if err.errno in FULL:
+    except (HTTPException, OSError) as err:
+        if getattr(err, "errno", None) in FULL:
             raise OSError(err.errno, err.strerror, str(part)) from err
         return wait, str(err)
 

@@ -40,21 +40,22 @@ class StarParticles:
 
 def read_particles(
     path: str | Path,  # HDF5 or any other table, one row a particle
-    columns: dict,  # galaxy, formation, mass, metallicity: columns; time, mass_unit, age_unit, part
+    columns: dict,  # galaxy (without it the file is one galaxy), formation, mass, metallicity: columns; time, mass_unit, age_unit, part
     redshift: float,  # of the snapshot
 ) -> StarParticles:
     "Read star particles; wind is left out and counted. Raises `InputError` naming column and row: values missing, negative, or stars from the future."
     from astropy.cosmology import Planck18
 
     where = f"{path}: columns"
-    check_keys(columns, {"galaxy", "formation", "mass", "metallicity", "mass_unit"}, PARTICLE_KEYS, where)
+    check_keys(columns, {"formation", "mass", "metallicity", "mass_unit"}, PARTICLE_KEYS, where)
     columns = {"time": "scale_factor", **columns}
     choice(columns, "time", where, TIMES, "time")
     if not 0 <= redshift < 20:
         raise InputError(f"{path}: the snapshot's redshift is {redshift}; give one from 0 to 20")
-    names = {k: str(columns[k]) for k in ("galaxy", "formation", "mass", "metallicity")}
-    found = read_columns(path, names.values(), columns.get("part", ""), text=(names["galaxy"],))
-    galaxy, formed, mass, zmet = (found[names[k]].values for k in names)
+    names = {k: str(columns[k]) for k in ("formation", "mass", "metallicity", "galaxy") if k in columns}
+    found = read_columns(path, names.values(), columns.get("part", ""), text=(names["galaxy"],) if "galaxy" in names else ())
+    formed, mass, zmet = (found[names[k]].values for k in ("formation", "mass", "metallicity"))
+    galaxy = found[names["galaxy"]].values if "galaxy" in names else np.full(len(formed), Path(path).stem)
     wind = formed <= 0 if columns["time"] == "scale_factor" else np.zeros(len(formed), bool)
     for key, values, low, high in (("formation", formed, -np.inf, np.inf), ("mass", mass, 0, np.inf), ("metallicity", zmet, -1e-300, 1)):
         bad = ~wind & ~(np.isfinite(values) & (values > low) & (values < high))
