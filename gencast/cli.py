@@ -6,7 +6,7 @@
 __all__ = ['app', 'Suite', 'Quick', 'Out', 'Seed', 'Galaxies', 'Jobs', 'Scheduler', 'Accept', 'Ebv', 'Columns', 'Aperture',
            'Skip', 'SHOWN', 'fetch', 'Folder', 'split_names', 'forecast_lines', 'left_out_lines', 'run', 'simulate',
            'forecast', 'verify', 'Kind', 'simulation_facts', 'list_', 'docs', 'main', 'how_it_ended', 'Interrupted',
-           'sdss', 'three_d_hst']
+           'sdss', 'three_d_hst', 'tng']
 
 # %% ../nbs/73_cli.ipynb #c1d72e13
 import signal
@@ -327,9 +327,9 @@ def _interrupt(number, frame):
     raise Interrupted(number)
 
 # %% ../nbs/73_cli.ipynb #62130422
-fetch = typer.Typer(no_args_is_help=True, help="Get observed data from their archives, with checksums. An interrupted fetch goes on where it stopped.")
+fetch = typer.Typer(no_args_is_help=True, help="Get data from their archives, with checksums. An interrupted fetch goes on where it stopped.")
 app.add_typer(fetch, name="fetch")
-Folder = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the files. [default: data/sdss or data/3dhst]")]
+Folder = Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the files. [default: data/sdss, data/3dhst or data/tng]")]
 
 
 @fetch.command()
@@ -364,3 +364,33 @@ def three_d_hst(
 
     path = fetch_3dhst(out or Path("data") / "3dhst", field)
     print(f"{path}. Now: gencast run photometry --catalogue {path}")
+
+# %% ../nbs/73_cli.ipynb #7a1c94d2
+@fetch.command()
+def tng(
+    simulation: Annotated[str, typer.Option(help="Name of the simulation, e.g. TNG50-1, TNG100-1, TNG300-1.")] = "TNG100-1",
+    snapshot: Annotated[int, typer.Option(help="Number of the snapshot: 99 is z = 0, 91 is z = 0.1.")] = 91,
+    log_mass: Annotated[float, typer.Option(help="Least stellar mass, log10 of Msun.")] = 9.5,
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of galaxies, drawn at random from those above the mass.")] = 500,
+    library: Annotated[str, typer.Option("--ssp", help="Stellar library that makes their light.")] = "bc03_stelib",
+    a_v: Annotated[float, typer.Option(help="Attenuation in V, mag, by the law of Calzetti; TNG has no dust.")] = 0.3,
+    out: Folder = None,
+):
+    "Star particles of IllustrisTNG galaxies by its web API, and their light as a table for a suite file. The key is read from TNG_API_KEY."
+    from tqdm import tqdm
+
+    from gencast.data.simulations import load_suite
+    from gencast.data.ssp import load_ssp
+    from gencast.data.tng import fetch_tng, tng_sample, write_table
+
+    suite, out = load_suite("default"), out or Path("data") / "tng"
+    grid = load_ssp(library, suite.wave(), suite.spectra["fwhm_kms"])
+    with tqdm(total=n, unit="galaxy", file=sys.stdout) as bar:
+        def tell(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+        count = fetch_tng(out, simulation, snapshot, log_mass, n, tell=tell)
+    sample = tng_sample(out, grid, {"law": "calzetti", "a_v": a_v})
+    entry = write_table(sample, out / "tng.npz")
+    print(f"{sum(count.values()):,} galaxies: " + ", ".join(f"{v:,} {k}" for k, v in count.items() if v) + "; left out: " + ", ".join(f"{v:,} {k}" for k, v in sample.meta["left_out"].items()))
+    print(f"{out / 'tng.npz'}: spectra of {len(sample):,}. In a suite file beside it:\n{entry}", end="")

@@ -89,3 +89,15 @@ def test_light_of_particles_becomes_a_table(drawn, grid, tmp_path):
     again = read_table(tmp_path / "tng.npz", mapping, "tng").samples["spectra"]
     assert_allclose(again.flux, sample.flux, rtol=1e-6)
     assert_allclose(again.properties["log_mstar"], galaxies.log_mstar)
+
+
+def test_layout_of_eagle_and_files_of_one_galaxy(drawn, tmp_path):
+    with h5py.File(tmp_path / "e.hdf5", "w") as f:
+        for k, v in {"GroupNumber": drawn["galaxy"], "StellarFormationTime": drawn["scale"], "InitialMass": drawn["mass"], "Metallicity": drawn["zmet"]}.items():
+            f[f"PartType4/{k}"] = v
+    eagle = {"part": "PartType4", "galaxy": "GroupNumber", "formation": "StellarFormationTime", "mass": "InitialMass", "metallicity": "Metallicity", "mass_unit": "1.476e10 Msun"}
+    first, second = read_particles(write(tmp_path / "s.hdf5", drawn), TNG, Z), read_particles(tmp_path / "e.hdf5", eagle, Z)
+    for k in ("galaxy", "age", "mass", "zmet"):
+        assert (getattr(first, k) == getattr(second, k)).all()
+    alone = read_particles(tmp_path / "e.hdf5", {k: v for k, v in eagle.items() if k != "galaxy"}, Z)
+    assert set(alone.galaxy) == {"e"} and (alone.age == first.age).all()

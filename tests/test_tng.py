@@ -284,3 +284,21 @@ def test_a_sample_and_a_table_that_a_suite_can_name(server, tmp_path):
 def test_nothing_fetched(tmp_path):
     with pytest.raises(InputError, match="holds no galaxies"):
         tng.tng_galaxies(tmp_path, None)
+
+
+def test_command_line(server, tmp_path, monkeypatch, capsys):
+    from functools import partial
+
+    from gencast import cli
+
+    monkeypatch.setattr(tng, "fetch_tng", partial(tng.fetch_tng, open_url=server.open_url, sleep=lambda s: None))
+    with pytest.raises(SystemExit) as end:
+        cli.main(["fetch", "tng", "-n", "2", "--out", str(tmp_path / "tng")])
+    printed = capsys.readouterr()
+    assert not end.value.code and "2 galaxies: 2 fetched" in printed.out and "6 particles of wind" in printed.out and SECRET not in printed.out + printed.err
+    entry = yaml.safe_load(printed.out[printed.out.index("- name: tng100-1") :])[0]
+    assert len(read_table(tmp_path / "tng" / entry["table"], entry["columns"], "tng").samples["spectra"]) == 2
+    monkeypatch.delenv("TNG_API_KEY")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["fetch", "tng", "--out", str(tmp_path / "none")])
+    assert end.value.code == 2 and "TNG_API_KEY is not set" in capsys.readouterr().err
