@@ -63,6 +63,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'gencast.cli.split_names': ('cli.html#split_names', 'gencast/cli.py'),
                              'gencast.cli.suite_facts': ('cli.html#suite_facts', 'gencast/cli.py'),
                              'gencast.cli.three_d_hst': ('cli.html#three_d_hst', 'gencast/cli.py'),
+                             'gencast.cli.tng': ('cli.html#tng', 'gencast/cli.py'),
                              'gencast.cli.verify': ('cli.html#verify', 'gencast/cli.py')},
             'gencast.clusterplots': { 'gencast.clusterplots.check_wave': ('clusterplots.html#check_wave', 'gencast/clusterplots.py'),
                                       'gencast.clusterplots.cluster_colors': ( 'clusterplots.html#cluster_colors',

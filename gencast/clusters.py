@@ -12,6 +12,8 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from .data.arguments import Array, takes
 import pandas as pd
 
 from .core import InputError
@@ -86,6 +88,7 @@ def rank_distance(
 LINKAGES = ("average", "ward", "complete")
 
 
+@takes(rho=Array("n_feature n_feature", low=-1, high=1))
 def grow_tree(rho:np.ndarray, method:str="average") -> np.ndarray: # as scipy.cluster.hierarchy has it, shape (n_feature - 1, 4)
     "Hierarchical clustering of features from their correlations, shape (n_feature, n_feature); raises `InputError`."
     from scipy.cluster.hierarchy import linkage

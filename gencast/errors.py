@@ -8,9 +8,12 @@ __all__ = ['error_metrics']
 # %% ../nbs/41_errors.ipynb #c021fe55
 import numpy as np
 
+from .data.arguments import Array, takes
+
 from .core import InputError
 
 # %% ../nbs/41_errors.ipynb #f0694255
+@takes(truth=Array("n_gal", low=-1e100, high=1e100), predicted=Array("n_gal", low=-1e100, high=1e100))
 def error_metrics(
     truth: np.ndarray,  # the property, shape (n_gal,)
     predicted: np.ndarray,  # the model's answer, shape (n_gal,)

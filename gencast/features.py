@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .data.arguments import Array, Number, takes
+
 from .core import InputError, Sample, rng_for
 
 # %% ../nbs/20_features.ipynb #d88f62ee
@@ -33,6 +35,7 @@ MARKED_LINES = {
 }  # the few that figures name; D4000 is where the spectrum breaks, not a line
 
 
+@takes(wave=Array("n_wave", low=1e-3, high=1e12), width_kms=Number(0, 1e5))
 def line_mask(
     wave: np.ndarray,  # Angstrom in vacuum, shape (n_wave,)
     width_kms: float = 750.0,  # half width of each window, km/s
@@ -83,6 +86,7 @@ def check_labelled(values: np.ndarray, labels: np.ndarray) -> None:
         raise InputError(f"ranking: {np.sum(~np.isfinite(labels))} galaxies have no finite label (first: row {np.flatnonzero(~np.isfinite(labels))[0]}); leave them out")
 
 
+@takes(values=Array("n_gal n_feature", low=-1e30, high=1e30, blank=True), labels=Array("n_gal", low=-1e100, high=1e100, blank=True), seed=Number(0, 2**32 - 1, whole=True), n_trees=Number(1, 1e5, whole=True), max_samples=Number(1e-6, 1), min_leaf=Number(1, 1e9, whole=True))
 def rank_features(
     values: np.ndarray,  # pooled selection set, shape (n_gal, n_feature)
     labels: np.ndarray,  # the property, shape (n_gal,)
@@ -96,9 +100,13 @@ def rank_features(
 
     check_labelled(values, labels)
     forest = RandomForestRegressor(n_trees, max_features="sqrt", min_samples_leaf=min_leaf, max_samples=max_samples, random_state=seed)
-    return forest.fit(values, labels).feature_importances_
+    found = forest.fit(values, labels).feature_importances_
+    if not found.any():
+        raise InputError("ranking: no feature tells anything about the property, which is the same for all galaxies, or so are the features; give galaxies that differ")
+    return found
 
 
+@takes(importance=Array("n_feature"), n=Number(1, 1e9, whole=True))
 def top_features(
     importance: np.ndarray,  # shape (n_feature,)
     n: int = 100,  # how many to keep; all where there are fewer
@@ -107,6 +115,7 @@ def top_features(
     return np.argsort(-importance, kind="stable")[:n]
 
 # %% ../nbs/20_features.ipynb #d89dbfd4
+@takes(values=Array("n_gal n_feature", low=-1e30, high=1e30, blank=True), labels=Array("n_gal", low=-1e100, high=1e100, blank=True), groups=Array("n_feature", low=-1, whole=True), seed=Number(0, 2**32 - 1, whole=True), n_trees=Number(1, 1e5, whole=True), n_repeats=Number(1, 1e4, whole=True), min_leaf=Number(1, 1e9, whole=True))
 def rank_groups(
     values: np.ndarray,  # pooled selection set, shape (n_gal, n_feature)
     labels: np.ndarray,  # the property, shape (n_gal,)

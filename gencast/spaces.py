@@ -7,6 +7,8 @@ __all__ = ['SPACES', 'split_shape', 'normalise_continuum', 'input_names', 'refus
 
 # %% ../nbs/20_spaces.ipynb #d54eb4a5
 import numpy as np
+
+from .data.arguments import Array, Number, takes
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -14,6 +16,7 @@ from .core import InputError
 from .indices import list_indices, measure_indices
 
 # %% ../nbs/20_spaces.ipynb #11e467d1
+@takes(values=Array("n_gal n_wave"))
 def split_shape(
     values: np.ndarray,  # log10 flux, dex, shape (n_gal, n_wave)
 ) -> tuple[np.ndarray, np.ndarray]:  # shape, dex, (n_gal, n_wave); luminosity, dex, (n_gal, 1)
@@ -22,6 +25,7 @@ def split_shape(
     return values - luminosity, luminosity
 
 # %% ../nbs/20_spaces.ipynb #c5b17f18
+@takes(values=Array("n_gal n_wave"), wave=Array("n_wave", low=1e-3, high=1e12), degree=Number(0, 1e6, whole=True))
 def normalise_continuum(
     values: np.ndarray,  # log10 flux, dex, shape (n_gal, n_wave)
     wave: np.ndarray,  # Angstrom, shape (n_wave,)

@@ -227,7 +227,7 @@ def test_selector_names_columns():
     (dict(importance="gain"), "no importance 'gain'"), (dict(importance=np.ones(3)), "3 importances for 40"), (dict(importance=-np.ones(40)), "not negative"),
     (dict(importance=np.zeros(40)), "all zero"), (dict(y=None), "requires y"), (dict(y=Y[:-1]), "inconsistent numbers"), (dict(X=X[:1], y=Y[:1]), "1 sample"),
     (dict(X=np.where(np.arange(40) == 9, np.nan, X)), "feature x9 of galaxy 0 is NaN"), (dict(X=np.where(np.arange(40) == 7, 1.0, X)), "feature 7 is the same"),
-    (dict(y=np.full(400, np.nan)), "NaN"), (dict(n_clusters=0), "at least one"), (dict(threshold=0.1), "not both"), (dict(y=np.ones(400)), "not all zero"),
+    (dict(y=np.full(400, np.nan)), "NaN"), (dict(n_clusters=0), "at least one"), (dict(threshold=0.1), "not both"), (dict(y=np.ones(400)), "the same for all galaxies"),
 ])
 def test_selector_refuses(change, words):
     data = {k: change.get(k, v) for k, v in dict(X=X, y=Y).items()}

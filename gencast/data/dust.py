@@ -12,6 +12,8 @@ from typing import Callable
 
 import numpy as np
 
+from .arguments import Array, Number, Word, takes
+
 from ..core import InputError
 
 # %% ../../nbs/09_data.dust.ipynb #32fd9103
@@ -19,6 +21,7 @@ V_WAVE = 5500.0  # Angstrom, where every curve equals one
 WAVE_RANGE = (1200.0, 22000.0)  # Angstrom, where every curve is defined
 
 # %% ../../nbs/09_data.dust.ipynb #01b4fbf8
+@takes(wave=Array("n_wave", low=10, high=1e6))
 def k_calzetti(
     wave:np.ndarray, # Angstrom, shape (n_wave,)
 ) -> np.ndarray: # k = A / E(B-V), shape (n_wave,); Calzetti et al. 2000, eq. 4, R_V = 4.05
@@ -29,6 +32,7 @@ def k_calzetti(
     return 2.659 * np.where(wave < 6300.0, blue, red) + 4.05
 
 # %% ../../nbs/09_data.dust.ipynb #59990fe9
+@takes(wave=Array("n_wave", low=10, high=1e6), bump=Number(-100, 100))
 def k_bump(
     wave:np.ndarray, # Angstrom, shape (n_wave,)
     bump:float, # amplitude B, per unit of colour excess
@@ -37,6 +41,7 @@ def k_bump(
     return bump * (350 * wave) ** 2 / ((wave**2 - 2175.0**2) ** 2 + (350 * wave) ** 2)
 
 
+@takes(wave=Array("n_wave", low=10, high=1e6), delta=Number(-10, 10), bump=Number(-100, 100))
 def salim(
     wave:np.ndarray, # Angstrom, shape (n_wave,)
     delta:float, # power-law tilt; 0 is Calzetti's slope, negative is steeper
@@ -49,6 +54,7 @@ def salim(
     return k_calzetti(wave) / 4.05 * (wave / V_WAVE) ** delta + k_bump(wave, bump) / r_v
 
 # %% ../../nbs/09_data.dust.ipynb #ce5db74d
+@takes(wave=Array("n_wave", low=1000, high=33333), r_v=Number())
 def cardelli(
     wave:np.ndarray, # Angstrom, shape (n_wave,)
     r_v:float, # total-to-selective ratio, 2 to 6
@@ -60,6 +66,7 @@ def cardelli(
     return np.asarray(CCM89(Rv=r_v).evaluate(1e4 / wave, r_v))
 
 
+@takes(wave=Array("n_wave", low=1000, high=33333))
 def smc(
     wave:np.ndarray, # Angstrom, shape (n_wave,)
 ) -> np.ndarray: # A / A_V, shape (n_wave,)
@@ -96,6 +103,7 @@ def list_dust(): # pandas.DataFrame, one row per law
     return pd.DataFrame(rows).set_index("law")
 
 # %% ../../nbs/09_data.dust.ipynb #82b76e7f
+@takes(law=Word(), wave=Array("...", masked=True))
 def attenuation_curve(
     law:str, # name of the law, see `list_dust`
     wave:np.ndarray, # Angstrom, 1200 to 22000, shape (n_wave,)

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
+from .arguments import Array, Number, Words, takes
 from astropy import units as u
 from astropy.constants import c
 from astropy.cosmology import Planck18
@@ -39,6 +41,7 @@ def _band(name: str) -> tuple:
     return effective_wavelength(name), (inside[0], inside[-1]), wave, area / norm
 
 
+@takes(bands=Words())
 def band_wavelengths(
     bands=SDSS_BANDS, # names as in `gencast.data.bands.band_curve`, n_band of them
 ) -> np.ndarray: # photon-weighted effective wavelength for an AB source, Angstrom, observed frame, shape (n_band,)
@@ -46,6 +49,7 @@ def band_wavelengths(
     return np.array([_band(name)[0] for name in bands])
 
 # %% ../../nbs/14_data.photometry.ipynb #decf47ea
+@takes(wave=Array("n_wave", low=1e-3, high=1e12, least=2, ascending=True), flux=Array("... n_wave"), redshift=Array("n_gal", low=-0.5, high=30, single=True), bands=Words())
 def band_luminosity(
     wave:np.ndarray, # rest frame, Angstrom, ascending, shape (n_wave,)
     flux:np.ndarray, # luminosity density, Lsun/Angstrom, rest frame, shape (n_gal, n_wave)
@@ -54,6 +58,8 @@ def band_luminosity(
 ) -> np.ndarray: # nu L_nu, Lsun, observed-frame bands, shape (n_gal, n_band)
     "Spectra seen through bands at given redshifts; `InputError` where a spectrum does not cover a band."
     flux = np.atleast_2d(flux)
+    if flux.ndim > 2 or np.size(redshift) not in (1, len(flux)):
+        raise InputError(f"{np.size(redshift)} redshifts for spectra of shape {flux.shape}; give one number, or one for each galaxy, and spectra of shape (n_gal, n_wave)")
     stretch = 1 + np.broadcast_to(np.asarray(redshift, float), len(flux))
     edges = pixel_edges(wave)
     out = np.empty((len(flux), len(bands)))
@@ -106,6 +112,7 @@ def _reasons(flux, ivar, petro, ratio, redshift) -> dict:
     return checks
 
 # %% ../../nbs/14_data.photometry.ipynb #1961c07a
+@takes(flux=Array("n_gal n_band", blank=True), redshift=Array("n_gal", low=1e-9, high=30), wave=Array("n_band", low=10, high=1e7))
 def nu_l_nu(
     flux:np.ndarray, # AB flux density, nanomaggies, shape (n_gal, n_band)
     redshift:np.ndarray, # shape (n_gal,)
@@ -181,6 +188,7 @@ def observed_facts(
     return facts
 
 # %% ../../nbs/14_data.photometry.ipynb #f2c41d07
+@takes(log_lum=Array("n_gal"), log_lum_survey=Array("n_survey"), k=Number(1, 1e9, whole=True))
 def survey_partners(
     log_lum:np.ndarray, # log10 nu L_nu in r of the simulated galaxies, Lsun, shape (n_gal,)
     log_lum_survey:np.ndarray, # the same of the survey's, shape (n_survey,)

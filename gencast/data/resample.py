@@ -7,6 +7,9 @@ __all__ = ['C_KMS', 'FWHM_OVER_SIGMA', 'pixel_edges', 'overlap_matrix', 'broaden
 
 # %% ../../nbs/07_data.resample.ipynb #cae91954
 import numpy as np
+
+from ..core import InputError
+from .arguments import Array, takes
 from astropy.constants import c
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.special import ndtr
@@ -16,6 +19,7 @@ C_KMS = c.to_value("km/s")  # speed of light
 FWHM_OVER_SIGMA = np.sqrt(8 * np.log(2))  # of a Gaussian
 
 
+@takes(wave=Array("n_wave", low=1e-3, high=1e12, least=2, ascending=True))
 def pixel_edges(
     wave:np.ndarray, # pixel centres, Angstrom, ascending, shape (n_wave,)
 ) -> np.ndarray: # pixel edges, Angstrom, shape (n_wave + 1,)
@@ -25,6 +29,7 @@ def pixel_edges(
     return np.exp(np.concatenate([[2 * x[0] - mid[0]], mid, [2 * x[-1] - mid[-1]]]))
 
 # %% ../../nbs/07_data.resample.ipynb #34681182
+@takes(edges_in=Array("n_in", low=1e-3, high=1e12, least=2, ascending=True), edges_out=Array("n_out", low=1e-3, high=1e12, least=2, ascending=True))
 def overlap_matrix(
     edges_in:np.ndarray, # Angstrom, shape (n_in + 1,)
     edges_out:np.ndarray, # Angstrom, shape (n_out + 1,)
@@ -38,6 +43,7 @@ def overlap_matrix(
     return coo_matrix((weight, (i, k)), shape=(edges_out.size - 1, edges_in.size - 1)).tocsr()
 
 
+@takes(edges=Array("n_wave+1", low=1e-3, high=1e12, least=2, ascending=True), sigma_kms=Array("n_wave", low=0, high=C_KMS))
 def broadening_matrix(
     edges:np.ndarray, # pixel edges, Angstrom, shape (n_wave + 1,)
     sigma_kms:np.ndarray, # Gaussian sigma at each pixel, km/s, shape (n_wave,)
@@ -53,6 +59,7 @@ def broadening_matrix(
     return coo_matrix((weight, (i, k)), shape=(n, n)).tocsr()
 
 # %% ../../nbs/07_data.resample.ipynb #7cab0176
+@takes(wave_in=Array("n_in"), flux=Array("n_in", masked=True), flux_err=Array("n_in", masked=True), good=Array("n_in", low=0, high=1, none=True), sigma_kms=Array("n_in", low=0, high=C_KMS, single=True))
 def resample(
     wave_in:np.ndarray, # pixel centres, Angstrom, ascending, shape (n_in,)
     flux:np.ndarray, # brightness per Angstrom, shape (n_in,)
@@ -61,8 +68,10 @@ def resample(
     good:np.ndarray | None = None, # False where a pixel is masked, shape (n_in,)
     sigma_kms:np.ndarray | float = 0.0, # Gaussian to smooth with, km/s, one number or shape (n_in,)
 ) -> tuple: # flux and error, shape (n_out,), NaN where nothing good is left; share of good input, shape (n_out,)
-    "Smooth and resample a spectrum, conserving flux, with errors; input pixels count as independent."
-    good = np.ones(flux.size, bool) if good is None else good
+    "Smooth and resample a spectrum, conserving flux, with errors; input pixels count as independent. Raises `InputError`."
+    good = np.ones(flux.size, bool) if good is None else good > 0
+    if not (np.isfinite(flux[good]).all() and np.isfinite(flux_err[good]).all() and (flux_err[good] >= 0).all()):
+        raise InputError("resample: flux or flux_err of a pixel that is not masked is not finite, or an error is negative; mask it with `good`")
     edges = pixel_edges(wave_in)
     weights = overlap_matrix(edges, pixel_edges(wave_out))
     if np.any(np.asarray(sigma_kms) > 0):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from .arguments import Array, Number, takes
 from astropy import units as u
 from astropy.cosmology import Planck18
 from astropy.io import fits
@@ -152,6 +154,7 @@ def built_in_spectra() -> list: # paths of the spec files that ppxf carries
 FLUX_UNIT = u.Unit("1e-17 erg / (s cm2 AA)")  # of the flux in SDSS spec files
 
 
+@takes(wave=Array("n_wave", low=1e-3, high=1e12), flux=Array("n_wave", low=-1e100, high=1e100), redshift=Number(1e-9, 30), ebv=Number(0, 20))
 def luminosity(
     wave:np.ndarray, # Angstrom, observed frame, shape (n_wave,)
     flux:np.ndarray, # 1e-17 erg/s/cm2/Angstrom, observed frame, shape (n_wave,)
@@ -161,6 +164,8 @@ def luminosity(
     "Luminosity density in the rest frame (Planck18; CCM89 with R_V = 3.1 for the Galaxy's dust)."
     if ebv:
         from dust_extinction.parameter_averages import CCM89
+        if wave.min() < 1000 or wave.max() > 33333:
+            raise InputError("luminosity: the Galaxy's dust is known from 1000 Å to 3.3 µm; cut the spectrum, or leave ebv out")
         flux = flux / CCM89(Rv=3.1).extinguish(wave * u.AA, Ebv=ebv)
     area = 4 * np.pi * Planck18.luminosity_distance(redshift) ** 2 * (1 + redshift)
     return (flux * FLUX_UNIT * area).to_value(u.L_sun / u.AA)
