@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'Suite', 'Quick', 'Out', 'Seed', 'Galaxies', 'Jobs', 'Scheduler', 'Accept', 'Ebv', 'Columns', 'Aperture',
            'Skip', 'SHOWN', 'fetch', 'Folder', 'split_names', 'forecast_lines', 'left_out_lines', 'run', 'simulate',
-           'forecast', 'verify', 'Kind', 'simulation_facts', 'list_', 'docs', 'main', 'how_it_ended', 'Interrupted',
-           'sdss', 'three_d_hst', 'tng']
+           'forecast', 'verify', 'Kind', 'suite_facts', 'simulation_facts', 'list_', 'docs', 'main', 'how_it_ended',
+           'Interrupted', 'sdss', 'three_d_hst', 'tng']
 
 # %% ../nbs/73_cli.ipynb #c1d72e13
 import signal
@@ -243,6 +243,22 @@ class Kind(str, Enum):
     suites, simulations, ssp, dust, histories, properties = "suites", "simulations", "ssp", "dust", "histories", "properties"
 
 
+def suite_facts(known: dict):  # name -> path; a pandas.DataFrame
+    "The suites that come with gencast, those too that need a library which is not here."
+    import pandas as pd
+
+    from gencast.data.simulations import load_suite
+
+    rows = []
+    for name in known:
+        try:
+            suite = load_suite(name)
+            rows.append({"suite": name, "simulations": len(suite.names), "about": suite.about})
+        except InputError as err:
+            rows.append({"suite": name, "simulations": "-", "about": f"cannot be used here: {str(err).split(': ', 3)[-1]}"})
+    return pd.DataFrame(rows).set_index("suite")
+
+
 def simulation_facts(simulation: dict) -> dict:
     "What a simulation of a suite assumes, or which table and domain it is."
     s = simulation
@@ -263,7 +279,7 @@ def list_(
     from gencast.data import dust, histories, simulations, ssp, suites
 
     tables = {
-        "suites": lambda: pd.DataFrame([{"suite": n, "simulations": len(s.names), "about": s.about} for n in simulations.list_suites() for s in [simulations.load_suite(n)]]).set_index("suite"),
+        "suites": lambda: suite_facts(simulations.list_suites()),
         "simulations": lambda: pd.DataFrame([simulation_facts(s) for s in suites.load_suite(suite).simulations]).set_index("name").fillna("-"),
         "ssp": ssp.list_ssp, "dust": dust.list_dust, "histories": histories.list_histories,
         "properties": lambda: pd.DataFrame([{"property": p.name, "unit": p.unit, "meaning": p.meaning} for p in PROPERTIES.values()]).set_index("property"),
@@ -277,17 +293,22 @@ def docs(
     results: Annotated[Optional[Path], typer.Option(help="Results whose executed notebooks join the site. [default: results/default where it is there]")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder in which the site is staged.")] = Path("_docs"),
     render: Annotated[bool, typer.Option(help="Call Quarto if it is installed.")] = True,
+    serve: Annotated[bool, typer.Option("--serve", help="Then show the site at 127.0.0.1, until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of --serve.")] = 4200,
 ):
     "Stage the website from the notebooks and the latest results, and render it where Quarto is installed."
-    from gencast.docs import build_docs
+    from gencast.docs import build_docs, serve_site
 
     if results is None and Path("results/default/run.json").exists():
         results = Path("results/default")
     report = build_docs(results, out, render)
+    print("{pages} pages, {links} links within the site, {images} images and {figures} figures checked: {broken} broken, {without_text} without a text.".format(broken=len(report.broken), **report.counts))
     print(report.message)
     if report.broken:
-        print("\n".join(["Broken links:", *map(str, report.broken)]), file=sys.stderr)
+        print("\n".join(["Broken:", *map(str, report.broken)]), file=sys.stderr)
         raise typer.Exit(1)
+    if serve:
+        serve_site(out, port)
 
 # %% ../nbs/73_cli.ipynb #a61945de
 def main(arguments: list | None = None) -> None:

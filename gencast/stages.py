@@ -114,7 +114,7 @@ def code_key(*modules: str) -> str:
     import gencast
 
     folder = Path(gencast.__file__).parent
-    files = [folder / f"{m}.py" for m in ("core", *modules)] + sorted((folder / "data" / "ssp_grids").glob("*.fits"))
+    files = [folder / f"{m}.py" for m in ("core", *modules)] + sorted((folder / "data").glob("*_*/*.fits"))  # stellar libraries, tables of histories
     return digest(package_versions(), *[f.read_bytes() for f in files])
 
 
@@ -277,7 +277,7 @@ def simulation_key(settings: Settings, recipe: dict, view: str, survey: Sample |
         parts += [survey.flux, survey.flux_err, survey.redshift, survey.bands, suite.redshift_range]
     elif survey is not None:
         parts += [survey.flux, survey.flux_err, survey.meta.get("fwhm_kms")]
-    return digest(*parts, code_key("data/bands", "data/dust", "data/epochs", "data/histories", "data/libraries", "data/nebular", "data/observe", "data/photometry", "data/resample", "data/simulations", "data/ssp"))
+    return digest(*parts, code_key("data/bands", "data/dust", "data/epochs", "data/histories", "data/libraries", "data/nebular", "data/observe", "data/photometry", "data/populations", "data/resample", "data/simulations", "data/ssp"))
 
 
 MOST_IN_MEMORY = 10_000  # galaxies of a simulation; the light of more is built up in a file

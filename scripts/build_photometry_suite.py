@@ -13,9 +13,11 @@ that of a galaxy with K = 24 (AB).
 from pathlib import Path
 
 import yaml
-from build_default_suite import DUST, HISTORIES, LIBRARIES, SHORT, metallicity
+from build_default_suite import DUST, SHORT, metallicity
 from scipy.stats import qmc
 
+LIBRARIES = ["bc03_stelib", "m11_stelib", "mastar", "bpass"]
+HISTORIES = ["delayed_tau", "lognormal", "double_power_law", "bursty"]
 RANGES = {  # low, high
     "knee": (10.7, 11.0), "alpha": (-1.45, -1.2), "minimum": (8.2, 8.8), "sampling": (0.1, 0.8),
     "a_v": (0.2, 1.0), "av_slope": (0.1, 0.4), "av_scatter": (0.15, 0.3), "birth_cloud": (0.0, 2.0),

@@ -54,7 +54,7 @@ def test_shared_files_nine_in_four_refused():
     sample = load_sdss_spectra(SHARED, skip=True)
     assert len(sample) == 9 and sample.flux.shape == (9, WAVE_GRID.size) and np.isfinite(sample.flux).all() and (sample.flux_err > 0).all()
     refused = dict(line.split(": ", 1) for line in sample.meta["refused"])
-    assert "2784-6631" in refused["spec-0548-51986-0001.fits"] and "3829-7903" in refused["spec-0548-51986-0001.fits"]
+    assert "2784-6631" in refused["spec-0548-51986-0001.fits"] and "3829-7383" in refused["spec-0548-51986-0001.fits"]
     assert "class is QSO" in refused["spec-0548-51986-0020.fits"]
     assert "class is STAR" in refused["spec-4055-55359-0001.fits"]
     assert "5 (SKY, SMALL_DELTA_CHI2)" in refused["spec-2341-53738-0560.fits"]

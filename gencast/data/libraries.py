@@ -6,7 +6,7 @@
 __all__ = ['IMF_TO_CHABRIER', 'CARRIED', 'LIBRARIES', 'MOST_BYTES', 'PADOVA_Z', 'VAZDEKIS', 'Library', 'read_carried',
            'air_to_vacuum', 'package_file', 'bin_points', 'log_edges', 'popstar_tables', 'read_popstar',
            'read_bc03_miles', 'inside_archives', 'library_files', 'read_vazdekis', 'box_integral', 'resampling_matrix',
-           'broadening']
+           'resampling_bands', 'broadening']
 
 # %% ../../nbs/10_data.libraries.ipynb #c44ac36e
 import os
@@ -283,6 +283,28 @@ def resampling_matrix(
     x, y, s = np.log(edges_in)[:, None], np.log(edges_out)[None], sigma[:, None] / C_KMS
     below = (box_integral(y - x[:-1], s) - box_integral(y - x[1:], s)) / (x[1:] - x[:-1])
     return np.diff(below, axis=1) * np.diff(edges_in)[:, None] / np.diff(edges_out)
+
+
+def resampling_bands(
+    edges_in: np.ndarray,  # Angstrom, shape (n_in + 1,)
+    edges_out: np.ndarray,  # Angstrom, shape (n_out + 1,)
+    sigma: np.ndarray,  # Gaussian broadening of each source pixel, km/s, shape (n_in,)
+    reach: float = 7.0,  # sigma, beyond which a Gaussian is nothing
+):  # scipy.sparse.csr_array, shape (n_in, n_out)
+    "The same matrix without its zeros: of each source pixel only the pixels that its light reaches."
+    from scipy.sparse import csr_array
+
+    x, y, s = np.log(edges_in), np.log(edges_out), np.asarray(sigma, float) / C_KMS
+    n = y.size - 1
+    first = np.clip(np.searchsorted(y, x[:-1] - reach * s, side="right") - 1, 0, n)
+    last = np.clip(np.searchsorted(y, x[1:] + reach * s), first, n)
+    column = first[:, None] + np.arange(max((last - first).max(), 1) + 1)
+    at, s = y[np.minimum(column, n)], s[:, None]
+    below = (box_integral(at - x[:-1, None], s) - box_integral(at - x[1:, None], s)) / np.diff(x)[:, None]
+    column = column[:, :-1]
+    row, k = np.nonzero(column < n)
+    value = np.diff(below, axis=1) * np.diff(edges_in)[:, None] / np.diff(edges_out)[np.minimum(column, n - 1)]
+    return csr_array((value[row, k], (row, column[row, k])), shape=(x.size - 1, n))
 
 
 def broadening(

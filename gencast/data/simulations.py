@@ -227,10 +227,12 @@ def synthesize(
         rows = slice(i, i + block)
         weights = population_weights(replace(galaxies, fractions=galaxies.fractions[rows], zmet=galaxies.zmet[rows]), grid)
         formed[rows] = 10 ** galaxies.log_mstar[rows] / np.einsum("gzb,zb->g", weights, remains, dtype=float)
-        depth = (-0.4 * galaxies.a_v[rows, None] * curve).astype(np.float32)
-        old = _matmul(weights[:, :, ~young], light[:, ~young]) * 10**depth
-        new = _matmul(weights[:, :, young], light[:, young]) * 10 ** (depth * np.float32(1 + dust.get("birth_cloud", 1.0)))
-        flux[rows] = (old + new) * formed[rows, None].astype(np.float32)
+        depth = (-0.4 * np.log(10) * galaxies.a_v[rows, None] * curve).astype(np.float32)
+        total = _matmul(weights[:, :, young], light[:, young])
+        total *= np.exp(depth * np.float32(dust.get("birth_cloud", 1.0)))  # what birth clouds add
+        total += _matmul(weights[:, :, ~young], light[:, ~young])
+        total *= np.exp(depth, out=depth)
+        flux[rows] = total * formed[rows, None].astype(np.float32)
     return flux, formed
 
 

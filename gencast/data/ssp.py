@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core import InputError
 from .libraries import (
-    CARRIED, IMF_TO_CHABRIER, LIBRARIES, Library, broadening, VAZDEKIS, read_bc03_miles, read_carried, read_popstar, read_vazdekis, resampling_matrix)
+    CARRIED, IMF_TO_CHABRIER, LIBRARIES, Library, broadening, VAZDEKIS, read_bc03_miles, read_carried, read_popstar, read_vazdekis, resampling_bands)
 from .resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges
 
 # %% ../../nbs/10_data.ssp.ipynb #bb0b5a77
@@ -58,7 +58,8 @@ def bin_library(library: Library, edges: np.ndarray, fwhm_kms: float) -> np.ndar
     "A library on other pixels, at its own ages, shape (n_zmet, n_age, n_wave)."
     i, j = np.searchsorted(library.edges, edges[[0, -1]] * [0.98, 1.02]).clip(1, library.fwhm.size)  # source pixels that matter
     near = replace(library, edges=library.edges[i - 1:j + 1], flux=library.flux[..., i - 1:j], fwhm=library.fwhm[i - 1:j])
-    return near.flux @ resampling_matrix(near.edges, edges, broadening(near, fwhm_kms))
+    bands = resampling_bands(near.edges, edges, broadening(near, fwhm_kms))
+    return (near.flux.reshape(-1, near.fwhm.size) @ bands).reshape(*near.flux.shape[:2], -1)
 
 
 def popstar_log_flux(

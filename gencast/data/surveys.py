@@ -20,7 +20,7 @@ from .specfiles import MISLABELLED, Spectrum, built_in_spectra, luminosity, read
 _all_ = ["band_luminosity", "kcorrect_masses", "load_sdss_photometry", "observe_photometry", "read_spec", "write_spec"]
 
 # %% ../../nbs/13_data.surveys.ipynb #2d0003aa
-WAVE_GRID = np.geomspace(3830.0, 7900.0, 1000)  # Angstrom in vacuum, rest frame, shape (n_wave,)
+WAVE_GRID = np.geomspace(3830.0, 7380.0, 950)  # Angstrom in vacuum, rest frame, shape (n_wave,)
 FWHM_KMS = 500.0  # common resolution, km/s
 
 # %% ../../nbs/13_data.surveys.ipynb #816eb383
