@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import gencast.docs as docs
 from gencast.core import InputError
 from gencast.links import PAGES, check_site
+from gencast.pages import count_site
 
 ROOT = Path(__file__).resolve().parent.parent
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -43,7 +44,8 @@ def test_site_is_staged_with_nothing_broken(report):
     assert not report.rendered and str(report.staged) in report.message
     rooms = {p.name for p in ROOT.glob("nbs/*.ipynb")}
     assert rooms <= {p.name for p in report.staged.glob("*.ipynb")}
-    assert report.n_pages >= len(rooms) + 5  # three targets, method, changelog
+    assert report.counts["pages"] >= len(rooms) + 60  # targets, gallery, method, changelog, benchmarks, a page a module
+    assert report.counts["links"] > 1000 and report.counts["figures"] > 50 and report.counts["without_text"] == 0
     assert (report.staged / "references.bib").exists() and (report.staged / "styles.css").exists()
 
 
@@ -54,11 +56,77 @@ def test_staging_leaves_only_the_site(report):
 
 def test_targets_are_in_the_navigation(report):
     config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
-    section = config["website"]["sidebar"]["contents"][1]
+    section = config["website"]["sidebar"]["contents"][2]
     assert section["section"] == "Targets"
-    assert section["contents"][0] == "targets/summary.ipynb"
-    assert [(g["section"], g["contents"]) for g in section["contents"][1:]] == [("Surveys", ["targets/sdss_spectra.ipynb"]), ("Simulations", ["targets/sim_01.ipynb"])]
-    assert {"text": "Targets", "href": "targets/summary.ipynb"} in config["website"]["navbar"]["left"]
+    assert section["contents"][:2] == ["targets.qmd", "targets/summary.ipynb"]
+    assert [(g["section"], g["contents"]) for g in section["contents"][2:]] == [("Surveys", ["targets/sdss_spectra.ipynb"]), ("Simulations", ["targets/sim_01.ipynb"])]
+    assert [item["text"] for item in config["website"]["navbar"]["left"]] == ["Home", "Learn", "Targets", "Method", "Reference", "Benchmarks", "Changelog"]
+
+
+def test_look_of_the_site():
+    "Light and dark, search, formulas that need no network, and citations: plain settings of Quarto."
+    config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
+    html = config["format"]["html"]
+    assert set(html["theme"]) == {"light", "dark"} and html["html-math-method"] == "mathml" and config["website"]["search"]
+    assert (ROOT / "nbs" / config["bibliography"]).is_file() and "refs" in (ROOT / "nbs/method.qmd").read_text(encoding="utf-8")
+
+
+def test_gallery_has_a_card_with_a_picture_for_each_target(report):
+    text = (report.staged / "targets.qmd").read_text(encoding="utf-8")
+    for name in ("sim_01", "sdss_spectra", "summary"):
+        assert f"](targets/{name}.ipynb)" in text and f"targets/thumbs/{name}.png" in text
+        assert (report.staged / f"targets/thumbs/{name}.png").read_bytes()[1:4] == b"PNG"
+    assert "![](" not in text
+
+
+def test_reference_has_every_public_name_with_its_shapes(report):
+    index = (report.staged / "reference.qmd").read_text(encoding="utf-8")
+    for module, name, words in [("transport", "sliced_wasserstein", ""), ("core", "Sample", "(n_gal, n_wave)"), ("data.simulations", "simulate", ""), ("surveyplots", "place_on_map", "dex")]:
+        page = (report.staged / f"reference/{module}.qmd").read_text(encoding="utf-8")
+        assert f"### {name} {{#{name}}}" in page and words in page and f"reference/{module}.qmd#{name})" in index
+
+
+def test_figures_have_a_text(report):
+    cells = nbformat.read(report.staged / "60_plots.ipynb", as_version=4).cells
+    drawn = [c.source for c in cells if any("image/png" in o.get("data", {}) for o in c.get("outputs", []))]
+    assert len(drawn) > 5 and all(s.startswith("#| fig-alt: ") for s in drawn)
+    assert yaml.safe_load(drawn[0].splitlines()[0][3:])["fig-alt"].endswith(".")
+
+
+def test_missing_text_is_counted_and_reported(report, tmp_path):
+    page = tmp_path / "page.ipynb"
+    executed(page, "One", "simulation")
+    (tmp_path / "words.md").write_text('![](a.png) <img src="b.png"> ![c](c.png)\n', encoding="utf-8")
+    assert count_site(tmp_path) == {"pages": 2, "links": 4, "images": 3, "figures": 1, "without_text": 3}
+
+
+def test_serving_needs_a_site(tmp_path, monkeypatch):
+    monkeypatch.setattr(docs.shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match="quarto.org"):
+        docs.serve_site(tmp_path)
+
+
+def test_a_rendered_site_is_served_to_this_machine_only(tmp_path, monkeypatch):
+    import http.server
+    import threading
+    import urllib.request
+
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<p>hello</p>")
+    monkeypatch.setattr(docs.shutil, "which", lambda name: None)
+    servers, start = [], http.server.ThreadingHTTPServer.__init__
+    monkeypatch.setattr(http.server.ThreadingHTTPServer, "__init__", lambda self, *a: (start(self, *a), servers.append(self))[0])
+    thread = threading.Thread(target=docs.serve_site, args=(tmp_path, 0), daemon=True)
+    thread.start()
+    for _ in range(100):
+        if servers:
+            break
+        thread.join(0.05)
+    host, port = servers[0].server_address
+    assert host == "127.0.0.1" and urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read() == b"<p>hello</p>"
+    servers[0].shutdown()
+    thread.join(5)
+    servers[0].server_close()
 
 
 def test_render_patterns_match_every_page(report):
