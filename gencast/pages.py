@@ -36,7 +36,7 @@ def thumbnail(
     image = Image.open(io.BytesIO(base64.b64decode(max(found, key=lambda f: f[0])[1]))).convert("RGB")
     image = image.resize((WIDTH, max(1, round(image.height * WIDTH / image.width)))) if image.width > WIDTH else image
     small = io.BytesIO()
-    image.quantize(64).save(small, "PNG", optimize=True)
+    image.quantize(256).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 

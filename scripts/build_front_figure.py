@@ -26,7 +26,7 @@ def main(results: str) -> None:
     "Draw, save, and shrink the PNG."
     png = save_figure(plot_laws(load_results(results)), IMAGES / "front", ("png",), dpi=130)[0]
     small = io.BytesIO()
-    Image.open(png).convert("RGB").quantize(64).save(small, "PNG", optimize=True)
+    Image.open(png).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
     png.write_bytes(small.getvalue())
     print(f"{png}: {png.stat().st_size / 1000:.0f} kB")
 
