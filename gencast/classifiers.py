@@ -9,8 +9,10 @@ __all__ = ['deal', 'stack', 'newton_fit', 'fold_scores', 'proxy_a', 'classifier_
 import numpy as np
 
 from .core import InputError, rng_for
+from .data.arguments import Array, Number, takes
 
 # %% ../nbs/28_classifiers.ipynb #ebd00868
+@takes(n=Number(0, 1e9, whole=True), folds=Number(-1e9, 1e9, whole=True))
 def deal(
     n: int,  # galaxies of a set
     folds: int,
@@ -91,6 +93,7 @@ def fold_scores(
     return (x @ betas)[np.arange(len(x)), fold]
 
 # %% ../nbs/28_classifiers.ipynb #339efeb2
+@takes(source=Array("n_source n_feature", low=-1e30, high=1e30), target=Array("n_target n_feature", low=-1e30, high=1e30), folds=Number(-1e9, 1e9, whole=True), C=Number(1e-30, 1e30), seed=Number(0, 2**32 - 1, whole=True))
 def proxy_a(
     source: np.ndarray,  # features, shape (n_source, n_feature)
     target: np.ndarray,  # features, shape (n_target, n_feature)
@@ -104,6 +107,7 @@ def proxy_a(
     return tuple(float(2 * (1 - 2 * e)) for e in wrong)
 
 # %% ../nbs/28_classifiers.ipynb #4883c654
+@takes(source=Array("n_source n_feature", low=-1e30, high=1e30), target=Array("n_target n_feature", low=-1e30, high=1e30), folds=Number(-1e9, 1e9, whole=True), trees=Number(1, 1e5, whole=True), seed=Number(0, 2**32 - 1, whole=True))
 def classifier_auc(
     source: np.ndarray,  # features, shape (n_source, n_feature)
     target: np.ndarray,  # features, shape (n_target, n_feature)

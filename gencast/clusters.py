@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .data.arguments import Array, takes
+from .data.arguments import Array, Number, takes
 import pandas as pd
 
 from .core import InputError
@@ -145,6 +145,7 @@ def heaviest_first(clusters:FeatureClusters, weights:np.ndarray) -> FeatureClust
     return replace(clusters, labels=labels, representatives=clusters.representatives[order], weights=weights[order])
 
 # %% ../nbs/21_clusters.ipynb #8e7b97d5
+@takes(importance=Array("...", masked=True, least=0))
 def check_importance(importance:np.ndarray, n_feature:int) -> np.ndarray: # sums to one, shape (n_feature,)
     "Importances as shares; raises `InputError` where they are not usable."
     importance = np.asarray(importance, dtype=float)
@@ -161,6 +162,7 @@ def choose_member(members:np.ndarray, rho:np.ndarray, share:np.ndarray, how:str)
     return members[np.argmax(score)]
 
 # %% ../nbs/21_clusters.ipynb #acc2db3b
+@takes(n_clusters=Number(-1e9, 1e9, whole=True, none=True), threshold=Number(-1e300, 1e300, none=True))
 def cluster_features(
     X:np.ndarray, # features of the selection set, shape (n_gal, n_feature)
     importance:np.ndarray, # importance of each feature, not negative, shape (n_feature,)
@@ -214,6 +216,8 @@ def describe_clusters(
 ) -> pd.DataFrame: # one row a cluster: representative, weight, share (cumulative), members, first and last member
     "The clusters as a table, heaviest first."
     names = np.asarray(names, dtype=object)
+    if names.shape != clusters.labels.shape:
+        raise InputError(f"clusters: {names.size} names for {clusters.labels.size} features; give one for each")
     members = [names[clusters.labels == k] for k in range(len(clusters))]
     return pd.DataFrame({
         "representative": names[clusters.representatives], "weight": clusters.weights, "share": clusters.weights.cumsum(),

@@ -14,6 +14,7 @@ import numpy as np
 
 from .cards import card
 from .core import InputError, rng_for
+from .data.arguments import Word, Words, takes
 
 # %% ../nbs/54_contract.ipynb #64225980
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class SignalTable:
     bias: np.ndarray # mean of predicted minus true, in the property's unit, shape (n_sim, n_sim)
 
     def __post_init__(self):
+        for field in ("names", "signals"):
+            Words(least=0).read(getattr(self, field), f"signal table: {field}", {})
         n, m = len(self.names), len(self.signals)
         expected = {"values": (n, n, m), "without": (n, n, n, m), "log_mse": (n, n), "bias": (n, n)}
         for field, shape in expected.items():
@@ -171,6 +174,7 @@ class SignalLaw:
 MIN_PAIRS = 5 # fewer pairs than this fit no law
 
 
+@takes(name=Word())
 def make_signal_law(
     name:str, # one of `SIGNAL_LAWS`
     signals:tuple, # names of the columns it will be given

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .core import InputError, rng_for
+from .data.arguments import Array, Words, takes
 
 # %% ../nbs/52_crossed.ipynb #a57575a7
 MIN_SIM = 5  # with four simulations there are 24 permutations, and no p below 1/24
@@ -36,6 +37,7 @@ class PairDesign:
         return A, A @ (self.y[self.pairs] if y is None else y)
 
 # %% ../nbs/52_crossed.ipynb #f0cae465
+@takes(y=Array("n_source n_target", masked=True, least=0), X=Array("...", masked=True, least=0), names=Words(least=0))
 def pair_design(
     y:np.ndarray, # what is explained, such as log10 MSE in dex, shape (n_sim, n_sim); the diagonal is not used
     X:np.ndarray, # one or several signals, shape (n_sim, n_sim) or (n_sim, n_sim, n_signal)

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError
+from .data.arguments import Array, takes
 from .style import styled
 
 # %% ../nbs/53_decomposition.ipynb #d5c29b2e
+@takes(truth=Array("...", masked=True, least=0), predicted=Array("...", masked=True, least=0))
 def check_predictions(
     truth:np.ndarray, # true property, shape (n_gal,)
     predicted:np.ndarray, # shape (n_gal,) or (n_refit, n_gal)
@@ -23,7 +25,7 @@ def check_predictions(
     truth, predicted = np.asarray(truth, float), np.atleast_2d(np.asarray(predicted, float))
     if truth.ndim != 1 or truth.size == 0 or predicted.ndim != 2 or predicted.shape[1] != truth.size or len(predicted) == 0:
         raise InputError(f"decomposition: {who} has shape {predicted.shape} for a truth of shape {truth.shape}; give one prediction a galaxy, (n_gal,) or (n_refit, n_gal)")
-    bad = ~np.isfinite(predicted).all(axis=0) | ~np.isfinite(truth)
+    bad = ~(np.abs(predicted) < 1e100).all(axis=0) | ~(np.abs(truth) < 1e100)
     if bad.any():
         raise InputError(f"decomposition: {who} or the truth is not finite for galaxy {np.flatnonzero(bad)[0]} ({bad.sum()} such galaxies); leave them out for every model")
     return truth, predicted

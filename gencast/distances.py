@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError, rng_for
+from .data.arguments import Array, Number, Word, Words, takes
 from .metrics import FAST, METRICS, Plan, join, prepare
 from .moments import ShrinkageWarning
-from .pairwise import KERNELS, check_features, feature_set, free_scratch, pooled_scale
+from .pairwise import KERNELS, check_features, feature_set, free_scratch, pooled_scale, torch_device
 
 # %% ../nbs/30_distances.ipynb #aad81114
 _all_ = ["check_features", "METRICS", "FAST"]
@@ -31,6 +32,8 @@ def make_plan(
     device: str,
 ) -> Plan:
     "Check everything that can be checked before the work starts; raises `InputError`."
+    sets = {name: Array("n_gal n_feature", masked=True, least=0).read(values, str(name), {}) if np.ndim(values) == 2 else values for name, values in sets.items()}
+    torch_device(device)
     unknown = [n for n in (*names, *options) if n not in METRICS]
     if unknown or not names:
         raise InputError(f"unknown distance {unknown[0]!r}; choose from {', '.join(METRICS)}" if unknown else "no distance was asked for")
@@ -63,6 +66,7 @@ def check_options(full: dict) -> None:
                 raise InputError(f"{name}: {option}={value!r}; give a number above zero")
 
 # %% ../nbs/30_distances.ipynb #68ca579b
+@takes(name=Word(), source=Array("...", masked=True, least=0), target=Array("...", masked=True, least=0), device=Word())
 def distance(
     name: str,  # one of `METRICS`
     source: np.ndarray,  # features, dex, shape (n_source, n_feature)
@@ -109,6 +113,7 @@ def all_values(
     return values, shrunk
 
 # %% ../nbs/30_distances.ipynb #5b8a1b57
+@takes(names=Words(least=0), jobs=Number(-64, 4096, whole=True), device=Word())
 def distance_table(
     sets: dict,  # name -> features, dex, shape (n_gal, n_feature)
     names: tuple = FAST,  # from `METRICS`
@@ -120,6 +125,8 @@ def distance_table(
     device: str = "auto",  # a GPU where torch finds one; "numpy" for none
 ) -> pd.DataFrame:  # source, target, distance, value and, if asked for, stderr; a row for each ordered pair and distance
     "Distances between all sets; raises `InputError`. `attrs` of the table holds the length scale and the sets whose covariance was shrunk."
+    if not isinstance(sets, dict):
+        raise InputError(f"sets is {type(sets).__name__}; give a mapping of names to features, shape (n_gal, n_feature)")
     if len(sets) < 2:
         raise InputError(f"a table needs at least two sets, not {len(sets)}")
     sets = {name: np.asarray(values) for name, values in sets.items()}
@@ -141,6 +148,7 @@ def half_values(sets: dict, plan: Plan, jobs: int, i: int, table: pd.DataFrame) 
     return np.array([values[key] for key in zip(table.source, table.target, table.distance)])
 
 # %% ../nbs/30_distances.ipynb #c3e74669
+@takes(name=Word(), features=Array("n_gal n_feature"), n_splits=Number(1, 1e6, whole=True))
 def null_distance(
     name: str,  # one of `METRICS`
     features: np.ndarray,  # one set, dex, shape (n_gal, n_feature)
@@ -156,6 +164,7 @@ def null_distance(
     return np.array([distance(name, features[o[:half]], features[o[half:]], weights, seed, **options) for o in orders])
 
 # %% ../nbs/30_distances.ipynb #f6be294c
+@takes(source=Array("...", masked=True, least=0), target=Array("...", masked=True, least=0), weights=Array("n", masked=True, none=True), block=Number(1, 1e9, whole=True))
 def galaxy_distances(
     source: np.ndarray,  # features, dex, shape (n_source, n_feature)
     target: np.ndarray,  # features, dex, shape (n_target, n_feature)
@@ -179,12 +188,11 @@ def galaxy_distances(
         mean[rows], nearest[rows] = d.mean(axis=1, dtype=float), d.min(axis=1)
     return mean, nearest
 
-
-
 # %% ../nbs/30_distances.ipynb #7c5bf750
 DISTANCES = ("mean_euclidean", "energy", "clustered", "nearest")
 
 
+@takes(values=Array("n_gal n_feature"))
 def spread(
     values: np.ndarray,  # features, shape (n_gal, n_feature)
 ) -> float:  # mean distance between two different galaxies; nan for one galaxy

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .core import InputError
+from .data.arguments import Array, takes
 from .data.libraries import air_to_vacuum
 
 # %% ../nbs/20_indices.ipynb #e01e95c3
@@ -112,6 +113,7 @@ def measure_index(
     return (1 - passed) * np.diff(bands[1])[0] if index.kind == "EW" else -2.5 * np.log10(passed)
 
 
+@takes(flux=Array("...", masked=True, least=0), wave=Array("...", masked=True, least=0))
 def measure_indices(
     flux: np.ndarray,  # per unit wavelength, positive, any unit, shape (n_gal, n_wave)
     wave: np.ndarray,  # Angstrom in vacuum, ascending, shape (n_wave,)

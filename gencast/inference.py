@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError, rng_for
+from .data.arguments import Array, Number, Words, takes
 from .crossed import CrossedParts, PairDesign, crossed_parts, draw_crossed, pair_design
 
 # %% ../nbs/52_inference.ipynb #8bbe5021
@@ -20,6 +21,7 @@ def coefficient_table(names, coefficient, se, p, critical) -> pd.DataFrame: # on
     return pd.DataFrame({"term": names, "coefficient": coefficient, "se": se, "t": t, "p": p(t), "low": coefficient - critical * se, "high": coefficient + critical * se})
 
 
+@takes(level=Number(1e-6, 1 - 1e-6))
 def naive_test(
     design:PairDesign,
     level:float=0.95, # of the confidence interval
@@ -54,6 +56,7 @@ def sandwich_covariance(
     return (vectors * np.clip(values, 0, None)) @ vectors.T * np.outer(scale, scale), True
 
 
+@takes(level=Number(1e-6, 1 - 1e-6))
 def sandwich_test(
     design:PairDesign,
     level:float=0.95, # of the confidence interval
@@ -107,6 +110,7 @@ def null_statistics(
     return np.concatenate([np.abs(beta / np.maximum(se, np.finfo(float).tiny)).T for beta, se in drawn])
 
 
+@takes(level=Number(1e-6, 1 - 1e-6), n_boot=Number(0, 1e7, whole=True), seed=Number(0, 2**32 - 1, whole=True))
 def jackknife_test(
     design:PairDesign,
     level:float=0.95, # of the confidence interval
@@ -136,6 +140,7 @@ def slope_statistics(x:np.ndarray, y:np.ndarray, others:np.ndarray) -> np.ndarra
         return np.abs(xy) / np.sqrt(xx * rss / (len(y) - others.shape[1] - 1))
 
 
+@takes(n_perm=Number(0, 1e7, whole=True), seed=Number(0, 2**32 - 1, whole=True))
 def mrqap_test(
     design:PairDesign,
     n_perm:int=999,
@@ -159,6 +164,7 @@ def mrqap_test(
     return pd.DataFrame({"signal": design.names[1:], "p": p})
 
 # %% ../nbs/52_inference.ipynb #8eacc0e7
+@takes(signals=Array("...", masked=True, least=0), log_mse=Array("n_source n_target", masked=True, least=0), names=Words(least=0), n_perm=Number(0, 1e7, whole=True), n_boot=Number(0, 1e7, whole=True), seed=Number(0, 2**32 - 1, whole=True))
 def relation_test(
     signals:np.ndarray, # label-free signals of each pair, shape (n_sim, n_sim) or (n_sim, n_sim, n_signal)
     log_mse:np.ndarray, # log10 of the mean squared error, dex, shape (n_sim, n_sim); the diagonal is not used

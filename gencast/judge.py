@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError
+from .data.arguments import Array, takes
 
 # %% ../nbs/72_judge.ipynb #88514765
 FORMS = ("linear", "log")  # a line in the distance, or in its logarithm
@@ -26,6 +27,7 @@ def line_sums(values: np.ndarray) -> np.ndarray:  # [m, k]: sum over pairs witho
     return np.vstack([without - own.T + values[at, :, at].T + values[at, at].T, without])
 
 
+@takes(distance=Array("...", masked=True, least=0), log_mse=Array("n_sim n_sim", masked=True, least=0))
 def predict_heldout(
     distance: np.ndarray,  # [k]: in features chosen without simulation k, diagonal ignored, shape (n_sim, n_sim, n_sim)
     log_mse: np.ndarray,  # log10 MSE, source x target, dex, shape (n_sim, n_sim)
@@ -52,6 +54,7 @@ def predict_heldout(
 SCORES = ("r2", "mae", "rank")
 
 
+@takes(values=Array("... n", blank=True))
 def ranks(values: np.ndarray) -> np.ndarray:  # mean ranks, nan where nan, shape of `values`
     "Ranks along the last axis, nan left out, ties sharing their mean rank."
     below, same = (op(values[..., None, :], values[..., :, None]).sum(axis=-1) for op in (np.less, np.equal))
@@ -95,11 +98,15 @@ def judge(
 ) -> tuple[pd.DataFrame, dict]:  # property, choice, distance, form and scores with errors, one row each; (property, choice, distance, form) -> (said, scores of each replicate)
     "Score every distance, with standard errors over simulations. Raises `InputError`."
     rows, judged = [], {}
+    if not isinstance(distances, dict) or not isinstance(log_mse, dict) or not all(isinstance(k, tuple) and len(k) == 3 and k[0] in log_mse for k in distances):
+        raise InputError("judge: give {(property, choice, distance): array} and {property: array}, with errors for every property")
     for (p, c, m), d in distances.items():
+        sizes = {}
+        d, true = Array("n_sim n_sim n_sim", masked=True).read(d, f"judge: distance {m}", sizes), Array("n_sim n_sim", masked=True).read(log_mse[p], f"judge: log_mse of {p}", sizes)
         off = ~np.eye(len(d), dtype=bool)
         for form in FORMS if (d[:, off] > 0).all() else FORMS[:1]:
-            said = predict_heldout(np.log10(np.where(off, d, 1)) if form == "log" else d, log_mse[p])
-            scores = quiet(score_heldout, said, log_mse[p])
+            said = predict_heldout(np.log10(np.where(off, d, 1)) if form == "log" else d, true)
+            scores = quiet(score_heldout, said, true)
             judged[p, c, m, form] = said, scores
             row = {"property": p, "choice": c, "distance": m, "form": form}
             for s, value, error in zip(SCORES, scores[-1], jackknife_error(scores[:-1])):
@@ -159,12 +166,16 @@ def pair_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a[off], b[off])[0, 1])
 
 
+@takes(log_mse=Array("n_sim n_sim", low=-300, high=300, least=3), bias=Array("n_sim n_sim", low=-1e100, high=1e100))
 def error_limits(
     log_mse: np.ndarray,  # source x target, dex, shape (n_sim, n_sim)
     bias: np.ndarray,  # mean of predicted less true, source x target, shape (n_sim, n_sim)
 ) -> dict:  # symmetric_ceiling (R2), offset_share, offset_on_one_axis, places_with_error (correlation)
     "What part of the errors a distance could know, and what part is offset."
-    off, (place, along) = ~np.eye(len(bias), dtype=bool), offset_places(bias)
+    off = ~np.eye(len(bias), dtype=bool)
+    if np.ptp(log_mse[off]) == 0 or np.ptp(bias[off]) == 0 or not (bias - bias.T)[off].any():
+        raise InputError("judge: all errors or all offsets are the same, or the offsets have no direction; give simulations that differ")
+    place, along = offset_places(bias)
     return {
         "symmetric_ceiling": pair_correlation(log_mse, (log_mse + log_mse.T) / 2) ** 2, "offset_share": float(np.mean(bias[off] ** 2 / 10 ** log_mse[off])),
         "offset_on_one_axis": along, "places_with_error": pair_correlation(np.abs(place[:, None] - place), log_mse),

@@ -17,6 +17,7 @@ import numpy as np
 from .components import fit_components, kernel_columns, same
 from .contract import MIN_PAIRS, SIGNAL_LAWS, LawSpec, SignalLaw, SignalTable, make_signal_law, signal_law
 from .core import InputError
+from .data.arguments import Array, Number, takes
 
 _all_ = ["MIN_PAIRS", "SIGNAL_LAWS", "LawSpec", "SignalLaw", "SignalTable", "make_signal_law", "signal_law"]  # the contract is at hand here too
 
@@ -161,6 +162,7 @@ class BiasLaw:
         return self.slope * np.asarray(predicted_bias, float)
 
 
+@takes(predicted_bias=Array("...", masked=True, least=0), bias=Array("...", masked=True, least=0), shrink=Number(0, 1e6))
 def fit_bias(
     predicted_bias:np.ndarray, # mean offset of each pair's model from the consensus, in the property's unit, shape (n_pair,)
     bias:np.ndarray, # mean of predicted minus true, in the property's unit, shape (n_pair,)
@@ -168,7 +170,7 @@ def fit_bias(
 ) -> BiasLaw:
     "Signed bias as a line through the origin. Raises `InputError` for missing values and fewer than 5 pairs."
     x, y = np.ravel(np.asarray(predicted_bias, float)), np.ravel(np.asarray(bias, float))
-    if x.size != y.size or x.size < MIN_PAIRS or not (np.isfinite(x).all() and np.isfinite(y).all()):
+    if x.size != y.size or x.size < MIN_PAIRS or not ((np.abs(x) < 1e100).all() and (np.abs(y) < 1e100).all()):
         raise InputError(f"bias law: {x.size} expected and {y.size} true biases, {np.isfinite(x).sum()} and {np.isfinite(y).sum()} finite; give at least {MIN_PAIRS} finite ones of each")
     weight = shrink * (x @ x)
     slope = (x @ y + weight) / (x @ x + weight) if x @ x > 0 else 1.0

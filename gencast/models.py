@@ -9,11 +9,13 @@ __all__ = ['MODELS', 'make_model', 'fit_model', 'predict_with_spread']
 import numpy as np
 
 from .core import InputError
+from .data.arguments import Array, Number, takes
 
 # %% ../nbs/40_models.ipynb #d182baf6
 MODELS = ("random_forest",)
 
 
+@takes(n_feature=Number(1, 1e7, whole=True), seed=Number(0, 2**32 - 1, whole=True), n_trees=Number(1, 1e5, whole=True))
 def make_model(
     name: str,  # one of `MODELS`
     n_feature: int,  # how many features it will see
@@ -29,6 +31,7 @@ def make_model(
     return RandomForestRegressor(n_trees, max_features=max_features, min_samples_leaf=2, random_state=seed)
 
 
+@takes(values=Array("n_train n_feature", low=-1e30, high=1e30), labels=Array("n_train", blank=True, low=-1e100, high=1e100))
 def fit_model(
     name: str,  # one of `MODELS`
     values: np.ndarray,  # training features, dex, shape (n_train, n_feature)

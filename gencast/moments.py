@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from .core import InputError
+from .data.arguments import Array, takes
 
 # %% ../nbs/26_moments.ipynb #2ef04f53
 class ShrinkageWarning(UserWarning):
@@ -44,6 +45,7 @@ def log_det(cov: np.ndarray) -> float:
     return float(np.linalg.slogdet(cov)[1])
 
 # %% ../nbs/26_moments.ipynb #1150bdc9
+@takes(values=Array("n_gal n_feature", low=-1e30, high=1e30), weights=Array("n_feature", low=0, high=1e30, none=True))
 def fit_moments(
     values: np.ndarray,  # features, dex, shape (n_gal, n_feature)
     weights: np.ndarray | None = None,  # weight of each feature, shape (n_feature,)

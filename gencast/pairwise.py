@@ -16,6 +16,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from .core import InputError, rng_for
+from .data.arguments import Array, takes
 
 # %% ../nbs/25_pairwise.ipynb #a8d5bdb0
 LARGEST = 1e9  # a feature; the squares of more have no place in single precision
@@ -36,7 +37,7 @@ def check_features(
             raise InputError(f"the {name} has {np.sum(~np.isfinite(values))} features that are not finite numbers; mask or remove those galaxies")
         if np.abs(values).max(initial=0) > LARGEST:
             raise InputError(f"the {name} has a feature of {values.flat[np.abs(values).argmax()]:.3g}, beyond {LARGEST:g}; features are logarithms, check the table")
-    if weights is not None and not (np.shape(weights) == (source.shape[1],) and np.isfinite(weights).all() and np.min(weights) >= 0 and np.sum(weights) > 0):
+    if weights is not None and not (np.shape(weights) == (source.shape[1],) and np.isfinite(weights).all() and np.min(weights) >= 0 and np.sum(weights) > 0 and np.max(weights) < 1e30):
         raise InputError(f"weights must be {source.shape[1]} finite numbers, none negative and not all zero")
 
 # %% ../nbs/25_pairwise.ipynb #50911807
@@ -50,6 +51,7 @@ class FeatureSet:
         return len(self.x)
 
 
+@takes(values=Array("...", masked=True, least=0), weights=Array("...", masked=True, none=True))
 def feature_set(
     values: np.ndarray,  # features, dex, shape (n_gal, n_feature)
     weights: np.ndarray | None = None,  # weight of each feature, shape (n_feature,); None for ones
@@ -230,7 +232,12 @@ def torch_device(device: str = "auto") -> str | None:  # "cuda", another torch d
     "Where to compute: a GPU if torch is installed and finds one."
     if device == "numpy" or device == "auto" and find_spec("torch") is None:
         return None
-    import torch
+    try:
+        import torch
+        if device != "auto":
+            torch.device(device)
+    except (ImportError, RuntimeError, TypeError, ValueError) as err:
+        raise InputError(f"device {str(device)[:80]!r} cannot be used ({str(err)[:100]}); choose auto or numpy, or install PyTorch and name one of its devices") from err
     return ("cuda" if torch.cuda.is_available() else None) if device == "auto" else device
 
 

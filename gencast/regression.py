@@ -14,6 +14,7 @@ import pandas as pd
 
 from .cards import card
 from .core import InputError
+from .data.arguments import Array, Flags, Number, takes
 
 # %% ../nbs/50_regression.ipynb #c15eccbd
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class PairTable:
 LAWS = ("pooled_line", "target_lines", "in_domain", "constant")
 
 
+@takes(distance=Array("n", masked=True, least=0), log_mse=Array("m", masked=True, least=0))
 def fit_line(distance: np.ndarray, log_mse: np.ndarray) -> tuple[float, float]:
     "Intercept (dex) and slope (dex per unit of distance) of the least-squares line. Raises `InputError` for values that are not finite, or equal distances."
     if np.shape(distance) != np.shape(log_mse) or np.ndim(distance) != 1:
@@ -68,6 +70,7 @@ class ErrorLaw:
         return card("Law of the error", f"log10 MSE = {self.intercept:.3f} {'+' if self.slope >= 0 else '−'} {abs(self.slope):.3f} × distance", note=f"{grows}; {10 ** (self.intercept / 2):.2g} at distance zero. Its held-out score is given by score_table.")
 
 
+@takes(distance=Array("n_sim n_target", masked=True), log_mse=Array("n_sim n_target", masked=True), use=Flags("n_sim n_target"))
 def fit_law(
     law: str,  # `pooled_line`, `target_lines` or `constant`
     distance: np.ndarray,  # shape (n_sim, n_sim)
@@ -76,6 +79,8 @@ def fit_law(
 ) -> ErrorLaw:
     "Fit a law to the pairs in `use`. Raises `InputError` for an unknown law or equal distances."
     if law == "constant":
+        if not (use.any() and np.isfinite(log_mse[use]).all()):
+            raise InputError("a law needs at least one pair, and errors that are finite numbers; leave the others out")
         return ErrorLaw(float(log_mse[use].mean()), 0.0)
     if law == "pooled_line":
         return ErrorLaw(*fit_line(distance[use], log_mse[use]))
@@ -101,11 +106,15 @@ def predict_target(
 LEVELS = (0.5, 0.68, 0.9)
 
 
+@takes(level=Number(0, 1))
 def conformal_interval(
     residuals: list,  # one array of residuals (dex) for each held-out simulation
     level: float = 0.9,  # coverage wanted
 ) -> tuple[float, float]:  # lower and upper bound of a new residual, dex
     "Central conformal interval for a residual of a new simulation; infinite where there are too few."
+    if not isinstance(residuals, (list, tuple)) or not residuals:
+        raise InputError("an interval needs residuals: a list with one array for each held-out simulation")
+    residuals = [Array("n_residual").read(r, f"residuals of simulation {i}", {}) for i, r in enumerate(residuals)]
     k = len(residuals)
     rank = int((1 - level) / 2 * (k + 1) + 1e-9)
     if rank >= 1:

@@ -9,6 +9,7 @@ __all__ = ['SCALED', 'chi2_matrix', 'pixel_weights', 'check_library', 'Posterior
 import numpy as np
 
 from .core import PROPERTIES, InputError, Sample
+from .data.arguments import Number, takes
 from .features import line_mask
 
 # %% ../nbs/51_sedfit.ipynb #8a0cdfdf
@@ -105,6 +106,7 @@ def model_block(library:Sample, rows:slice) -> np.ndarray: # float64, shape (n_m
     return model
 
 
+@takes(error_floor=Number(-1e9, 1e9), pixels_per_error=Number(1e-9, 1e9), redshift_window=Number(0, 1e9), block=Number(1, 1e9, whole=True))
 def fit_library(
     sample:Sample, # observed galaxies, with flux_err
     library:Sample, # model galaxies with properties, on the grid of the sample

@@ -13,18 +13,22 @@ import numpy as np
 
 from .clusters import cluster_features
 from .core import InputError, rng_for
+from .data.arguments import Array, Number, takes
 from .features import check_labelled, rank_features, top_features
 
 # %% ../nbs/21_stability.ipynb #0d2b3efd
+@takes(n_feature=Number(1, 1e7, whole=True))
 def selection_stability(
     sets: list,  # features chosen each time, indices, each of shape (n_chosen,)
     n_feature: int,  # how many there were to choose from
     alike: np.ndarray | None = None,  # how alike two features are, 0 to 1, shape (n_feature, n_feature); None: only each to itself
 ) -> float:  # 1 for always the same, 0 on average for blind choice
     "Stability of a choice (Nogueira et al. 2018; with `alike` the effective stability of Sechidis et al. 2020). Raises `InputError`."
+    if not isinstance(sets, (list, tuple)):
+        raise InputError("stability: sets must be a list of choices, each the indices of the chosen features")
     chosen = np.zeros((len(sets), n_feature))
-    for row, indices in zip(chosen, sets):
-        row[np.asarray(indices, dtype=int)] = 1
+    for i, (row, indices) in enumerate(zip(chosen, sets)):
+        row[Array("n_chosen", low=0, high=n_feature - 1, whole=True, least=0).read(indices, f"choice {i}", {})] = 1
     size = chosen.sum(axis=1)
     if len(sets) < 2 or not (size > 0).all() or (size == n_feature).all():
         raise InputError(f"stability: {len(sets)} choices of {', '.join(f'{s:.0f}' for s in size[:5])} of {n_feature} features; give at least two, none empty, not all of everything")
@@ -40,6 +44,7 @@ def selection_stability(
     return float(1 - (near * gap).sum() / (len(sets) - 1) / blind)
 
 
+@takes(wave=Array("n_wave", low=1e-3, high=1e12, blank=True), reach_kms=Number(1e-9, 1e9))
 def close_wavelengths(
     wave: np.ndarray,  # Angstrom; nan: like no other. Shape (n_feature,)
     reach_kms: float = 1000.0,  # velocity at which two wavelengths are no longer alike
@@ -49,6 +54,7 @@ def close_wavelengths(
     return np.clip(1 - np.abs(x[:, None] - x) * 299792.458 / reach_kms, 0, 1)
 
 # %% ../nbs/21_stability.ipynb #d0432914
+@takes(a=Array("n_a", low=0, whole=True), b=Array("n_b", low=0, whole=True))
 def jaccard(
     a: np.ndarray,  # indices, shape (n_a,)
     b: np.ndarray,  # indices, shape (n_b,)
@@ -66,6 +72,10 @@ def jaccard(
 def labels_agree(labels: list) -> float:  # mean over all pairs; 1 for the same clusters, 0 on average for random ones
     "Adjusted Rand index (Hubert & Arabie 1985) between labelings, each of shape (n_feature,)."
     from sklearn.metrics import adjusted_rand_score
+    if not isinstance(labels, (list, tuple)) or len(labels) < 2:
+        raise InputError("stability: give a list of at least two labelings")
+    sizes = {}
+    labels = [Array("n_feature", whole=True).read(one, f"labeling {i}", sizes) for i, one in enumerate(labels)]
     return float(np.mean([adjusted_rand_score(a, b) for i, a in enumerate(labels) for b in labels[:i]]))
 
 # %% ../nbs/21_stability.ipynb #7ad6f589

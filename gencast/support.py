@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError, rng_for
+from .data.arguments import Array, Number, takes
 
 # %% ../nbs/57_support.ipynb #4a330baa
 STATISTICS = ("nearest", "residual", "energy", "brightness", "offset", "brightest")
@@ -266,15 +267,16 @@ class SupportModel:
 # %% ../nbs/57_support.ipynb #89070878
 def check_features(values:np.ndarray, name:str, n_feature:int|None, n_least:int) -> np.ndarray: # float32
     "Features as single precision; raises `InputError` where they cannot be used."
-    values = np.asarray(values)
+    values = Array("...", masked=True, least=0).read(values, f"support: the features of {name}", {})
     if values.ndim != 2 or len(values) < n_least or n_feature is not None and values.shape[1] != n_feature:
         raise InputError(f"support: the features of {name} have shape {values.shape}; give (n_gal, {n_feature or 'n_feature'}) with at least {n_least} galaxies")
-    bad = ~np.isfinite(values).all(axis=0)
+    bad = ~(np.abs(values) < 1e15).all(axis=0)
     if bad.any():
         raise InputError(f"support: feature {np.flatnonzero(bad)[0]} of {name} is NaN or infinite for some galaxy ({bad.sum()} such features); mask the galaxies or leave the features out")
     return values.astype(np.float32)
 
 
+@takes(noise=Array("...", masked=True, single=True, least=0), seed=Number(0, 2**32 - 1, whole=True), rate=Number(-1e9, 1e9), n_component=Number(1, 1e6, whole=True), n_ref=Number(3, 1e9, whole=True), n_cal=Number(1, 1e9, whole=True))
 def fit_support_model(
     features:list, # of each simulation, dex, each of shape (n_gal, n_feature); about 1,500 galaxies are enough
     families=None, # family of each simulation, e.g. its stellar library; None: no `edge`
@@ -287,17 +289,24 @@ def fit_support_model(
     light:np.ndarray|None=None, # which features grow with brightness, boolean, shape (n_feature,); None: all
 ) -> SupportModel:
     "Learn the range of the simulations from unlabelled features. Raises `InputError`."
+    if not isinstance(features, (list, tuple)):
+        raise InputError("support: features must be a list, one array of shape (n_gal, n_feature) for each simulation")
     if len(features) < 3:
         raise InputError(f"support: {len(features)} simulations have no yardstick; give at least 3")
     if families is not None and len(families) != len(features):
         raise InputError(f"support: {len(families)} families for {len(features)} simulations; give one for each")
     if not 0 < rate < 1:
         raise InputError(f"support: the false-alarm rate is {rate}; give a number between 0 and 1")
-    p = np.shape(features[0])[-1]
+    p = (*np.shape(features[0]), 1, 1)[1]
     features = [check_features(x, f"simulation {i}", p, 30) for i, x in enumerate(features)]
-    noise = np.broadcast_to(np.asarray(noise, np.float32), (p,))
+    noise = np.asarray(noise, np.float32)
+    if noise.shape not in ((), (p,)):
+        raise InputError(f"support: noise of shape {noise.shape} for {p} features; give a number, or one for each")
+    noise = np.broadcast_to(noise, (p,))
     if not (np.isfinite(noise) & (noise > 0)).all():
         raise InputError("support: the noise must be positive; give dex, e.g. 0.003")
+    if same := [i for i, x in enumerate(features) if not np.ptp(x, axis=0).any()]:
+        raise InputError(f"support: all galaxies of simulation {same[0]} have the same features; check them")
     least = min(map(len, features))
     n_ref = min(n_ref, 2 * least // 3)
     n_cal = min(n_cal, least - n_ref)

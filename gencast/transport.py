@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .core import InputError, rng_for
+from .data.arguments import Array, Number, takes
 from .pairwise import FeatureSet
 
 # %% ../nbs/27_transport.ipynb #d7e2c7af
@@ -22,6 +23,7 @@ class Slices:
     centre: np.ndarray  # projections of the centre, shape (n_projection,)
 
 
+@takes(n_feature=Number(1, 1e6, whole=True), n_projections=Number(1, 1e9, whole=True))
 def directions(
     n_feature: int,
     n_projections: int = 500,
@@ -80,6 +82,7 @@ def path_costs(a: np.ndarray, b: np.ndarray, p: int = 2) -> np.ndarray:  # dista
     return cdist(a, b, "sqeuclidean") if p == 2 else cdist(a, b) ** p
 
 
+@takes(a=Array("n_a n_feature", low=-1e30, high=1e30), b=Array("n_b n_feature", low=-1e30, high=1e30), p=Number(1, 20))
 def wasserstein(
     a: np.ndarray,  # features, shape (n, n_feature)
     b: np.ndarray,  # as many galaxies, shape (n, n_feature)

@@ -13,6 +13,7 @@ from importlib.resources import files
 import numpy as np
 
 from ..core import InputError
+from .arguments import Number, Word, takes
 from .libraries import package_file
 
 # %% ../../nbs/11_data.bands.ipynb #32e58553
@@ -40,6 +41,7 @@ def band_curve(
     return wave[keep], response[keep]
 
 
+@takes(name=Word())
 def effective_wavelength(
     name: str,
 ) -> float:  # Angstrom
@@ -48,6 +50,7 @@ def effective_wavelength(
     return float(np.trapezoid(response * wave**2, wave) / np.trapezoid(response * wave, wave))
 
 
+@takes(name=Word())
 def pivot(
     name: str,
 ) -> float:  # Angstrom
@@ -63,6 +66,7 @@ def eazy_filters() -> dict:  # number -> (EAZY's pivot wavelength in Angstrom, n
         return {int(row["number"]): (float(row["pivot"]), row["curve"]) for row in csv.DictReader(f)}
 
 
+@takes(number=Number(-1e9, 1e9, whole=True))
 def eazy_band(
     number: int,  # EAZY's filter number, e.g. 265
 ) -> str | None:  # name of the curve, None where there is none

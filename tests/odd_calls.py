@@ -1,0 +1,218 @@
+"""Sound calls of public functions, for `test_odd_input.py`, which damages one argument after the other; and names that it leaves to others, with the reason."""
+import functools
+import tempfile
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from gencast.core import Sample
+
+RNG = np.random.default_rng(5)
+WAVE = np.geomspace(3600.0, 7000.0, 40)
+FLUX = RNG.uniform(1, 2, (24, 40)) * 1e6
+LOG = np.log10(FLUX)
+X, Y = RNG.normal(size=(30, 4)), RNG.normal(0.3, 1.2, (24, 4))
+LABELS = X[:, 0] + 0.1 * RNG.normal(size=30)
+EDGES = np.array([0, 0.001, 0.003, *np.geomspace(0.01, 0.1, 5), *np.geomspace(0.2, 12, 8)])
+FRACTIONS = RNG.dirichlet(np.ones(15), 6)
+PAIRS = RNG.normal(-1, 0.3, (7, 7))
+GAPS = np.abs(RNG.normal(2, 0.5, (7, 7)))
+NAMES = tuple("abcdefg")
+
+
+def sample(n: int = 24, bands: bool = False) -> Sample:
+    "A sound sample."
+    if bands:
+        return Sample("s", FLUX[:n, :5], np.array([3560.0, 4700, 6170, 7480, 8930]), tuple(f"sdss2010-{b}" for b in "ugriz"), 0.05 * FLUX[:n, :5], np.linspace(0.05, 0.1, n), (), {"log_mstar": 10 + FLUX[:n, 0] / 1e6})
+    return Sample("s", FLUX[:n], WAVE, (), 0.05 * FLUX[:n], np.linspace(0.05, 0.1, n), (), {"log_mstar": 10 + FLUX[:n, 0] / 1e6})
+
+
+class Call(NamedTuple):
+    "A sound call."
+    function: str  # module and name, without gencast
+    arguments: Callable  # () -> keyword arguments
+    law: Callable = lambda found, given: True  # what holds for every result
+    blank: bool = False  # NaN is a documented value
+    kept: tuple = ()  # arguments that are not damaged
+
+
+def share(found, given) -> bool:
+    return np.isclose(np.sum(found), 1) and np.min(found) >= 0
+
+
+def positive(found, given) -> bool:
+    return bool(np.all(np.asarray(found, float) >= 0))
+
+
+def shaped(name: str) -> Callable:
+    return lambda found, given: np.shape(found) == np.shape(given[name])
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+@functools.cache
+def grid():
+    from gencast.data.ssp import load_ssp
+    return load_ssp("bc03_stelib", np.geomspace(3500.0, 8000.0, 60))
+
+
+@functools.cache
+def suite():
+    from gencast.data.simulations import load_suite
+    return load_suite("default")
+
+
+def galaxies():
+    from gencast.data.simulations import Galaxies
+    return Galaxies(np.linspace(9, 11, 6), FRACTIONS, np.full((6, 15), 0.01), np.full(6, 0.3), EDGES)
+
+
+@functools.cache
+def clusters():
+    from gencast.clusters import cluster_features
+    return cluster_features(X, np.arange(1.0, 5), n_clusters=2)
+
+
+@functools.cache
+def moments(which: int = 0):
+    from gencast.moments import fit_moments
+    return fit_moments((X, Y)[which])
+
+
+@functools.cache
+def design():
+    from gencast.crossed import pair_design
+    return pair_design(PAIRS, GAPS[..., None], ("gap",))
+
+
+@functools.cache
+def signal_table():
+    from gencast.contract import made_up_signals
+    return made_up_signals(7)
+
+
+def pairs():
+    from gencast.regression import PairTable
+    return PairTable(NAMES, PAIRS, GAPS, np.repeat(GAPS[None], 7, 0))
+
+
+def predictions():
+    truth = RNG.normal(size=40)
+    return [truth + 0.1 * k * RNG.normal(size=40) for k in range(3)], truth
+
+
+DISTANCE = dict(source=X, target=Y)
+CALLS = [
+    # core
+    Call("core.define_property", lambda: dict(name="log_odd", label="odd", unit="dex(Msun)", meaning="odd")),
+    Call("core.Sample", lambda: dict(name="s", flux=FLUX, wave=WAVE, flux_err=FLUX / 9, redshift=np.linspace(0, 1, 24), ids=tuple(map(str, range(24))), properties={"log_mstar": FLUX[:, 0]}, meta={}), blank=True),
+    Call("core.rng_for", lambda: dict(seed=3), lambda found, given: found.random() < 1),
+    # data
+    Call("data.bands.pivot", lambda: dict(name="sdss2010-g"), positive),
+    Call("data.bands.effective_wavelength", lambda: dict(name="sdss2010-g"), positive),
+    Call("data.bands.eazy_band", lambda: dict(number=155)),
+    Call("data.checks.check_name", lambda: dict(name="foo", where="here")),
+    Call("data.checks.beside", lambda: dict(folder=tempfile.gettempdir(), name="foo", where="here")),
+    Call("data.dust.attenuation_curve", lambda: dict(law="salim", wave=WAVE, delta=-0.3, bump=1.0), lambda f, g: np.shape(f) == np.shape(g["wave"]) and positive(f, g)),
+    Call("data.dust.k_calzetti", lambda: dict(wave=WAVE), shaped("wave")),
+    Call("data.dust.k_bump", lambda: dict(wave=WAVE, bump=1.0), shaped("wave")),
+    Call("data.dust.salim", lambda: dict(wave=WAVE, delta=-0.3, bump=1.0), shaped("wave")),
+    Call("data.dust.cardelli", lambda: dict(wave=WAVE, r_v=3.1), shaped("wave")),
+    Call("data.dust.smc", lambda: dict(wave=WAVE), shaped("wave")),
+    Call("data.photometry.band_wavelengths", lambda: dict(bands=("sdss2010-g", "sdss2010-r")), positive),
+    Call("data.photometry.band_luminosity", lambda: dict(wave=np.geomspace(2000, 12000, 300), flux=np.ones((2, 300)), redshift=0.05, bands=("sdss2010-g",))),
+    Call("data.photometry.nu_l_nu", lambda: dict(flux=FLUX[:6, :2], redshift=np.full(6, 0.1), wave=np.array([4700.0, 6170.0])), blank=True),
+    Call("data.photometry.survey_partners", lambda: dict(log_lum=LABELS, log_lum_survey=LABELS[::2] + 0.1, rng=rng(), k=5), positive),
+    Call("data.resample.pixel_edges", lambda: dict(wave=WAVE), lambda f, g: bool((np.diff(f) > 0).all() and len(f) == len(g["wave"]) + 1)),
+    Call("data.resample.overlap_matrix", lambda: dict(edges_in=np.geomspace(3600, 7000, 21), edges_out=np.geomspace(4000, 6000, 11)), lambda f, g: bool((f.sum(axis=1) < 1 + 1e-9).all())),
+    Call("data.resample.broadening_matrix", lambda: dict(edges=np.geomspace(3600, 7000, 21), sigma_kms=np.full(20, 900.0)), lambda f, g: bool((f.sum(axis=1) < 1 + 1e-9).all())),
+    Call("data.resample.resample", lambda: dict(wave_in=WAVE, flux=FLUX[0], flux_err=0.1 * FLUX[0], wave_out=np.geomspace(4000, 6000, 15), sigma_kms=300.0), blank=True),
+    Call("data.simulations.load_suite", lambda: dict(suite="default")),
+    Call("data.specfiles.luminosity", lambda: dict(wave=WAVE, flux=FLUX[0] / 1e6, redshift=0.1, ebv=0.03), lambda f, g: np.shape(f) == np.shape(g["flux"])),
+    Call("data.units.parse_unit", lambda: dict(text="Msun", where="here")),
+    # features
+    Call("features.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
+    Call("features.feature_table", lambda: dict(sample=sample()), blank=True),
+    Call("features.rank_features", lambda: dict(values=X, labels=LABELS, seed=1, n_trees=3, max_samples=0.7, min_leaf=2), share),
+    Call("features.top_features", lambda: dict(importance=np.array([0.1, 0.5, 0.4]), n=2), lambda f, g: len(set(f.tolist())) == len(f)),
+    Call("features.rank_groups", lambda: dict(values=X, labels=LABELS, groups=np.array([0, 0, 1, -1]), seed=1, n_trees=3, n_repeats=1, min_leaf=2), share),
+    Call("indices.measure_indices", lambda: dict(flux=FLUX[:3], wave=WAVE), blank=True),
+    Call("spaces.split_shape", lambda: dict(values=LOG), lambda f, g: np.allclose(f[0] + f[1], np.asarray(g["values"], float), atol=1e-3)),
+    Call("spaces.normalise_continuum", lambda: dict(values=LOG, wave=WAVE, degree=4), shaped("values")),
+    Call("clusters.rank_correlation", lambda: dict(X=X), lambda f, g: bool((np.abs(f) <= 1).all())),
+    Call("clusters.rank_distance", lambda: dict(X=X), lambda f, g: np.allclose(f, f.T)),
+    Call("clusters.grow_tree", lambda: dict(rho=np.corrcoef(X.T), method="average")),
+    Call("clusters.reweigh", lambda: dict(clusters=clusters(), weights=np.array([1.0, 3.0])), lambda f, g: np.isclose(f.weights.sum(), 1), kept=("clusters",)),
+    Call("clusters.check_importance", lambda: dict(importance=np.array([1.0, 2.0]), n_feature=2), share),
+    Call("clusters.cluster_features", lambda: dict(X=X, importance=np.arange(1.0, 5), n_clusters=2, method="average", representative="importance", constant="raise"), lambda f, g: np.isclose(f.weights.sum(), 1)),
+    Call("clusters.cluster_values", lambda: dict(X=Y, clusters=clusters()), kept=("clusters",), blank=True),
+    Call("clusters.describe_clusters", lambda: dict(clusters=clusters(), names=list("abcd")), kept=("clusters",)),
+    Call("stability.selection_stability", lambda: dict(sets=[[0, 1], [1, 2], [0, 2]], n_feature=6)),
+    Call("stability.close_wavelengths", lambda: dict(wave=WAVE, reach_kms=1000.0), lambda f, g: np.shape(f) == (len(g["wave"]),) * 2),
+    Call("stability.jaccard", lambda: dict(a=np.array([0, 1]), b=np.array([1, 2])), lambda f, g: 0 <= f <= 1),
+    Call("stability.labels_agree", lambda: dict(labels=[np.array([0, 0, 1]), np.array([1, 1, 0])])),
+    # distances
+    Call("moments.fit_moments", lambda: dict(values=X, weights=np.ones(4)), blank=True),
+    Call("classifiers.deal", lambda: dict(n=12, folds=3, seed=0)),
+    Call("classifiers.proxy_a", lambda: dict(**DISTANCE, folds=3, C=1.0, seed=0)),
+    Call("classifiers.classifier_auc", lambda: dict(**DISTANCE, folds=3, trees=3, seed=0), lambda f, g: 0 <= f <= 1),
+    Call("transport.directions", lambda: dict(n_feature=4, n_projections=6, seed=0)),
+    Call("transport.wasserstein", lambda: dict(a=X[:8], b=Y[:8], p=2), positive),
+    Call("distances.distance", lambda: dict(name="energy", **DISTANCE, seed=0, device="numpy")),
+    Call("distances.distance_table", lambda: dict(sets={"x": X, "y": Y}, names=("mean_euclidean", "coral"), device="numpy")),
+    Call("distances.null_distance", lambda: dict(name="mean_euclidean", features=X, n_splits=2, seed=0, device="numpy")),
+    Call("distances.galaxy_distances", lambda: dict(**DISTANCE, weights=np.ones(4), block=16), lambda f, g: bool((f[0] >= f[1] - 1e-5).all())),
+    Call("distances.spread", lambda: dict(values=X), blank=True),
+    Call("pairwise.feature_set", lambda: dict(values=X, weights=np.ones(4))),
+    # models, laws
+    Call("models.make_model", lambda: dict(name="random_forest", n_feature=4, seed=0, n_trees=2)),
+    Call("models.fit_model", lambda: dict(name="random_forest", values=X, labels=LABELS, seed=0, n_trees=2)),
+    Call("errors.error_metrics", lambda: dict(truth=LABELS, predicted=LABELS + 0.1), lambda f, g: f["mse"] >= 0),
+    Call("regression.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
+    Call("regression.PairTable", lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)), blank=True),
+    Call("regression.fit_law", lambda: dict(law="pooled_line", distance=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool))),
+    Call("regression.conformal_interval", lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8), lambda f, g: f[0] <= f[1]),
+    Call("regression.heldout_table", lambda: dict(pairs=pairs(), law="pooled_line", levels=(0.5,)), blank=True, kept=("pairs", "levels")),
+    Call("crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
+    Call("inference.naive_test", lambda: dict(design=design(), level=0.9), blank=True, kept=("design",)),
+    Call("inference.sandwich_test", lambda: dict(design=design(), level=0.9), blank=True, kept=("design",)),
+    Call("inference.jackknife_test", lambda: dict(design=design(), level=0.9, n_boot=9, seed=0), blank=True, kept=("design",)),
+    Call("inference.mrqap_test", lambda: dict(design=design(), n_perm=9, seed=0), blank=True, kept=("design",)),
+    Call("inference.relation_test", lambda: dict(signals=GAPS[..., None], log_mse=PAIRS, names=("gap",), n_perm=9, n_boot=9, seed=0), blank=True),
+    Call("decomposition.split_residual", lambda: dict(truth=LABELS, predicted=LABELS * 0.9 + 0.1)),
+    Call("decomposition.split_error", lambda: dict(truth=LABELS, predicted_source=LABELS * 0.9 + 0.1, predicted_own=LABELS * 0.98)),
+    Call("contract.SignalTable", lambda: dict(names=NAMES, signals=("gap",), values=GAPS[..., None], without=np.repeat(GAPS[None, ..., None], 7, 0), log_mse=PAIRS, bias=PAIRS), blank=True),
+    Call("contract.make_signal_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
+    Call("protocol.heldout_signals", lambda: dict(table=signal_table(), law="signal_line", levels=(0.5,), seed=0, jobs=1), blank=True, kept=("table", "jobs")),
+    Call("judge.predict_heldout", lambda: dict(distance=np.repeat(GAPS[None], 7, 0), log_mse=PAIRS), blank=True),
+    Call("judge.ranks", lambda: dict(values=PAIRS), blank=True),
+    Call("judge.judge", lambda: dict(distances={("p", "c", "m"): np.repeat(GAPS[None], 7, 0)}, log_mse={"p": PAIRS}), blank=True),
+    Call("judge.error_limits", lambda: dict(log_mse=PAIRS, bias=PAIRS - PAIRS.T)),
+    Call("support.fit_support_model", lambda: dict(features=[RNG.normal(size=(60, 4)) for _ in range(3)], noise=0.01, seed=0, rate=0.05, n_component=3, n_ref=40, n_cal=20)),
+    Call("sedfit.fit_library", lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, pixels_per_error=1.0, redshift_window=0.1, block=16), blank=True),
+    Call("laws.fit_bias", lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05)),
+    # files and folders
+    Call("core.load_sample", lambda: dict(path="no such folder")),
+    Call("results.load_results", lambda: dict(folder="no such folder")),
+    Call("pipeline.load_settings", lambda: dict(folder="no such folder")),
+    Call("pipeline.make_settings", lambda: dict(suite="default", quick=True, seed=1, n_galaxies=200, model="random_forest", law="stack", distance="energy")),
+    Call("verify.verify", lambda: dict(folder="no such folder", sample=3)),
+    Call("pipeline.failed_settings", lambda: dict(folder="no such folder")),
+    Call("docs.find_notebooks", lambda: dict(results="no such folder")),
+    Call("data.columns.read_columns", lambda: dict(path="no such file.csv", names=["a"])),
+    Call("data.readers.load_table", lambda: dict(path="no such file.csv", columns={"unit": "Lsun", "bands": {"u": {"column": "u", "wave": 3560.0}}})),
+    Call("data.readers.load_mapping", lambda: dict(columns={"unit": "Lsun", "bands": {"u": {"column": "u", "wave": 3560.0}}}), blank=True),
+    Call("data.catalogues.read_catalogue", lambda: dict(path="no such file.cat")),
+    Call("data.specfiles.read_spec", lambda: dict(path="no such file.fits")),
+    Call("data.particles.read_particles", lambda: dict(path="no such file.hdf5", columns={"galaxy": "g", "age": "a", "mass": "m", "zmet": "z"}, redshift=0.1)),
+    Call("data.references.read_references", lambda: dict(paths=["no such folder"])),
+    Call("data.surveys.load_sdss_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)),
+    Call("data.references.load_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)),
+    Call("data.checks.load_yaml", lambda: dict(path="no such file.yaml")),
+    Call("contest.load_entrants", lambda: dict(folder="no such folder", n_galaxies=100)),
+    Call("notebooks.template_path", lambda: dict(name="survey")),
+]
