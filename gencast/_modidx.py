@@ -49,6 +49,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'gencast.cli': { 'gencast.cli.Interrupted': ('cli.html#interrupted', 'gencast/cli.py'),
                              'gencast.cli.Kind': ('cli.html#kind', 'gencast/cli.py'),
                              'gencast.cli._interrupt': ('cli.html#_interrupt', 'gencast/cli.py'),
+                             'gencast.cli.check_room': ('cli.html#check_room', 'gencast/cli.py'),
                              'gencast.cli.docs': ('cli.html#docs', 'gencast/cli.py'),
                              'gencast.cli.forecast': ('cli.html#forecast', 'gencast/cli.py'),
                              'gencast.cli.forecast_lines': ('cli.html#forecast_lines', 'gencast/cli.py'),

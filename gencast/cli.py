@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'Suite', 'Quick', 'Out', 'Seed', 'Galaxies', 'Jobs', 'Scheduler', 'Accept', 'Ebv', 'Columns', 'Aperture',
-           'Skip', 'SHOWN', 'fetch', 'Folder', 'split_names', 'forecast_lines', 'left_out_lines', 'run', 'simulate',
-           'forecast', 'verify', 'Kind', 'suite_facts', 'simulation_facts', 'list_', 'docs', 'main', 'how_it_ended',
-           'Interrupted', 'sdss', 'three_d_hst', 'tng']
+           'Skip', 'SHOWN', 'LEAST_ROOM', 'fetch', 'Folder', 'split_names', 'forecast_lines', 'left_out_lines', 'run',
+           'simulate', 'forecast', 'verify', 'Kind', 'suite_facts', 'simulation_facts', 'list_', 'docs', 'main',
+           'check_room', 'how_it_ended', 'Interrupted', 'sdss', 'three_d_hst', 'tng']
 
 # %% ../nbs/73_cli.ipynb #c1d72e13
 import signal
@@ -316,14 +316,31 @@ def main(arguments: list | None = None) -> None:
     here = threading.current_thread() is threading.main_thread()  # elsewhere Python allows no handlers
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)} if here else {}
     try:
+        check_room()
         app(args=arguments)
-    except (InputError, RunFailed, Stopped, OSError, MemoryError, Interrupted) as err:
+    except (InputError, RunFailed, Stopped, OSError, MemoryError, ImportError, Interrupted) as err:
+        if isinstance(err, ImportError) and not machine_trouble(err):
+            raise
         code, line = how_it_ended(err)
         print(f"gencast: {line}", file=sys.stderr)
         sys.exit(code)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+LEAST_ROOM = 600_000_000  # bytes of address space that one process needs; with less, workers neither start nor end
+
+
+def check_room() -> None:
+    "Raises `Stopped` where a limit of memory (`ulimit -v`) leaves no room for the smallest run."
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return
+    room = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if room != resource.RLIM_INFINITY and room < LEAST_ROOM:
+        raise Stopped(f"this session may use {room / 1e6:.0f} MB of address space (see `ulimit -v`), and gencast needs at least {LEAST_ROOM / 1e6:.0f}; raise the limit")
 
 
 def how_it_ended(err: BaseException) -> tuple[int, str]:  # exit code and one line

@@ -15,6 +15,7 @@ import re
 import shutil
 import socket
 import tempfile
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -146,15 +147,15 @@ def machine_trouble(
     stage: str = "",  # in which it happened
 ) -> str:  # one sentence; empty where it is not the machine that could not go on
     "What went wrong with the machine, and what to do."
-    from concurrent.futures import BrokenExecutor
-
     where = f" in the stage {stage!r}" if stage else ""
     if isinstance(err, OSError) and err.errno in MACHINE:
         return f"{err.filename or 'a file'}: {MACHINE[err.errno]}; {AGAIN}"
     said = str(err)
     if isinstance(err, RuntimeError) and "can't start new thread" in said:
         return f"{where.strip() or 'here'}: {MACHINE[errno.EAGAIN]}; {AGAIN}"
-    if isinstance(err, MemoryError) or isinstance(err, ImportError) and ("failed to map segment" in said or "Cannot allocate memory" in said):
+    cause = err.__cause__ or err.__context__  # joblib says "could not pickle" where there was no room for the copy
+    no_room = isinstance(err, MemoryError) or type(err).__name__ == "PicklingError" and isinstance(cause, (MemoryError, OSError)) or "cannot join thread before it is started" in said
+    if no_room or isinstance(err, ImportError) and ("failed to map segment" in said or "Cannot allocate memory" in said):
         return f"not enough memory{where}; give fewer processes (--jobs 1) or fewer galaxies; {AGAIN}"
     if isinstance(err, BrokenExecutor):
         return f"a worker process was killed{where}, and again when it was replaced, most often because memory ran out; give fewer processes (--jobs 1); {AGAIN}"

@@ -22,7 +22,7 @@ import gencast.tables
 from gencast.cli import main
 from gencast.core import InputError, load_sample, read_sealed, write_json
 from gencast.data.simulations import list_suites
-from gencast.keeping import RunFailed, clear_leftovers, hold_folder, read_failures
+from gencast.keeping import RunFailed, clear_leftovers, hold_folder, machine_trouble, read_failures
 from gencast.notebooks import execute_targets, is_current
 from gencast.pipeline import failed_settings, load_settings, run, table_checksum
 from gencast.progress import Progress
@@ -282,3 +282,24 @@ def test_settings_of_a_reduced_suite_can_be_read(whole):
     settings = load_settings(whole.folder)
     assert settings.without == () and settings.store(Path("x")) == Path("x/cache") != replace(settings, without=("a",)).store(Path("x"))
     assert json.loads((whole.folder / "run.json").read_text())["failures"] == []
+
+
+def test_lack_of_memory_is_told_in_whatever_dress_it_comes():
+    class PicklingError(Exception):
+        pass
+
+    def caused(err, cause):
+        err.__cause__ = cause
+        return err
+
+    for err in (MemoryError(), ImportError("x.so: failed to map segment from shared object"), ImportError("Cannot allocate memory"), caused(PicklingError("Could not pickle the task"), MemoryError()), RuntimeError("cannot join thread before it is started")):
+        assert machine_trouble(err).startswith("not enough memory")
+    for err in (ImportError("No module named x"), caused(PicklingError("lambda"), TypeError()), RuntimeError("no")):
+        assert not machine_trouble(err)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of address space are Linux's")
+def test_too_little_room_is_told_before_anything_starts():
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400_000_000,) * 2); from gencast.cli import main; main(['list', 'suites'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 3 and done.stderr.startswith("gencast: this session may use 400 MB") and done.stderr.count("\n") == 1
