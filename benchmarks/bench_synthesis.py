@@ -102,7 +102,7 @@ def whole_suite() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         start, peak = time.perf_counter(), 0.0
-        run = psutil.Popen([sys.executable, "-m", "gencast.cli", "simulate", "default", "--out", folder, "--jobs", "2"], stdout=subprocess.DEVNULL)
+        run = psutil.Popen([sys.executable, "-c", "from gencast.cli import main; main()", "simulate", "default", "--out", folder, "--jobs", "2"], stdout=subprocess.DEVNULL)
         done = threading.Event()
 
         def watch():
