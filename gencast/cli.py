@@ -329,7 +329,7 @@ def main(arguments: list | None = None) -> None:
             signal.signal(number, handler)
 
 
-LEAST_ROOM = 600_000_000  # bytes of address space that one process needs; with less, workers neither start nor end
+LEAST_ROOM = 900_000_000  # bytes of address space that one process needs; with 350 and 700 MB workers were seen to neither start nor end
 
 
 def check_room() -> None:
