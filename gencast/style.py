@@ -8,6 +8,7 @@ __all__ = ['STYLE', 'FORMATS', 'house_style', 'styled', 'save_figure']
 # %% ../nbs/05_style.ipynb #bbb70aaf
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 
 from .core import InputError, whole_file
@@ -32,15 +33,19 @@ def styled(
 ):
     "Decorator: draw in the package's style on `ax`, made where it is None, and return it."
     def wrap(draw):
+        order = list(signature(draw).parameters)
+
         @wraps(draw)
-        def plot(*args, ax=None, **options):
+        def plot(*args, **options):
             import matplotlib.pyplot as plt
 
+            options |= dict(zip(order, args))  # axes may be given by position, too
+            ax = options.pop("ax", None)
             with house_style():
                 own = ax is None
                 if own:
                     ax = plt.subplots(figsize=(width, height))[1]
-                draw(*args, ax=ax, **options)
+                draw(ax=ax, **options)
                 if own:  # ticks are made when first drawn: make them now, while the style holds
                     for axis in (ax.xaxis, ax.yaxis):
                         axis.get_major_ticks(), axis.get_minor_ticks()
