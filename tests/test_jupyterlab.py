@@ -17,7 +17,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on PATH: apt-get install chromium, or set CHROMIUM to its path")
-WAIT = 120_000  # milliseconds; a slow machine starts a kernel slowly
+WAIT = 300_000  # milliseconds; a slow machine starts a kernel slowly
 
 
 @pytest.fixture(scope="module")
