@@ -39,7 +39,8 @@ class Array:
         if not (self.single and found.ndim == 0):
             self._measure(found, where, sizes)
         bad = np.isinf(found) if self.blank else ~np.isfinite(found)
-        bad = np.zeros(found.shape, bool) if self.masked else bad | (found < self.low) | (found > self.high) | (self.whole & (found != np.round(found)))
+        with np.errstate(over="ignore"):  # a limit may be beyond single precision
+            bad = np.zeros(found.shape, bool) if self.masked else bad | (found < self.low) | (found > self.high) | (self.whole & (found != np.round(found)))
         if bad.any():
             what = f"{'whole ' if self.whole else ''}numbers" + (f" from {self.low:g} to {self.high:g}" if np.isfinite([self.low, self.high]).any() else "")
             raise InputError(f"{where}: {bad.sum():,} of {bad.size:,} values are not finite {what} (the first: {found[bad].flat[0]:g}); correct them, or leave them out")
