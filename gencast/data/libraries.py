@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import InputError, Z_SUN
+from .arguments import Array, Number, takes
 from .resample import C_KMS, FWHM_OVER_SIGMA
 
 # %% ../../nbs/10_data.libraries.ipynb #d0f8ce41
@@ -69,6 +70,7 @@ def read_carried(
     return Library(edges, age, zmet, flux, fwhm, {k: head[v] for k, v in keys.items()})
 
 # %% ../../nbs/10_data.libraries.ipynb #33ad0bc9
+@takes(wave=Array("...", low=1e-3, high=1e12))
 def air_to_vacuum(
     wave: np.ndarray,  # Angstrom, in standard air
 ) -> np.ndarray:  # Angstrom, in vacuum
@@ -92,12 +94,17 @@ def package_file(
     return found
 
 # %% ../../nbs/10_data.libraries.ipynb #f4de43e5
+@takes(wave=Array("n_point", low=1e-3, high=1e12, least=2), flux=Array("... n_point", low=-1e100, high=1e100), edges=Array("n_wave+1", low=1e-3, high=1e12, least=1, ascending=True))
 def bin_points(
     wave: np.ndarray,  # points, Angstrom, ascending, shape (n_point,)
     flux: np.ndarray,  # flux density there, shape (..., n_point)
     edges: np.ndarray,  # pixel edges, Angstrom, shape (n_wave + 1,)
 ) -> np.ndarray:  # mean flux density in the pixels, shape (..., n_wave)
-    "Bin a spectrum that is given at points and linear between them."
+    "Bin a spectrum that is given at points and linear between them. Raises `InputError` for points that descend, and for pixels beyond them."
+    if (np.diff(wave) < 0).any() or wave[-1] == wave[-2]:
+        raise InputError("bin_points: wave must ascend; sort the points, and give the last one once")
+    if edges[0] < wave[0] or edges[-1] > wave[-1]:
+        raise InputError(f"bin_points: the pixels reach from {edges[0]:g} to {edges[-1]:g} Å, the points only from {wave[0]:g} to {wave[-1]:g} Å; narrow the pixels")
     grid = np.union1d(wave[(wave > edges[0]) & (wave < edges[-1])], edges)
     i = np.clip(np.searchsorted(wave, grid, side="right") - 1, 0, wave.size - 2)
     w = (grid - wave[i]) / (wave[i + 1] - wave[i])
@@ -106,12 +113,15 @@ def bin_points(
     return np.add.reduceat(light, np.searchsorted(grid, edges[:-1]), axis=-1) / np.diff(edges)
 
 
+@takes(low=Number(1e-3, 1e12), high=Number(1e-3, 1e12), step=Number(1e-3, C_KMS))
 def log_edges(
     low: float,  # Angstrom
     high: float,  # Angstrom
     step: float,  # km/s
 ) -> np.ndarray:  # Angstrom
-    "Pixel edges in equal steps of log wavelength."
+    "Pixel edges in equal steps of log wavelength. Raises `InputError` for less than one step, or more than ten million."
+    if not 1 <= np.log(high / low) * C_KMS / step <= 1e7:
+        raise InputError(f"log_edges: from {low:g} to {high:g} Å in steps of {step:g} km/s are no pixels, or more than ten million; change one of them")
     return low * np.exp(np.arange(int(np.log(high / low) * C_KMS / step) + 1) * step / C_KMS)
 
 # %% ../../nbs/10_data.libraries.ipynb #bd84e3c7
@@ -274,6 +284,7 @@ def box_integral(
     return np.where(sigma > 0, u * ndtr(z) + sigma * np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi), np.maximum(u, 0))
 
 
+@takes(edges_in=Array("n_in+1", low=1e-3, high=1e12, ascending=True), edges_out=Array("n_out+1", low=1e-3, high=1e12, ascending=True), sigma=Array("n_in", low=0, high=C_KMS))
 def resampling_matrix(
     edges_in: np.ndarray,  # Angstrom, shape (n_in + 1,)
     edges_out: np.ndarray,  # Angstrom, shape (n_out + 1,)
