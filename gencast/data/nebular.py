@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..core import InputError
+from .arguments import Array, Number, takes
 from .libraries import bin_points, popstar_tables
 from .resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges
 from .ssp import SSPGrid, log_weights
@@ -76,6 +77,7 @@ def check_nebular(recipe: dict, where: str) -> dict:  # with defaults filled in
     return full
 
 
+@takes(wave=Array("n_wave", low=1e-3, high=1e12, least=2, ascending=True), age=Array("n_age", low=0, high=1e4), zmet=Array("n_zmet", low=1e-10, high=1), fwhm_kms=Number(0, C_KMS), escape=Number(0, 1), excitation=Number(-1, 1))
 def nebular_light(
     wave: np.ndarray,  # pixel centres, Angstrom in vacuum, shape (n_wave,)
     age: np.ndarray,  # Gyr, shape (n_age,)

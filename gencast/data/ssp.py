@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..core import InputError
+from .arguments import Array, Number, Word, takes
 from .libraries import (
     CARRIED, IMF_TO_CHABRIER, LIBRARIES, Library, broadening, VAZDEKIS, read_bc03_miles, read_carried, read_popstar, read_vazdekis, resampling_bands)
 from .resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges
@@ -38,6 +39,7 @@ class SSPGrid:
 AGES = np.append(10 ** (np.arange(-36, 14) / 12), 14.0)  # Gyr, shape (51,)
 
 
+@takes(own=Array("n_own", low=1e-30, high=1e30, least=2, ascending=True), wanted=Array("n", low=0, high=1e30, least=0))
 def log_weights(
     own: np.ndarray,  # ages or metallicities of a library, ascending, shape (n_own,)
     wanted: np.ndarray,  # shape (n,)
@@ -125,6 +127,7 @@ def read_library(
     return restore_luminosity(read_carried(name)) if name == "mastar" else read_carried(name)
 
 # %% ../../nbs/10_data.ssp.ipynb #2e831882
+@takes(zmet=Array("n_zmet", low=0, high=1), age=Array("n_age", low=0, high=1e4))
 def surviving_fraction(
     zmet: np.ndarray,  # Z, shape (n_zmet,)
     age: np.ndarray,  # Gyr, shape (n_age,)
@@ -159,6 +162,7 @@ def continued(
     return donor(edges, fwhm_kms) * on_pixels(library, window, 0.0) / donor(window, 0.0)
 
 
+@takes(name=Word(), wave=Array("...", masked=True, least=0, none=True), fwhm_kms=Number(0, C_KMS))
 def load_ssp(
     name: str,  # one of `LIBRARIES`
     wave: np.ndarray | None = None,  # pixel centres, Angstrom in vacuum, ascending, shape (n_wave,); None keeps the library's own pixels
@@ -238,6 +242,7 @@ def list_ssp():  # pandas.DataFrame, one row per library, indexed by name
 SUN_AB = {"V": 4.80, "r": 4.65}  # absolute AB magnitudes of the Sun, Johnson V and SDSS r: Willmer (2018)
 
 
+@takes(band=Word(tuple(SUN_AB)))
 def mass_to_light(
     grid: SSPGrid,
     band: str = "V",  # V or r
