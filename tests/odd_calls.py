@@ -74,6 +74,52 @@ def pairs():
     return PairTable(NAMES, PAIRS, GAPS, np.repeat(GAPS[None], 7, 0))
 
 
+EDGES = np.concatenate([[0, 0.001, 0.003], np.geomspace(0.01, 13.0, 10)])
+FRACTIONS = np.random.default_rng(6).dirichlet(np.ones(12), 5)
+MASSES = np.linspace(9.0, 11.5, 5)
+HISTORY = {"family": "delayed_tau", "onset": [0.5, 4.0], "main_sequence": {"ssfr": -10.0, "slope": -0.2, "scatter": 0.3}, "quench": {"mass": 10.5, "width": 0.3, "timescale_gyr": [0.3, 1.0]}, "burst_sigma": 0.2, "burst_time_gyr": 0.2}
+RECIPE = {"name": "odd", "ssp": "bc03_stelib", "dust": {"law": "calzetti", "a_v": 0.4, "slope": 0.2, "birth_cloud": 1.0}, "history": HISTORY, "metallicity": {"relation": "gallazzi05", "offset": 0.1, "enrichment": "mass", "start": 0.3, "range": [0.0002, 0.05]}, "mass": {"knee": 10.7, "slope": -1.2, "minimum": 9.0}}
+
+
+@functools.cache
+def ssp():
+    from gencast.data.ssp import load_ssp
+    return load_ssp("bc03_stelib", WAVE, 800.0)
+
+
+@functools.cache
+def small_suite(redshifts: bool = False):
+    from gencast.data.simulations import Suite
+    grid = {"start": 4000.0, "stop": 6800.0, "pixels": 30, "fwhm_kms": 900.0}
+    return Suite("odd", "", 0.1, 100, grid, grid, (RECIPE,), (0.05, 1.0) if redshifts else ())
+
+
+@functools.cache
+def galaxies():
+    from gencast.data.simulations import draw_galaxies
+    return draw_galaxies(RECIPE, 0.1, 5, 0)
+
+
+@functools.cache
+def stars():
+    from gencast.data.particles import StarParticles
+    rng = np.random.default_rng(7)
+    return StarParticles(np.repeat(["a", "b"], 60), rng.uniform(0, 10, 120), np.full(120, 1e6), rng.uniform(0.005, 0.03, 120), 0.1, {})
+
+
+@functools.cache
+def spectrum():
+    from gencast.data.specfiles import Spectrum
+    wave = np.geomspace(3800.0, 9200.0, 400)
+    return Spectrum("s", wave, np.ones(400), np.ones(400), np.ones(400, bool), np.full(400, 160.0), 0.05, "GALAXY", 0, {})
+
+
+def wide_sample(redshift: bool = False):
+    from gencast.core import Sample
+    wave = np.geomspace(1500.0, 14000.0, 60)
+    return Sample("s", FLUX[:6, :1] * np.ones(60), wave, redshift=np.linspace(0.05, 0.1, 6) if redshift else None)
+
+
 DISTANCE = dict(source=X, target=Y)
 CALLS = [
     # core
@@ -103,6 +149,23 @@ CALLS = [
     Call("data.simulations.load_suite", lambda: dict(suite="default")),
     Call("data.specfiles.luminosity", lambda: dict(wave=WAVE, flux=FLUX[0] / 1e6, redshift=0.1, ebv=0.03), lambda f, g: np.shape(f) == np.shape(g["flux"])),
     Call("data.units.parse_unit", lambda: dict(text="Msun", where="here")),
+    Call("data.histories.age_bins", lambda: dict(age_universe_gyr=13.0, n=20), lambda f, g: len(f) == g["n"] + 1 and bool((np.diff(f) > 0).all())),
+    Call("data.histories.draw_range", lambda: dict(value=[0.2, 0.8], n=5, rng=rng(), where="here", low=0.1, high=1.0), lambda f, g: len(f) == g["n"] and bool((f >= g["low"]).all() and (f <= g["high"]).all())),
+    Call("data.histories.burst_factor", lambda: dict(n_gal=4, sigma=0.2, memory=0.3, edges=EDGES, rng=rng()), positive),
+    Call("data.histories.draw_histories", lambda: dict(recipe=HISTORY, log_mstar=MASSES, edges=EDGES, rng=rng()), lambda f, g: positive(f, g) and np.allclose(f.sum(axis=1), 1, atol=1e-5)),
+    Call("data.histories.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
+    Call("data.histories.recent_sfr", lambda: dict(fractions=FRACTIONS, edges=EDGES, mass_formed=10**MASSES, span_gyr=0.1), positive),
+    Call("data.histories.draw_metallicities", lambda: dict(recipe=RECIPE["metallicity"], log_mstar=MASSES, fractions=FRACTIONS, edges=EDGES, rng=rng()), lambda f, g: np.shape(f) == np.shape(g["fractions"]) and bool((f > 0).all())),
+    Call("data.libraries.air_to_vacuum", lambda: dict(wave=WAVE), lambda f, g: np.shape(f) == np.shape(g["wave"]) and bool((f >= np.asarray(g["wave"], float)).all())),
+    Call("data.libraries.bin_points", lambda: dict(wave=WAVE, flux=FLUX[:3], edges=np.geomspace(4000, 6000, 11)), lambda f, g: f.shape[-1] == len(g["edges"]) - 1),
+    Call("data.libraries.log_edges", lambda: dict(low=3600.0, high=7000.0, step=300.0), lambda f, g: len(f) > 1 and bool((np.diff(f) > 0).all())),
+    Call("data.libraries.resampling_matrix", lambda: dict(edges_in=np.geomspace(3600, 7000, 21), edges_out=np.geomspace(4000, 6000, 11), sigma=np.full(20, 900.0)), lambda f, g: bool((f @ np.diff(g["edges_out"]) <= np.diff(g["edges_in"]) * (1 + 1e-9)).all())),
+    Call("data.nebular.nebular_light", lambda: dict(wave=WAVE, age=np.array([0.001, 0.01, 1.0]), zmet=np.array([0.004, 0.02]), fwhm_kms=500.0, escape=0.1, excitation=0.2), lambda f, g: f.shape == (len(g["zmet"]), len(g["age"]), len(g["wave"])) and positive(f, g)),
+    Call("data.nebular.add_nebular", lambda: dict(grid=ssp(), escape=0.1, excitation=0.2), lambda f, g: positive(f.flux, g)),
+    Call("data.ssp.log_weights", lambda: dict(own=np.array([0.001, 0.01, 0.1, 1.0]), wanted=np.array([0.0005, 0.02, 2.0])), lambda f, g: np.allclose(f.sum(axis=1), 1)),
+    Call("data.ssp.surviving_fraction", lambda: dict(zmet=np.array([0.004, 0.02]), age=np.array([0.01, 1.0, 10.0])), lambda f, g: positive(f, g) and bool((f <= 1 + 1e-9).all())),
+    Call("data.ssp.load_ssp", lambda: dict(name="bc03_stelib", wave=WAVE, fwhm_kms=800.0, extend=False), lambda f, g: positive(f.flux, g)),
+    Call("data.ssp.mass_to_light", lambda: dict(grid=ssp(), band="V"), positive),
     # features
     Call("features.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
     Call("features.feature_table", lambda: dict(sample=sample()), blank=True),

@@ -17,9 +17,11 @@ import numpy as np
 from scipy.special import beta, betainc, gammainc, ndtr
 
 from ..core import Z_SUN, InputError
+from .arguments import Array, Number, Word, takes
 from .populations import TABLES, table_histories
 
 # %% ../../nbs/11_data.histories.ipynb #49046184
+@takes(age_universe_gyr=Number(-1e9, 1000), n=Number(-1e9, 1e6, whole=True))
 def age_bins(
     age_universe_gyr:float, # age of the Universe when the galaxy is seen, Gyr
     n:int=60, # number of bins, 12 or more
@@ -115,11 +117,12 @@ def read_numbers(
         numbers = np.broadcast_to(np.asarray(value, dtype=float), n)
     except (TypeError, ValueError):
         numbers = np.array([np.nan])
-    if isinstance(value, (str, bool)) or not (low <= numbers[0] <= numbers[-1] <= high):
+    if isinstance(value, (str, bytes, bool)) or not (low <= numbers[0] <= numbers[-1] <= high):
         raise InputError(f"{where} is {value!r}; give a number{' or [low, high]' if n == 2 else ''} between {low:g} and {high:g}")
     return numbers
 
 
+@takes(n=Number(0, 1e9, whole=True), where=Word(), low=Number(-1e300, 1e300), high=Number(-1e300, 1e300))
 def draw_range(value, n:int, rng:np.random.Generator, where:str, low:float, high:float) -> np.ndarray: # shape (n,)
     "A number for each galaxy: the same for all, or uniform between two limits; raises `InputError`."
     return rng.uniform(*read_numbers(value, where, low, high, 2), n)
@@ -202,6 +205,7 @@ def apply_quenching(
     return np.where(quenched[:, None], fractions * quench_factor(lookback, timescale, edges), fractions)
 
 # %% ../../nbs/11_data.histories.ipynb #e1656ece
+@takes(n_gal=Number(0, 1e9, whole=True), sigma=Number(0, 10), memory=Number(1e-6, 1e6), edges=Array("n_age+1", low=0, high=1000, ascending=True))
 def burst_factor(
     n_gal:int,
     sigma:float, # scatter of the rate, dex
@@ -229,6 +233,7 @@ def check_inputs(log_mstar, edges):
     return log_mstar, edges
 
 
+@takes(log_mstar=Array("...", masked=True, least=0), edges=Array("...", masked=True, least=0))
 def draw_histories(
     recipe:dict, # family, its shapes, main_sequence, quench, burst_sigma, burst_time_gyr
     log_mstar:np.ndarray, # surviving stellar mass, dex(Msun), shape (n_gal,)
@@ -238,7 +243,7 @@ def draw_histories(
     "Star-formation histories for galaxies of given mass; raises `InputError` for a recipe that cannot be used."
     log_mstar, edges = check_inputs(log_mstar, edges)
     name = recipe.get("family") if isinstance(recipe, dict) else None
-    if name is not None and name not in FAMILIES and name not in TABLES:
+    if name is not None and (not isinstance(name, str) or name not in FAMILIES and name not in TABLES):
         raise InputError(f"history recipe: unknown family {name!r}; choose one of: {', '.join([*FAMILIES, *TABLES])}")
     if name in TABLES and (own := [k for k in ("main_sequence", "quench") if recipe.get(k)]):
         raise InputError(f"history recipe: {own[0]!r} cannot be set with family {name!r}, which brings the main sequence and quenching of its simulation; take the key away, or choose one of: {', '.join(FAMILIES)}")
@@ -254,6 +259,7 @@ def draw_histories(
     return (fractions / fractions.sum(axis=1, keepdims=True)).astype(np.float32)
 
 # %% ../../nbs/11_data.histories.ipynb #8bfb693a
+@takes(fractions=Array("n_gal n_age", low=0, high=1e100, least=0), edges=Array("n_age+1", low=0, high=1000, ascending=True))
 def mass_weighted_age(
     fractions:np.ndarray, # shape (n_gal, n_age)
     edges:np.ndarray, # Gyr, shape (n_age + 1,)
@@ -262,6 +268,7 @@ def mass_weighted_age(
     return np.asarray(fractions, dtype=float) @ ((edges[1:] + edges[:-1]) / 2)
 
 
+@takes(fractions=Array("n_gal n_age", low=0, high=1e100, least=0), edges=Array("n_age+1", low=0, high=1000, ascending=True), mass_formed=Array("n_gal", low=0, high=1e100, least=0, single=True), span_gyr=Number(1e-9, 1000))
 def recent_sfr(
     fractions:np.ndarray, # shape (n_gal, n_age)
     edges:np.ndarray, # Gyr, shape (n_age + 1,)
@@ -290,7 +297,7 @@ def read_metallicity(recipe:dict) -> dict: # the recipe with its defaults
         if recipe[key] not in allowed:
             raise InputError(f"metallicity recipe: unknown {key} {recipe[key]!r}; choose one of: {', '.join(allowed)}")
     for key, low, high, n in [("offset", -3, 3, 1), ("slope", -3, 3, 1), ("scatter", 0, 2, 1), ("start", 0, 1, 1), ("range", 1e-6, 0.9, 2)]:
-        if recipe[key] is not None:
+        if recipe[key] is not None or key in ("offset", "slope") or key == "start" and recipe["enrichment"] == "mass":
             read_numbers(recipe[key], f"metallicity recipe: {key!r}", low, high, n)
     return recipe | {"range": tuple(read_numbers(recipe["range"], "metallicity recipe: 'range'", 1e-6, 0.9, 2))}
 
@@ -311,6 +318,7 @@ def galaxy_metallicity(
     return Z_SUN * 10 ** (log_z + g * np.where(g < 0, below, above))
 
 # %% ../../nbs/11_data.histories.ipynb #ca84974e
+@takes(log_mstar=Array("...", masked=True, least=0), fractions=Array("n_gal n_age", low=0, high=1e100, least=0), edges=Array("...", masked=True, least=0))
 def draw_metallicities(
     recipe:dict, # relation, offset, slope, scatter, enrichment, start, range
     log_mstar:np.ndarray, # surviving stellar mass, dex(Msun), shape (n_gal,)
