@@ -10,11 +10,13 @@ import numpy as np
 from astropy.cosmology import Planck18
 
 from ..core import Z_SUN, InputError, Sample, rng_for
-from .histories import mass_weighted_age, recent_sfr
+from .arguments import Array, Number, takes
+from .histories import MAIN_SEQUENCE, mass_weighted_age, read_numbers, read_recipe, recent_sfr
 from .populations import TABLES
-from .simulations import Suite, draw_galaxies, recipe_grid, synthesize
+from .simulations import Suite, check_parts, draw_galaxies, recipe_grid, synthesize
 
 # %% ../../nbs/13_data.epochs.ipynb #2d9140cb
+@takes(observed=Array("n_survey", low=0, high=30), n=Number(1, 1e9, whole=True))
 def draw_redshifts(
     observed: np.ndarray,  # redshifts of the survey's galaxies, shape (n_survey,)
     n: int,
@@ -32,12 +34,18 @@ def recipe_at(
     "A simulation's recipe with the star-formation rate, metallicity and least mass of another epoch. Raises `InputError` for a rate that is set twice."
     evolution, x = recipe.get("evolution", {}), np.log10((1 + redshift) / (1 + suite_redshift))
     shift = lambda key: float(evolution.get(key, 0.0) * x)
-    history, sequence = recipe["history"], recipe["history"].get("main_sequence", {})
+    history, metals = recipe["history"], recipe["metallicity"]
+    if not isinstance(history, dict) or not isinstance(metals, dict) or not isinstance(history.get("family"), str):
+        raise InputError(f"{recipe['name']}: history and metallicity must be tables of keys and values, and history must name its family")
+    sequence = history.get("main_sequence", {})
+    read_recipe(sequence, MAIN_SEQUENCE, (), f"{recipe['name']}: history recipe, main_sequence")
+    ssfr = float(read_numbers(sequence.get("ssfr", -10.0), f"{recipe['name']}: history recipe, main_sequence: 'ssfr'", -100, 100)[0])
+    offset = float(read_numbers(metals.get("offset", 0.0), f"{recipe['name']}: metallicity recipe: 'offset'", -100, 100)[0])
     if (fixed := history["family"] in TABLES) and evolution.get("ssfr"):
         raise InputError(f"{recipe['name']}: evolution: 'ssfr' cannot be set with the history family {history['family']!r}, whose galaxies evolve as their simulation's do; take the key away")
     return recipe | {
-        "history": history if fixed else history | {"main_sequence": sequence | {"ssfr": sequence.get("ssfr", -10.0) + shift("ssfr")}},
-        "metallicity": recipe["metallicity"] | {"offset": recipe["metallicity"].get("offset", 0.0) + shift("metallicity")},
+        "history": history if fixed else history | {"main_sequence": sequence | {"ssfr": ssfr + shift("ssfr")}},
+        "metallicity": metals | {"offset": offset + shift("metallicity")},
         "mass": recipe["mass"] | {"minimum": recipe["mass"]["minimum"] + shift("minimum")},
     }
 
@@ -45,6 +53,7 @@ def recipe_at(
 N_SLICES = 24
 
 
+@takes(observed=Array("n_survey", low=0, high=30), n_galaxies=Number(1, 1e9, whole=True, none=True), n_slices=Number(1, 1e6, whole=True))
 def simulate_epochs(
     recipe: dict,  # one simulation of a suite
     suite: Suite,
@@ -54,6 +63,7 @@ def simulate_epochs(
     n_slices: int = N_SLICES,
 ) -> Sample:  # rest-frame spectra on the photometry grid, Lsun/Angstrom, with redshift and all properties of `gencast.core.PROPERTIES`
     "Make the galaxies of one simulation at the redshifts of a survey. Raises `InputError` for redshifts outside the suite's range."
+    check_parts(recipe, "simulate_epochs")
     low, high = suite.redshift_range or (0.0, 0.0)
     if not low <= np.min(observed) <= np.max(observed) <= high:
         raise InputError(f"the survey's redshifts are {np.min(observed):.3g} to {np.max(observed):.3g}, the suite {suite.name!r} has {f'{low:g} to {high:g}' if high else 'a single epoch'}; cut the survey or change redshift_range")

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SUITE_FOLDER', 'SUITE_KEYS', 'SIMULATION_KEYS', 'EVOLUTION_KEYS', 'DUST_KEYS', 'MASS_KEYS', 'GRID_KEYS', 'YOUNG_GYR',
-           'Suite', 'list_suites', 'load_suite', 'check_recipe', 'draw_masses', 'Galaxies', 'draw_galaxies',
-           'bin_weights', 'population_weights', 'synthesize', 'recipe_grid', 'map_array', 'simulate']
+           'Suite', 'list_suites', 'load_suite', 'check_recipe', 'check_parts', 'draw_masses', 'Galaxies',
+           'draw_galaxies', 'bin_weights', 'population_weights', 'synthesize', 'recipe_grid', 'map_array', 'simulate']
 
 # %% ../../nbs/12_data.simulations.ipynb #f6199379
 import os
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..cards import card
 from ..core import Z_SUN, InputError, Sample, rng_for
+from .arguments import Number, Word, takes
 from .checks import check_different, check_keys, check_name, choice, load_yaml, number
 from .dust import ATTENUATION, attenuation_curve
 from .histories import age_bins, draw_histories, draw_metallicities, mass_weighted_age, recent_sfr
@@ -117,10 +118,26 @@ def check_recipe(recipe: dict, suite: Suite, where: str) -> None:
     low, high, grid = *libraries.loc[recipe["ssp"], ["wave_min", "wave_max"]], suite.spectra
     if not low < grid["start"] < grid["stop"] < high:
         raise InputError(f"{where}: stellar library {recipe['ssp']!r} covers {low:.0f}-{high:.0f} Å, the spectra need {grid['start']:g}-{grid['stop']:g} Å; narrow the grid or choose another library")
-    check_keys(recipe["dust"], {"law", "a_v"}, DUST_KEYS, f"{where}: dust")
-    choice(recipe["dust"], "law", f"{where}: dust", ATTENUATION, "dust law")
-    for key in set(recipe["dust"]) - {"law"}:
-        number(recipe["dust"], key, f"{where}: dust", -5 if key == "slope" else 0, 10)
+    check_parts(recipe, where)
+    try:
+        draw_galaxies(recipe, suite.redshift, 2, seed=0)
+    except InputError as err:
+        raise InputError(f"{where}: {err}") from err
+
+
+def _check_dust(dust: dict, required: set, where: str) -> None:
+    "`InputError` for a dust recipe that cannot be used."
+    check_keys(dust, required, DUST_KEYS, f"{where}: dust")
+    choice(dust, "law", f"{where}: dust", ATTENUATION, "dust law")
+    for key in set(dust) - {"law"}:
+        number(dust, key, f"{where}: dust", -5 if key == "slope" else 0, 10)
+
+
+def check_parts(recipe: dict, where: str) -> None:
+    "Check a recipe by itself, whatever the suite; `InputError` names what is wrong."
+    check_keys(recipe, SIMULATION_KEYS, SIMULATION_KEYS | set(recipe if isinstance(recipe, dict) else ()), where)
+    Word().read(recipe["name"], f"{where}: name", {})
+    _check_dust(recipe["dust"], {"law", "a_v"}, where)
     if "nebular" in recipe:
         check_nebular(recipe["nebular"], where)
     check_keys(recipe["mass"], {"knee", "slope", "minimum"}, MASS_KEYS, f"{where}: mass")
@@ -133,10 +150,6 @@ def check_recipe(recipe: dict, suite: Suite, where: str) -> None:
         number(recipe["evolution"], key, f"{where}: evolution", -10, 10)
     if isinstance(recipe["history"], dict) and not isinstance(recipe["history"].get("family", ""), str):
         raise InputError(f"{where}: history: family {recipe['history']['family']!r} must be a name")
-    try:
-        draw_galaxies(recipe, suite.redshift, 2, seed=0)
-    except InputError as err:
-        raise InputError(f"{where}: {err}") from err
 
 # %% ../../nbs/12_data.simulations.ipynb #dd4d0533
 def draw_masses(
@@ -208,6 +221,7 @@ def population_weights(
     return (near * galaxies.fractions[:, None]).astype(np.float32)
 
 # %% ../../nbs/12_data.simulations.ipynb #22ee4925
+@takes(block=Number(1, 1e9, whole=True))
 def synthesize(
     galaxies: Galaxies,
     grid: SSPGrid,  # the stellar library on the wavelength grid wanted
@@ -216,6 +230,7 @@ def synthesize(
     out: np.ndarray | None = None,  # where the flux goes, e.g. a memory-mapped file; default: a new array
 ) -> tuple[np.ndarray, np.ndarray]:  # L_lambda, Lsun/Angstrom, float32, shape (n_gal, n_wave); formed mass, Msun, shape (n_gal,)
     "Rest-frame luminosity density of each galaxy, normalised to its surviving mass."
+    _check_dust(dust, {"law"}, "synthesize")
     ages = bin_weights(grid.age, galaxies.edges)
     remains = grid.surviving @ ages.T
     light = np.einsum("ba,zaw->zbw", ages.astype(np.float32), grid.flux, optimize=True)
@@ -260,6 +275,7 @@ def _matmul(weights: np.ndarray, light: np.ndarray) -> np.ndarray:
     return weights.reshape(len(weights), -1) @ light.reshape(-1, light.shape[-1])
 
 # %% ../../nbs/12_data.simulations.ipynb #956a93bb
+@takes(n_galaxies=Number(1, 1e9, whole=True, none=True), view=Word(("spectra", "photometry")))
 def simulate(
     recipe: dict,  # one simulation of a suite
     suite: Suite,
@@ -269,6 +285,7 @@ def simulate(
     scratch: str | Path | None = None,  # `.npy` file to hold the flux, for more galaxies than fit in memory; the sample is mapped to it
 ) -> Sample:  # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.PROPERTIES` and the history `sfh`
     "Make the galaxies of one simulation. The same seed makes the same galaxies in both views."
+    check_parts(recipe, "simulate")
     galaxies = draw_galaxies(recipe, suite.redshift, n_galaxies or suite.n_galaxies, seed)
     grid = recipe_grid(recipe, suite, view)
     shape = (len(galaxies.log_mstar), grid.wave.size)
