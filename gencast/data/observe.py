@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..core import InputError, Sample, rng_for
+from .arguments import Number, takes
 from .photometry import band_luminosity, band_wavelengths, observe_photometry, survey_partners
 from .resample import C_KMS, FWHM_OVER_SIGMA
 
@@ -38,6 +39,7 @@ def correlated_noise(
 UNMEASURED = 0.999  # relative error from which a pixel counts as not measured
 
 
+@takes(limit=Number(none=True), block=Number(1, 1e9, whole=True))
 def observe_spectra(
     sample: Sample,  # simulated spectra, rest frame, Lsun/Angstrom
     survey: Sample,  # observed spectra on the same wavelengths, with errors

@@ -13,6 +13,7 @@ import numpy as np
 from astropy import units as u
 
 from ..core import Z_SUN, InputError, Sample
+from .arguments import Array, Number, Word, takes
 from .checks import check_keys, choice
 from .columns import read_columns
 from .histories import age_bins, mass_weighted_age, recent_sfr
@@ -91,6 +92,7 @@ def _factor(unit, wanted: str, where: str) -> float:
         raise InputError(f"{where}: unit {unit} cannot become {wanted}") from err
 
 # %% ../../nbs/15_data.particles.ipynb #1720c587
+@takes(a_v=Array("n_gal", low=0, high=1000, single=True), least=Number(1, 1e12, whole=True))
 def particle_histories(
     stars: StarParticles,
     grid: SSPGrid,  # the stellar library, which tells how much mass survives
@@ -104,6 +106,8 @@ def particle_histories(
     names, which, count = np.unique(stars.galaxy, return_inverse=True, return_counts=True)
     if not (count >= least).any():
         raise InputError(f"none of {len(names)} galaxies has {least} star particles; the largest has {count.max()}")
+    if np.shape(a_v) not in ((), (len(names),)):
+        raise InputError(f"particle_histories: a_v has shape {np.shape(a_v)} for {len(names)} galaxies; give one number, or one a galaxy in the order of their names")
     n_bin = len(edges) - 1
     place = which * n_bin + np.clip(np.searchsorted(edges, stars.age, side="right") - 1, 0, n_bin - 1)
     add = lambda weight: np.bincount(place, weight, len(names) * n_bin).reshape(len(names), n_bin)
@@ -118,6 +122,7 @@ def particle_histories(
     return Galaxies(np.log10(formed[keep] * surviving), *(getattr(galaxies, k) for k in ("fractions", "zmet", "a_v", "edges"))), names[keep]
 
 # %% ../../nbs/15_data.particles.ipynb #d66d7ad1
+@takes(name=Word())
 def shine(
     galaxies: Galaxies,
     grid: SSPGrid,  # the stellar library on the wavelengths wanted
@@ -126,6 +131,8 @@ def shine(
     ids: tuple = (),  # names of the galaxies
 ) -> Sample:  # rest-frame spectra, Lsun/Angstrom, with all properties that gencast's own simulations have
     "Galaxies with known histories as a sample. Raises `InputError`."
+    if not isinstance(ids, (tuple, list, np.ndarray)):
+        raise InputError(f"shine: ids is {str(ids)[:80]!r}; give a tuple of names, one a galaxy")
     flux, formed = synthesize(galaxies, grid, dust)
     fractions, zmet = galaxies.fractions, np.clip(galaxies.zmet, grid.zmet[0], grid.zmet[-1])
     beyond = float((fractions * (zmet != galaxies.zmet)).sum(axis=1).mean())

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import InputError, Sample
+from .arguments import Array, takes
 from .fetch import COLUMNS, REFERENCE
 from .libraries import IMF_TO_CHABRIER
 from .readers import LIMITS
@@ -66,13 +67,14 @@ def _check_references(table: pd.DataFrame, path: Path) -> None:
         table[name] = table[name].astype(int)
 
 # %% ../../nbs/19_data.references.ipynb #26a7dcd0
+@takes(fluxes=Array("...", masked=True, least=0), redshift=Array("...", masked=True, least=0))
 def colour_masses(
     fluxes: np.ndarray,  # AB nanomaggies in SDSS g, r, i, without Galactic dust, observed frame, shape (n_gal, 3)
     redshift: np.ndarray,  # 0 to 1, shape (n_gal,)
 ) -> np.ndarray:  # log10 of stellar mass in Msun, Chabrier IMF, shape (n_gal,)
     "Masses from g - i and M_i (Taylor et al. 2011, eq. 8); `InputError` for fluxes that are not positive, or beyond z = 1."
     fluxes, redshift = np.atleast_2d(np.asarray(fluxes, float)), np.atleast_1d(np.asarray(redshift, float))
-    if fluxes.shape != (len(redshift), 3) or not (fluxes > 0).all() or not ((redshift > 0) & (redshift < 1)).all():
+    if fluxes.shape != (len(redshift), 3) or redshift.ndim != 1 or not ((fluxes > 0) & (fluxes < 1e12)).all() or not ((redshift > 0) & (redshift < 1)).all():
         raise InputError(f"colour masses need positive fluxes in g, r, i of each galaxy, shape ({len(redshift)}, 3), and redshifts between 0 and 1; got shape {fluxes.shape}")
     from astropy.cosmology import Planck18
     from kcorrect.kcorrect import Kcorrect

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import InputError, Sample
+from .arguments import Array, Number, Words, takes
 from .photometry import band_luminosity, kcorrect_masses, load_sdss_photometry, observe_photometry
 from .resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges, resample
 from .specfiles import MISLABELLED, Spectrum, built_in_spectra, luminosity, read_spec, warning_names, write_spec
@@ -79,6 +80,7 @@ def bridge_gaps(
     return filled, np.where(bad, np.maximum(np.abs(filled), nearby), err)
 
 
+@takes(redshift=Number(1e-9, 30), wave=Array("n_wave", low=1e-3, high=1e12, least=2, ascending=True), ebv=Number(0, 20), fwhm_kms=Number(0, C_KMS))
 def rest_frame(
     spec:Spectrum, # as read
     redshift:float, # > 0
@@ -211,6 +213,7 @@ def _spectra_sample(checked, wave, fwhm_kms, refused, n_galaxies) -> Sample:
 GRI = ("sdss2010-g", "sdss2010-r", "sdss2010-i")  # what SDSS and BOSS spectra cover
 
 
+@takes(ebv=Number(0, 20), bands=Words())
 def fibre_fluxes(
     spec:Spectrum, # as read
     ebv:float = 0.0, # Galactic E(B-V), mag
@@ -220,8 +223,12 @@ def fibre_fluxes(
     from astropy import units as u
     from speclite.filters import load_filter
 
+    try:
+        curves = [load_filter(band) for band in bands]
+    except (ValueError, OSError) as err:
+        raise InputError(f"a band of {', '.join(bands)} is not known to speclite ({err}); use names such as 'sdss2010-r'") from err
     flux = np.interp(spec.wave, spec.wave[spec.good], spec.flux[spec.good])
     flux = luminosity(spec.wave, flux, 0.1, ebv) / luminosity(spec.wave, np.ones(flux.size), 0.1)  # without dust; any redshift does
     unit = u.Unit("1e-17 erg / (s cm2 AA)")
     padded = lambda band: band.pad_spectrum(flux * unit, spec.wave * u.AA, method="edge")
-    return np.array([1e9 * float(band.get_ab_maggies(*padded(band))) for band in map(load_filter, bands)])
+    return np.array([1e9 * float(band.get_ab_maggies(*padded(band))) for band in curves])
