@@ -11,6 +11,9 @@ from typing import Callable
 
 import numpy as np
 
+from .core import InputError
+from .data.arguments import Array, takes
+
 # %% ../nbs/53_components.ipynb #76adfbb1
 def whiten(
     products:np.ndarray, # of all columns [F, H, y] among themselves, shape (q + p + 1, q + p + 1)
@@ -63,6 +66,7 @@ class Components:
         return columns @ np.concatenate([self.effect, self.beta]), np.sqrt(self.noise * variance)
 
 
+@takes(y=Array("n_pair", low=-1e30, high=1e30), H=Array("n_pair p", low=-1e30, high=1e30), start=Array("n_component", low=1e-30, high=1e30, none=True))
 def fit_components(
     y:np.ndarray, # shape (n_pair,)
     H:np.ndarray, # fixed columns, shape (n_pair, p)
@@ -71,6 +75,12 @@ def fit_components(
 ) -> Components:
     "Variance components by restricted maximum likelihood."
     from scipy.optimize import minimize
+    if not isinstance(factors, (list, tuple)) or not factors:
+        raise InputError("fit_components: factors must be a list, the columns of each component")
+    count = {"n_pair": len(y)}
+    factors = [Array("n_pair q", low=-1e30, high=1e30).read(F, f"fit_components: factor {i}", {**count}) for i, F in enumerate(factors)]
+    if start is not None and len(start) != len(factors) or len(y) <= H.shape[1]:
+        raise InputError(f"fit_components: {len(y)} pairs, {H.shape[1]} fixed columns and {len(factors)} components; give more pairs than columns, and one start a component")
     sizes = np.array([F.shape[1] for F in factors])
     q, p, n = sizes.sum(), H.shape[1], len(y)
     columns = np.column_stack([*factors, H, y])
@@ -81,9 +91,12 @@ def fit_components(
         return loss, gradient * np.exp(log_ratio)
 
     first = np.full(len(sizes), 0.3) if start is None else start
-    found = minimize(by_log, np.log(first), jac=True, method="L-BFGS-B", bounds=[(-12, 9)] * len(sizes), options={"maxiter": 80})
-    ratio = np.exp(found.x)
-    inP, spread, _, fixed = whiten(products, np.sqrt(np.repeat(ratio, sizes)), p)
+    try:
+        found = minimize(by_log, np.log(first), jac=True, method="L-BFGS-B", bounds=[(-12, 9)] * len(sizes), options={"maxiter": 80})
+        ratio = np.exp(found.x)
+        inP, spread, _, fixed = whiten(products, np.sqrt(np.repeat(ratio, sizes)), p)
+    except (np.linalg.LinAlgError, ValueError) as err:
+        raise InputError(f"fit_components: the likelihood cannot be computed ({err}); fixed columns must not follow from each other, and y must not be zero throughout") from err
     prior, noise = np.repeat(ratio, sizes), inP[-1, -1] / (n - p)
     cross = -prior[:, None] * fixed[:, :q].T @ spread
     random = np.diag(prior) - prior[:, None] * inP[:q, :q] * prior

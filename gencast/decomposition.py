@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError
-from .data.arguments import Array, takes
+from .data.arguments import Array, Number, takes
 from .style import styled
 
 # %% ../nbs/53_decomposition.ipynb #d5c29b2e
@@ -66,6 +66,8 @@ def decomposition_table(
     distance:np.ndarray|None=None, # of the pairs, shape (n_sim, n_sim); becomes a column
 ) -> pd.DataFrame: # one row an ordered pair: source, target, mse, in_domain, wrong_inverse, refit, cross, offset2, scatter, ...; dex^2
     "The decomposition of every E_ij; raises `InputError` where predictions do not match the truth."
+    if not all(isinstance(v, (list, tuple, np.ndarray)) for v in (predictions, truth, names, *(predictions if isinstance(predictions, (list, tuple, np.ndarray)) else ()))):
+        raise InputError("decomposition: give predictions[source][target] as lists, a list of truths and a tuple of names")
     n = len(names)
     if len(predictions) != n or len(truth) != n or any(len(row) != n for row in predictions):
         raise InputError(f"decomposition: {len(predictions)} rows of predictions and {len(truth)} truths for {n} simulations; give predictions[source][target] for all, the diagonal included")
@@ -85,10 +87,13 @@ def decomposition_table(
 TERMS = {"in_domain": ("in-domain", "#0072B2", "o"), "refit": ("refit variance", "#56B4E9", "^"), "wrong_inverse": ("wrong inverse", "#D55E00", "s")}
 
 
+@takes(distance=Array("...", none=True), n_bins=Number(1, 1e6, whole=True))
 def distance_bins(table:pd.DataFrame, distance:np.ndarray|None, n_bins:int) -> pd.DataFrame: # the table with columns distance, bin
     "Pairs in bins of distance with equal numbers; raises `InputError` without distances."
     if distance is None and "distance" not in table:
         raise InputError("decomposition: no distance to plot against; give it to decomposition_table or here, one for each row")
+    if distance is not None and distance.size != len(table):
+        raise InputError(f"decomposition: {distance.size} distances for {len(table)} pairs; give one for each row")
     table = table if distance is None else table.assign(distance=np.asarray(distance, float).ravel())
     rank = table.distance.rank(method="first") - 1
     return table.assign(bin=(rank * min(n_bins, len(table)) // len(table)).astype(int))

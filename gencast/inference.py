@@ -86,12 +86,15 @@ def jackknife_coefficients(
     return inverse @ np.linalg.solve(gram, right)
 
 
+@takes(y=Array("n_sim n_sim n_draw", low=-1e100, high=1e100))
 def jackknife_errors(
     design:PairDesign,
     y:np.ndarray, # shape (n_sim, n_sim, n_draw), diagonal 0
 ) -> tuple[np.ndarray, np.ndarray]: # coefficients and standard errors, shape (n_coef, n_draw)
     "Least squares and its delete-one-simulation standard error, for one or many matrices."
     n = len(design.y)
+    if len(y) != n:
+        raise InputError(f"jackknife_errors: y has {len(y)} simulations, the design {n}; give matrices of the design's size")
     _, beta = design.fit(y[design.pairs])
     change = jackknife_coefficients(design, y) - beta
     return beta, np.sqrt((n - 1) / n * (change**2).sum(axis=0))

@@ -122,7 +122,7 @@ def compare(
 ) -> pd.DataFrame:  # score, one, other, difference (one - other), se, times (difference in units of its error); one row a score
     "The scores of two distances and their difference, with its error over simulations. Raises `InputError`."
     for k in (one, other):
-        if k not in judged:
+        if not isinstance(k, tuple) or not all(isinstance(word, str) for word in k) or k not in judged:
             raise InputError(f"judge: there is no distance {k}; give (property, choice, distance, form) of a row of the table")
     a, b = judged[one][1], judged[other][1]
     gap, error = a[-1] - b[-1], jackknife_error((a - b)[:-1])
@@ -138,9 +138,14 @@ def choose_without(
 ) -> dict:  # mae (dex) of choosing, mae of `against`, difference and its se, and what was chosen: {(choice, distance, form): targets}
     "The mean absolute error where each target's distance is chosen by the others. Raises `InputError`."
     keys = [k for k in judged if k[0] == property]
-    if (property, *against) not in keys:
+    if not isinstance(against, tuple) or (property, *against) not in keys:
         raise InputError(f"judge: there is no distance {against} for {property!r}; give (choice, distance, form) of a row of the table")
     best = np.argmin([judged[k][1][:-1, 1] for k in keys], axis=0)  # [k]: which wins without k
+    if not isinstance(log_mse, dict) or property not in log_mse:
+        raise InputError(f"judge: log_mse has no errors for {property!r}; give the same as for `judge`")
+    log_mse = {property: Array("n_sim n_sim", masked=True).read(log_mse[property], f"judge: log_mse of {property}", {"n_sim": len(best)})}
+    if not np.isfinite(log_mse[property]).any():
+        raise InputError(f"judge: log_mse of {property} has no finite value; give the same as for `judge`")
     miss = lambda k: np.abs(judged[k][0][-1] - log_mse[property].T)
     chosen, fixed = np.array([miss(keys[b])[t] for t, b in enumerate(best)]), miss((property, *against))
     without = lambda x, m: np.nanmean(np.delete(np.delete(x, m, 0), m, 1))

@@ -166,6 +166,8 @@ def score_table(
     levels: tuple = LEVELS,
 ) -> pd.DataFrame:  # one row for all pairs and one for each target
     "R2, mean absolute error (dex of log10 MSE), rank correlation within a target, coverage and width."
+    if not isinstance(levels, (tuple, list)) or (unknown := [level for level in levels if not isinstance(level, float) or f"lower_{level * 100:.0f}" not in heldout]):
+        raise InputError(f"score_table: levels is {str(levels)[:80]!r}; give a tuple of levels whose bounds the table has, such as (0.5, 0.9)")
     groups = [("all", heldout), *heldout.groupby("target", sort=False)]
     rows = []
     for target, g in groups:
@@ -187,6 +189,7 @@ def _rank_correlation(g: pd.DataFrame) -> float:
     return float(g["predicted"].corr(g["log_mse"], method="spearman"))
 
 # %% ../nbs/50_regression.ipynb #b4b7060b
+@takes(squared_error=Array("n_gal", low=0, high=1e100), distance=Array("n_gal", low=-1e100, high=1e100), size=Number(1, 1e12, whole=True), n_group=Number(1, 1e6, whole=True))
 def group_residuals(
     squared_error: np.ndarray,  # of one source's model on each test galaxy of a target, dex^2, shape (n_gal,)
     distance: np.ndarray,  # of each of those galaxies from the source, shape (n_gal,)
@@ -201,7 +204,10 @@ def group_residuals(
         groups = np.arange(n)[None]
     else:
         groups = np.array([rng.choice(n, size, replace=False) for _ in range(n_group)])
-    return np.log10(squared_error[groups].mean(axis=1)) - law.predict(distance[groups].mean(axis=1))
+    mse = squared_error[groups].mean(axis=1)
+    if not (mse > 0).all():
+        raise InputError("group_residuals: a group of galaxies has no error at all, so it has no logarithm; check squared_error")
+    return np.log10(mse) - law.predict(distance[groups].mean(axis=1))
 
 # %% ../nbs/50_regression.ipynb #c63ce181
 @dataclass(frozen=True)
@@ -233,6 +239,7 @@ def fit_support(
     return Support(limit(mean), limit(nearest), float(max(np.quantile(d, quantile, axis=1).max() for d in distance)))
 
 # %% ../nbs/50_regression.ipynb #77525b86
+@takes(distance=Array("n_sim", low=-1e30, high=1e30, blank=True), inside=Flags("n_sim"))
 def forecast_table(
     law: ErrorLaw,  # fitted to all simulations
     residuals: list,  # for each simulation, its residuals when held out (groups of the survey's size), dex
@@ -242,6 +249,8 @@ def forecast_table(
     level: float = 0.9,
 ) -> pd.DataFrame:  # source, rmse, lower, upper (in the property's unit), in_support, distance_value
     "Predicted RMSE of each simulation's model on a data set."
+    if not isinstance(sources, (tuple, list)) or len(sources) != len(distance):
+        raise InputError(f"forecast_table: sources is {str(sources)[:80]!r} for {len(distance)} distances; give the name of each simulation")
     low, high = conformal_interval(residuals, level)
     log_mse = law.predict(distance)
     blank = np.where(inside, 1.0, np.nan)
