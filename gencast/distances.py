@@ -223,6 +223,7 @@ class DistanceProfile:
         return float(column[distance][rows].mean())
 
 
+@takes(source=Array("n_source n_feature", masked=True), target=Array("n_target n_feature", masked=True), chosen=Array("n_chosen", low=0, high=1e9, whole=True), representatives=Array("n_cluster", low=0, high=1e9, whole=True))
 def profile(
     source: np.ndarray,  # all features, dex, shape (n_source, n_feature)
     target: np.ndarray,  # all features, dex, shape (n_target, n_feature)
@@ -231,6 +232,8 @@ def profile(
     weights: np.ndarray,  # their weights, sum one
 ) -> DistanceProfile:
     "All distances of a target from a source, in two passes over the pairs."
+    if (highest := max(chosen.max(), representatives.max())) >= source.shape[1]:
+        raise InputError(f"profile: feature {highest} was chosen, but there are only {source.shape[1]}, counted from 0; give the features that the choice was made from")
     mean, nearest = galaxy_distances(source[:, chosen], target[:, chosen])
     clustered, _ = galaxy_distances(source[:, representatives], target[:, representatives], weights)
     return DistanceProfile(mean, nearest, clustered)

@@ -45,6 +45,7 @@ def fit_model(
     return make_model(name, values.shape[1], seed, n_trees).fit(values, labels)
 
 # %% ../nbs/40_models.ipynb #5093ebeb
+@takes(values=Array("n_gal n_feature", low=-3e38, high=3e38, blank=True))
 def predict_with_spread(
     model,  # from `fit_model`
     values: np.ndarray,  # features, dex, shape (n_gal, n_feature)
@@ -53,6 +54,8 @@ def predict_with_spread(
     members = getattr(model, "estimators_", None)
     if members is None:
         raise InputError(f"{type(model).__name__} has no members (`estimators_`) whose spread could be taken; use an ensemble")
+    if values.shape[1] != (known := getattr(model, "n_features_in_", values.shape[1])):
+        raise InputError(f"predict_with_spread: values have {values.shape[1]} features, the model was fitted to {known}; give the same ones")
     values = np.ascontiguousarray(values, np.float32)
     total, square = np.zeros(len(values)), np.zeros(len(values))
     shift = float(members[0].predict(values[:1])[0])  # near the mean, so that the squares don't cancel

@@ -68,6 +68,7 @@ def fit_moments(
     return Moments(n, mean, cov, float(squared), shrink(x) if shrunk else cov, shrunk)
 
 
+@takes(x=Array("n_gal n_feature", low=-1e60, high=1e60))
 def shrink(
     x: np.ndarray,  # features less their mean, shape (n_gal, n_feature)
 ) -> np.ndarray:  # covariance, shape (n_feature, n_feature)

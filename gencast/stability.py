@@ -103,6 +103,7 @@ def choose_top(n: int = 100, n_trees: int = 60):  # a function of (X, y, seed)
     return lambda X, y, seed: top_features(rank_features(X, y, seed, n_trees), n)
 
 # %% ../nbs/21_stability.ipynb #e1923938
+@takes(X=Array("n_gal n_feature", masked=True), y=Array("...", masked=True, least=0), n_boot=Number(1, 1e6, whole=True), alike=Array("n_feature n_feature", low=0, high=1, none=True), seed=Number(0, 2**32 - 1, whole=True))
 def choice_stability(
     choose,  # function of (X, y, seed): gives `FeatureClusters` or indices; see `choose_clusters`, `choose_top`
     X: np.ndarray,  # selection set, shape (n_gal, n_feature)
@@ -116,7 +117,7 @@ def choice_stability(
     check_labelled(X, y)
     if groups is None:
         rows = [rng_for(seed, "bootstrap", i).integers(0, len(X), len(X)) for i in range(n_boot)]
-    elif np.shape(groups) != np.shape(y) or len(set(groups)) < 3:
+    elif np.shape(groups) != np.shape(y) or any(g is None or g != g for g in np.ravel(groups)) or len(set(groups)) < 3:
         raise InputError(f"stability: groups of shape {np.shape(groups)} with {len(set(np.ravel(groups)))} simulations for {len(X)} galaxies; give the simulation of each galaxy, at least three")
     else:
         rows = [np.flatnonzero(np.asarray(groups) != g) for g in sorted(set(groups))]

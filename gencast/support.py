@@ -293,6 +293,10 @@ def fit_support_model(
         raise InputError("support: features must be a list, one array of shape (n_gal, n_feature) for each simulation")
     if len(features) < 3:
         raise InputError(f"support: {len(features)} simulations have no yardstick; give at least 3")
+    try:
+        len(set(families or ()))
+    except (TypeError, ValueError) as err:
+        raise InputError(f"support: families is {str(families)[:80]!r}; give the word for each simulation's family, or None") from err
     if families is not None and len(families) != len(features):
         raise InputError(f"support: {len(families)} families for {len(features)} simulations; give one for each")
     if not 0 < rate < 1:
@@ -327,6 +331,8 @@ def support_table(
     **options, # of `fit_support_model`
 ) -> pd.DataFrame: # simulation, tier, p_value, p_edge, share_inside; with families the same without its family
     "Each simulation as the target, with itself left out; and with its family left out."
+    if not hasattr(names, "__len__") or isinstance(names, str) or len(names) != (len(model.sheets) if model else len(features) if hasattr(features, "__len__") else 0):
+        raise InputError(f"support: names is {str(names)[:80]!r}; give the name of each simulation")
     model = model or fit_support_model(features, families, noise, seed, **options)
     n, fam, rows = len(model.sheets), model.families, []
     for k, name in enumerate(names):
