@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from .data.arguments import Number, takes
 from .results import Results, choices, error_unit, plain_name
 from .style import styled
 
@@ -47,6 +48,7 @@ def _forecast_for(galaxies: pd.DataFrame) -> pd.DataFrame:
     return galaxies[galaxies.predicted.notna() & galaxies.get("expected_error", pd.Series(np.nan, galaxies.index)).notna()]
 
 
+@takes(n_bins=Number(1, 1e6, whole=True))
 def compare_reference(
     galaxies: pd.DataFrame,  # galaxies.csv of a run
     n_bins: int = 4,
@@ -72,6 +74,7 @@ def compare_reference(
 COLUMNS = ["target", "property", "reference_from", "by", "low", "high", "low_2", "high_2", "n", "forecast_rmse", "median_difference", "scatter", "scatter_se", "rms_difference", "inside"]
 
 # %% ../nbs/69_comparison.ipynb #cd397ace
+@takes(n_bins=Number(1, 1e6, whole=True))
 def forecast_bins(
     galaxies: pd.DataFrame,  # galaxies.csv of a run
     n_bins: int = 4,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError
+from .data.arguments import Number, Word, takes
 from .style import styled
 
 # %% ../nbs/59_failures.ipynb #000ac3ee
@@ -21,6 +22,9 @@ def choices_of(
     "What simulations assume; raises `InputError` for a simulation or a column that is not there."
     if "name" not in simulations:
         raise InputError("failures: the table of simulations has no column 'name'; give the run's simulations.csv")
+    if choices is not None and not hasattr(choices, "__iter__"):
+        raise InputError(f"failures: choices is {str(choices)[:80]!r}; give a tuple of columns of the table of simulations")
+    choices = None if choices is None else [Word().read(c, "failures: a choice", {}) for c in choices]
     words = [c for c in simulations if c not in ("name", "table", "domain") and simulations[c].dtype.kind not in "ifb"] if choices is None else list(choices)
     missing = [c for c in words if c not in simulations]
     unknown = [n for n in names if n not in set(simulations.name)]
@@ -40,6 +44,7 @@ def check_pairs(table:pd.DataFrame, columns:tuple, what:str) -> pd.DataFrame: # 
     return pairs
 
 # %% ../nbs/59_failures.ipynb #bd2a802a
+@takes(n=Number(0, 1e9, whole=True, none=True))
 def hardest_pairs(
     heldout:pd.DataFrame, # source, target, log_mse, predicted (dex), and lower, upper where known; one law, property and view
     simulations:pd.DataFrame, # name and what each assumes
@@ -75,6 +80,7 @@ def difference_costs(
     return np.linalg.lstsq(design, log_mse[i, j], rcond=None)[0][2 * n:]
 
 
+@takes(level=Number(1e-6, 1 - 1e-6))
 def assumption_cost(
     errors:pd.DataFrame, # source, target, mse; one property, view and model
     simulations:pd.DataFrame, # name and what each assumes

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator
 
 from .core import InputError, Sample
+from .data.arguments import Number, takes
 from .features import line_mask
 from .plots import house_style, looks, mark_lines, styled
 from .results import Results, select
@@ -43,6 +44,7 @@ def shape_rms(
     return np.sqrt(np.maximum(gap**2 @ w - level**2, 0)), level
 
 # %% ../nbs/63_overlays.ipynb #04333911
+@takes(n_gal=Number(1, 1e9, whole=True, none=True), n=Number(0, 1e9, whole=True, none=True))
 def overlay_rows(
     survey: Sample,  # observed galaxies
     simulations,  # simulated galaxies observed alike, one `Sample` a simulation, called by its name; may be a generator
@@ -50,6 +52,8 @@ def overlay_rows(
     n: int = 3,  # how many simulations
 ) -> pd.DataFrame:  # target, kind, galaxy, rank (0: observed), simulation, number, rms and level (dex), redshift, wave (rest frame), flux, err, masked, compared
     "overlays.csv: each galaxy with the one simulated galaxy most like it from each of the nearest simulations. Raises `InputError` for another grid."
+    if not hasattr(simulations, "__iter__"):
+        raise InputError(f"overlays: simulations is {str(simulations)[:80]!r}; give samples, one a simulation")
     few = survey.take(slice(0, n_gal))
     masked, flux = unmeasured(few), np.asarray(few.flux, float)
     free = np.ones(survey.wave.size, bool) if survey.bands else line_mask(survey.wave)
@@ -59,6 +63,8 @@ def overlay_rows(
     weight, light = use / (relative**2 + SOFTENING**2), np.log10(np.where(flux > 0, flux, 1))
     best = [[] for _ in flux]
     for sample in simulations:
+        if not isinstance(sample, Sample):
+            raise InputError(f"overlays: {str(sample)[:80]!r} is no sample; give samples, one a simulation")
         if sample.bands != survey.bands or sample.wave.shape != survey.wave.shape:
             raise InputError(f"simulation {sample.name!r} is not seen as {survey.name!r} is: {sample.wave.size} and {survey.wave.size} wavelengths or bands; observe it alike")
         library = np.log10(np.maximum(sample.flux, 1e-30), dtype=float)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from gencast.core import Sample
 
@@ -118,6 +119,46 @@ def wide_sample(redshift: bool = False):
     from gencast.core import Sample
     wave = np.geomspace(1500.0, 14000.0, 60)
     return Sample("s", FLUX[:6, :1] * np.ones(60), wave, redshift=np.linspace(0.05, 0.1, 6) if redshift else None)
+
+
+@functools.cache
+def judged():
+    from gencast.judge import judge
+    return judge({("p", "c", "m"): np.repeat(GAPS[None], 7, 0), ("p", "c", "k"): np.repeat(GAPS.T[None] ** 2, 7, 0)}, {"p": PAIRS})[1]
+
+
+@functools.cache
+def forest():
+    from gencast.models import fit_model
+    return fit_model("random_forest", X, LABELS, seed=0, n_trees=3)
+
+
+@functools.cache
+def heldout():
+    from gencast.regression import heldout_table
+    return heldout_table(pairs(), "pooled_line", (0.5,))
+
+
+@functools.cache
+def assumed():
+    return pd.DataFrame({"name": NAMES, "ssp": list("xxyyxyx"), "dust": list("ppqpqqp")})
+
+
+@functools.cache
+def errors():
+    return pd.DataFrame([{"source": a, "target": b, "mse": 10 ** PAIRS[i, j], "log_mse": PAIRS[i, j], "predicted": -1.0} for i, a in enumerate(NAMES) for j, b in enumerate(NAMES) if i != j])
+
+
+@functools.cache
+def observed_galaxies():
+    rng = np.random.default_rng(8)
+    predicted = rng.normal(10, 0.5, 60)
+    return pd.DataFrame({"target": "t", "property": "log_mstar", "reference_from": "r", "predicted": predicted, "expected_error": 0.2, "reference": predicted + rng.normal(0, 0.2, 60), "redshift": rng.uniform(0.1, 0.9, 60), "inside": True})
+
+
+def law():
+    from gencast.regression import ErrorLaw
+    return ErrorLaw(-2.0, 0.5)
 
 
 DISTANCE = dict(source=X, target=Y)
@@ -241,6 +282,27 @@ CALLS = [
     Call("support.fit_support_model", lambda: dict(features=[RNG.normal(size=(60, 4)) for _ in range(3)], noise=0.01, seed=0, rate=0.05, n_component=3, n_ref=40, n_cal=20)),
     Call("sedfit.fit_library", lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, pixels_per_error=1.0, redshift_window=0.1, block=16), blank=True),
     Call("laws.fit_bias", lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05)),
+    Call("stability.choice_stability", lambda: dict(choose=lambda X, y, seed: np.argsort(np.corrcoef(X.T, y)[-1, :-1])[:2], X=X, y=LABELS, groups=np.repeat([0, 1, 2], 10), n_boot=3, alike=np.eye(4, dtype=bool), seed=1), lambda f, g: f.n_feature == np.shape(g["X"])[1], blank=True),
+    Call("moments.shrink", lambda: dict(x=X - X.mean(axis=0)), lambda f, g: np.allclose(f, f.T)),
+    Call("distances.profile", lambda: dict(source=X, target=Y, chosen=np.array([0, 1, 2]), representatives=np.array([0, 2]), weights=np.array([0.4, 0.6])), lambda f, g: bool((f.mean >= f.nearest - 1e-5).all())),
+    Call("models.predict_with_spread", lambda: dict(model=forest(), values=Y), lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g)),
+    Call("regression.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
+    Call("regression.group_residuals", lambda: dict(squared_error=X[:, 0] ** 2 + 0.01, distance=np.abs(X[:, 1]), law=law(), size=8, rng=rng(), n_group=5)),
+    Call("regression.forecast_table", lambda: dict(law=law(), residuals=[LABELS, LABELS + 0.1] * 12, sources=NAMES, distance=GAPS[0], inside=np.arange(7) > 1, level=0.8), lambda f, g: len(f) == len(g["sources"]), blank=True),
+    Call("inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
+    Call("inference.jackknife_errors", lambda: dict(design=design(), y=np.where(np.eye(7, dtype=bool), 0, PAIRS)[..., None]), lambda f, g: positive(f[1], g), kept=("design",)),
+    Call("components.fit_components", lambda: dict(y=LABELS, H=np.column_stack([np.ones(30), X[:, 1]]), factors=[np.repeat(np.eye(5), 6, 0), np.tile(np.eye(6), (5, 1))], start=np.array([0.3, 0.3]))),
+    Call("decomposition.decomposition_table", lambda: dict(predictions=[[LABELS * 0.9 + 0.1 * i + 0.05 * j for j in range(3)] for i in range(3)], truth=[LABELS] * 3, names=("a", "b", "c"), distance=GAPS[:3, :3]), lambda f, g: bool((f.mse >= 0).all()), blank=True),
+    Call("decomposition.distance_bins", lambda: dict(table=errors(), distance=np.abs(np.sin(np.arange(42.0))), n_bins=4), lambda f, g: len(f) == 42 and bool((f["bin"] >= 0).all())),
+    Call("support.support_table", lambda: dict(features=[RNG.normal(size=(45, 3)) for _ in range(3)], names=("a", "b", "c"), families=("x", "x", "y"), noise=0.05, seed=1), lambda f, g: len(f) == len(g["names"])),
+    Call("failures.hardest_pairs", lambda: dict(heldout=errors(), simulations=assumed(), n=5, choices=("ssp", "dust")), lambda f, g: len(f) <= 42),
+    Call("failures.assumption_cost", lambda: dict(errors=errors(), simulations=assumed(), choices=("ssp", "dust"), level=0.9), lambda f, g: bool((f.low <= f.high).all())),
+    Call("overlays.overlay_rows", lambda: dict(survey=sample(3), simulations=[sample(), sample(9)], n_gal=2, n=1), blank=True),
+    Call("comparison.compare_reference", lambda: dict(galaxies=observed_galaxies(), n_bins=2), blank=True),
+    Call("comparison.forecast_bins", lambda: dict(galaxies=observed_galaxies(), n_bins=2), lambda f, g: bool((f.n > 0).all())),
+    Call("pipeline.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
+    Call("judge.compare", lambda: dict(judged=judged(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")), blank=True, kept=("judged",)),
+    Call("judge.choose_without", lambda: dict(judged=judged(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")), lambda f, g: f["mae"] >= 0, blank=True, kept=("judged",)),
     # files and folders, which are not there: damaged ones are the fuzz campaign's
     Call("core.load_sample", lambda: dict(path="no such folder")),
     Call("results.load_results", lambda: dict(folder="no such folder")),
