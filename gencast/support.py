@@ -294,7 +294,7 @@ def fit_support_model(
     if len(features) < 3:
         raise InputError(f"support: {len(features)} simulations have no yardstick; give at least 3")
     try:
-        len(set(families or ()))
+        len(set(() if families is None else families))
     except (TypeError, ValueError) as err:
         raise InputError(f"support: families is {str(families)[:80]!r}; give the word for each simulation's family, or None") from err
     if families is not None and len(families) != len(features):
