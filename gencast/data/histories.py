@@ -259,7 +259,7 @@ def draw_histories(
     return (fractions / fractions.sum(axis=1, keepdims=True)).astype(np.float32)
 
 # %% ../../nbs/11_data.histories.ipynb #8bfb693a
-@takes(fractions=Array("n_gal n_age", low=0, high=1e100, least=0), edges=Array("n_age+1", low=0, high=1000, ascending=True))
+@takes(fractions=Array("n_gal n_age", low=-1e-6, high=1e100, least=0), edges=Array("n_age+1", low=0, high=1000, ascending=True))
 def mass_weighted_age(
     fractions:np.ndarray, # shape (n_gal, n_age)
     edges:np.ndarray, # Gyr, shape (n_age + 1,)
@@ -268,7 +268,7 @@ def mass_weighted_age(
     return np.asarray(fractions, dtype=float) @ ((edges[1:] + edges[:-1]) / 2)
 
 
-@takes(fractions=Array("n_gal n_age", low=0, high=1e100, least=0), edges=Array("n_age+1", low=0, high=1000, ascending=True), mass_formed=Array("n_gal", low=0, high=1e100, least=0, single=True), span_gyr=Number(1e-9, 1000))
+@takes(fractions=Array("n_gal n_age", low=-1e-6, high=1e100, least=0), edges=Array("n_age+1", low=0, high=1000, ascending=True), mass_formed=Array("n_gal", low=0, high=1e100, least=0, single=True), span_gyr=Number(1e-9, 1000))
 def recent_sfr(
     fractions:np.ndarray, # shape (n_gal, n_age)
     edges:np.ndarray, # Gyr, shape (n_age + 1,)
@@ -318,7 +318,7 @@ def galaxy_metallicity(
     return Z_SUN * 10 ** (log_z + g * np.where(g < 0, below, above))
 
 # %% ../../nbs/11_data.histories.ipynb #ca84974e
-@takes(log_mstar=Array("...", masked=True, least=0), fractions=Array("n_gal n_age", low=0, high=1e100, least=0), edges=Array("...", masked=True, least=0))
+@takes(log_mstar=Array("...", masked=True, least=0), fractions=Array("n_gal n_age", low=-1e-6, high=1e100, least=0), edges=Array("...", masked=True, least=0))
 def draw_metallicities(
     recipe:dict, # relation, offset, slope, scatter, enrichment, start, range
     log_mstar:np.ndarray, # surviving stellar mass, dex(Msun), shape (n_gal,)

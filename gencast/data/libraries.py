@@ -70,9 +70,9 @@ def read_carried(
     return Library(edges, age, zmet, flux, fwhm, {k: head[v] for k, v in keys.items()})
 
 # %% ../../nbs/10_data.libraries.ipynb #33ad0bc9
-@takes(wave=Array("...", low=1e-3, high=1e12))
+@takes(wave=Array("...", low=1e-3, high=1e12, blank=True))
 def air_to_vacuum(
-    wave: np.ndarray,  # Angstrom, in standard air
+    wave: np.ndarray,  # Angstrom, in standard air; NaN stays NaN
 ) -> np.ndarray:  # Angstrom, in vacuum
     "Vacuum wavelengths (Ciddor 1996); below 2000 Angstrom tables are in vacuum by convention and are left as they are."
     vacuum = np.array(wave, dtype=float)
