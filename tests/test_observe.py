@@ -150,6 +150,8 @@ def test_what_cannot_be_observed_is_refused(clean, survey):
         observe_spectra(clean, Sample("other", survey.flux[:, ::2], survey.wave[::2], flux_err=survey.flux_err[:, ::2], redshift=survey.redshift), 1)
     with pytest.raises(InputError, match="no pixel that was measured"):
         observe_spectra(clean, replace(survey, flux_err=survey.flux * 1.0), 1)
+    with pytest.raises(InputError, match="negative"):
+        observe_spectra(clean, replace(survey, flux_err=-survey.flux_err), 1)
 
 
 def test_independent_pixels_where_nothing_was_smoothed():

@@ -1,4 +1,6 @@
 "Star particles in the layouts of IllustrisTNG and EAGLE: masses and metals are kept, wind and bad rows are told."
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -67,6 +69,19 @@ def test_wind_is_counted_and_small_galaxies_left_out(drawn, grid, tmp_path):
     assert len(particle_histories(stars, grid)[1]) == 5
     with pytest.raises(InputError, match="has 1000 star particles"):
         particle_histories(stars, grid, least=1000)
+
+
+def test_particles_and_galaxies_made_by_hand_are_checked(drawn, grid, tmp_path):
+    stars = read_particles(write(tmp_path / "s.hdf5", drawn), TNG, Z)
+    for change, word in (({"mass": -stars.mass}, "mass"), ({"zmet": stars.zmet * np.nan}, "zmet"), ({"age": stars.age[:-1]}, "age")):
+        with pytest.raises(InputError, match=f"{word} of the stars"):
+            particle_histories(replace(stars, **change), grid)
+    with pytest.raises(InputError, match="one number, or one a galaxy"):
+        particle_histories(stars, grid, a_v=np.ones(N_GAL + 1))
+    galaxies = particle_histories(stars, grid)[0]
+    for change, word in (({"a_v": galaxies.a_v - 1}, "a_v"), ({"log_mstar": galaxies.log_mstar[:-1]}, "fractions"), ({"edges": galaxies.edges[::-1]}, "edges")):
+        with pytest.raises(InputError, match=f"{word} of the galaxies"):
+            shine(replace(galaxies, **change), grid, {"law": "calzetti"}, "odd")
 
 
 @pytest.mark.parametrize("change, columns, message", [

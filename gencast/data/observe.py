@@ -53,6 +53,8 @@ def observe_spectra(
         raise InputError(f"to observe {sample.name!r} as {survey.name!r} both must be spectra, and the survey must have errors (flux_err)")
     if sample.wave.shape != survey.wave.shape or not np.allclose(sample.wave, survey.wave, rtol=1e-6):
         raise InputError(f"{sample.name!r} covers {sample.wave[0]:.0f}-{sample.wave[-1]:.0f} Å in {sample.wave.size} pixels, the survey {survey.name!r} {survey.wave[0]:.0f}-{survey.wave[-1]:.0f} Å in {survey.wave.size}; load both on one grid")
+    if (negative := np.count_nonzero(np.asarray(survey.flux_err) < 0)):
+        raise InputError(f"survey {survey.name!r}: {negative:,} errors (flux_err) are negative; correct them, or mark the pixels as not measured with an infinite error")
     rng = rng_for(seed, sample.name, "spectra")
     level = lambda s: np.log10(np.median(s.flux, axis=1))
     partner = survey_partners(level(sample), level(survey), rng)

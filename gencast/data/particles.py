@@ -102,6 +102,9 @@ def particle_histories(
     "Histories of star formation and enrichment from star particles. Raises `InputError` where no galaxy has particles enough."
     from astropy.cosmology import Planck18
 
+    sizes = {"n_star": len(stars.galaxy)}
+    for key, low, high in (("age", 0, 1000), ("mass", 1e-30, 1e30), ("zmet", 0, 1)):
+        Array("n_star", low=low, high=high).read(getattr(stars, key), f"particle_histories: {key} of the stars", sizes)
     edges = age_bins(float(Planck18.age(stars.redshift).value))
     names, which, count = np.unique(stars.galaxy, return_inverse=True, return_counts=True)
     if not (count >= least).any():
@@ -131,6 +134,9 @@ def shine(
     ids: tuple = (),  # names of the galaxies
 ) -> Sample:  # rest-frame spectra, Lsun/Angstrom, with all properties that gencast's own simulations have
     "Galaxies with known histories as a sample. Raises `InputError`."
+    sizes = {}
+    for key, shape, low, high in (("log_mstar", "n_gal", -100, 100), ("fractions", "n_gal n_bin", -1e-6, 1 + 1e-3), ("zmet", "n_gal n_bin", 1e-30, 1), ("a_v", "n_gal", 0, 1000), ("edges", "n_bin+1", 0, 1000)):
+        Array(shape, low=low, high=high, ascending=key == "edges").read(getattr(galaxies, key), f"shine: {key} of the galaxies", sizes)
     if not isinstance(ids, (tuple, list, np.ndarray)):
         raise InputError(f"shine: ids is {str(ids)[:80]!r}; give a tuple of names, one a galaxy")
     flux, formed = synthesize(galaxies, grid, dust)
