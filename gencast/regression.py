@@ -166,7 +166,7 @@ def score_table(
     levels: tuple = LEVELS,
 ) -> pd.DataFrame:  # one row for all pairs and one for each target
     "R2, mean absolute error (dex of log10 MSE), rank correlation within a target, coverage and width."
-    if not isinstance(levels, (tuple, list)) or (unknown := [level for level in levels if not isinstance(level, float) or f"lower_{level * 100:.0f}" not in heldout]):
+    if not isinstance(levels, (tuple, list)) or (unknown := [level for level in levels if not isinstance(level, (int, float)) or f"lower_{level * 100:.0f}" not in heldout]):
         raise InputError(f"score_table: levels is {str(levels)[:80]!r}; give a tuple of levels whose bounds the table has, such as (0.5, 0.9)")
     groups = [("all", heldout), *heldout.groupby("target", sort=False)]
     rows = []
