@@ -291,7 +291,7 @@ def list_(
 @app.command()
 def docs(
     results: Annotated[Optional[Path], typer.Option(help="Results whose executed notebooks join the site. [default: results/default where it is there]")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder in which the site is staged.")] = Path("site"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder in which the site is staged.")] = Path("_docs"),
     render: Annotated[bool, typer.Option(help="Call Quarto if it is installed.")] = True,
     serve: Annotated[bool, typer.Option("--serve", help="Then show the site at 127.0.0.1, until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of --serve.")] = 4200,

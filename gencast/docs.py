@@ -9,6 +9,7 @@ __all__ = ['KINDS', 'ALT', 'NO_QUARTO', 'source_root', 'sync_templates', 'run_no
 
 # %% ../nbs/71_docs.ipynb #7301c09a
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -220,7 +221,7 @@ def stage_docs(
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("staging-*"):  # of an earlier call that was killed
         shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="staging-", dir=out) as work:
+    with tempfile.TemporaryDirectory(prefix="gencast-site-") as work:  # not in `out`: nbdev leaves out all that lies under _docs or _site
         pages, wrong = stage_rooms(root, Path(work), execute)
         links, drawn = name_links(), figure_words()
         for path in pages.glob("*.ipynb"):
@@ -234,7 +235,8 @@ def stage_docs(
             markdown_page(root / "README.md", pages / "index.md")
         targets, errors = stage_targets(notebooks, pages) if notebooks else (None, [])
         write_config(root, pages, targets)
-        replace_folder(pages, out / "staged")
+        ready = Path(shutil.copytree(pages, out / f"staging-{os.getpid()}"))
+        replace_folder(ready, out / "staged")
     return out / "staged", [*wrong, *errors, *check_site(out / "staged")]
 
 # %% ../nbs/71_docs.ipynb #e96db3a0

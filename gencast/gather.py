@@ -44,11 +44,11 @@ def survey_noise(
 
 def lacking_noise(
     survey: Sample,  # observed galaxies
-    observed_as: Sample | None,  # spectra that the simulations were observed as; None: they are clean, or in bands
+    observed_as: Sample | None,  # what the simulations were observed as; None: they are clean
 ) -> np.ndarray:  # dex, shape (n_feature,)
     "Noise of a survey's features beyond that which the simulations have already."
     noise = survey_noise(survey)
-    if observed_as is None:
+    if observed_as is None or observed_as.bands:  # the noise of bands is told beyond that of the simulations already
         return noise
     return np.sqrt(np.maximum(noise**2 - survey_noise(observed_as) ** 2, 0) + NOISE_FLOOR**2)
 

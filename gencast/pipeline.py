@@ -191,7 +191,7 @@ def make_tables(settings: Settings, surveys: dict, folder: Path, p: Progress) ->
     for view, survey in surveys.items():
         seen_as = observed_as(settings, view, survey)
         keys = p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, seen_as) for name in names], names)
-        shared = share(settings, folder, view, survey, keys, p, seen_as if view == "spectra" else None)
+        shared = share(settings, folder, view, survey, keys, p, seen_as)
         with p.stage(f"{view}: bins"):
             facts = bin_facts((load_part(folder, settings, view, n, "test") for n in names), survey)
         for prop in settings.properties:
@@ -351,7 +351,7 @@ def forecast(
     with hold_folder(folder, shared=True), workers(scheduler, folder, jobs, progress) as (folder, p):
         p.map(f"{view}: simulate", simulate_one, [(settings, folder, view, name, seen_as) for name in names])
         forecasts, galaxies = [], []
-        shared = share(settings, folder, view, sample, keys, p, seen_as if view == "spectra" else None)
+        shared = share(settings, folder, view, sample, keys, p, seen_as)
         for prop in properties or settings.properties:
             c = compute(settings, folder, view, prop, sample, keys, p, shared)
             table, _, galaxy_error = survey_forecast(c, names, settings, p)

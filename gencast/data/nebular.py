@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core import InputError
 from .arguments import Array, Number, takes
+from .checks import number
 from .libraries import bin_points, popstar_tables
 from .resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges
 from .ssp import SSPGrid, log_weights
@@ -72,8 +73,7 @@ def check_nebular(recipe: dict, where: str) -> dict:  # with defaults filled in
         raise InputError(f"{where}: nebular is {recipe!r}; give a table with {' and '.join(NEBULAR_KEYS)}, or leave it out for stars without gas")
     full = {k: recipe.get(k, default) for k, (default, *_) in NEBULAR_KEYS.items()}
     for key, (_, low, high) in NEBULAR_KEYS.items():
-        if isinstance(full[key], bool) or not isinstance(full[key], (int, float)) or not low <= full[key] <= high:
-            raise InputError(f"{where}: nebular: {key} is {full[key]!r}; give a number from {low:g} to {high:g}")
+        number(full, key, f"{where}: nebular", low, high)
     return full
 
 
