@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HOSTS', 'MEGABYTE', 'FULL', 'MANIFEST', 'RELEASE', 'COLUMNS', 'REFERENCE', 'FIELDS', 'TREE', 'PARTS', 'check_url',
            'open_url', 'read_manifest', 'file_sha256', 'download', 'try_often', 'sdss_sql', 'ask_sdss', 'spec_url',
-           'fetch_sdss', 'field_url', 'fetch_3dhst']
+           'download_whole', 'fetch_sdss', 'field_url', 'fetch_3dhst']
 
 # %% ../../nbs/19_data.fetch.ipynb #1b572b52
 import errno
@@ -217,6 +217,33 @@ def spec_url(row) -> str:
 REFERENCE = "reference.csv"
 
 
+def download_whole(
+    url: str,
+    target: Path,
+    whole,  # function of the path that says whether what came is whole
+    *limits,
+    **options,  # both as for `download`
+) -> str:  # what `download` says, or "damaged"
+    "Download a file; one that is not whole is removed and forgotten, so that the next call fetches it again."
+    state = download(url, target, *limits, **options)
+    if state != "fetched" or whole(target):
+        return state
+    target.unlink()
+    write_json(target.parent / MANIFEST, {k: v for k, v in read_manifest(target.parent).items() if k != target.name})
+    return "damaged"
+
+
+def _is_spec(path: Path) -> bool:
+    "Whether a file is a spec file that can be read."
+    from gencast.data.specfiles import read_spec
+
+    try:
+        read_spec(path)
+    except InputError:
+        return False
+    return True
+
+
 def fetch_sdss(
     folder: str | Path,  # where the spectra go
     n: int = 1000,
@@ -231,7 +258,6 @@ def fetch_sdss(
 ) -> dict:  # how many spectra were "there", "fetched", "missing", "damaged"
     "Fetch SDSS spectra and the MPA-JHU values of the same galaxies. Raises `InputError`; what was fetched is kept."
     from astropy.table import Table
-    from gencast.data.specfiles import read_spec
 
     folder, sql = Path(folder), sdss_sql(n, zmin, zmax, snr)
     folder.mkdir(parents=True, exist_ok=True)
@@ -248,15 +274,7 @@ def fetch_sdss(
     for done, row in enumerate(table, 1):
         url = spec_url(row)
         target = folder / url.rsplit("/", 1)[1]
-        state = download(url, target, 20 * MEGABYTE, pause, open_url=open_url, sleep=sleep)
-        if state == "fetched":
-            try:
-                read_spec(target)
-            except InputError:
-                target.unlink()
-                write_json(folder / MANIFEST, {k: v for k, v in read_manifest(folder).items() if k != target.name})
-                state = "damaged"
-        count[state] += 1
+        count[download_whole(url, target, _is_spec, 20 * MEGABYTE, pause, open_url=open_url, sleep=sleep)] += 1
         tell(done, len(table))
     return count
 

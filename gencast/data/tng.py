@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 import numpy as np
 
 from ..core import InputError, Sample, rng_for, whole_file, write_json
-from .fetch import MANIFEST, MEGABYTE, download, open_url, read_manifest, try_often
+from .fetch import MEGABYTE, download_whole, open_url, try_often
 from .particles import particle_histories, read_particles, shine
 from .simulations import Galaxies
 from .ssp import SSPGrid
@@ -167,12 +167,7 @@ def fetch_tng(
     for done, number in enumerate(some, 1):
         target = folder / f"{number}.hdf5"
         url = f"https://{HOST}/api/{simulation}/snapshots/{snapshot}/subhalos/{number}/cutout.hdf5?stars={','.join(FIELDS)}"
-        state = download(url, target, limit, pause, open_url=opened, sleep=sleep, pin=False)
-        if state == "fetched" and not check_cutout(target):
-            target.unlink()
-            write_json(folder / MANIFEST, {k: v for k, v in read_manifest(folder).items() if k != target.name})
-            state = "damaged"
-        count[state] += 1
+        count[download_whole(url, target, check_cutout, limit, pause, open_url=opened, sleep=sleep, pin=False)] += 1
         tell(done, len(some))
     return count
 
