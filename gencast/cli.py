@@ -77,6 +77,7 @@ def run(
     quick: Quick = False,
     out: Out = None,
     properties: Annotated[Optional[str], typer.Option(help="Properties to predict, separated by commas, or `all`. [default: the suite's first; log_mstar]")] = None,
+    views: Annotated[Optional[str], typer.Option(help="How galaxies are seen: spectra, photometry, or both, separated by a comma. [default: all that the suite has]")] = None,
     spectra: Annotated[Optional[List[Path]], typer.Option(help="SDSS or BOSS spec file, or a folder of them, to forecast for. May be repeated. [default: the two galaxies that ppxf carries]")] = None,
     accept: Accept = None,
     ebv: Ebv = 0.0,
@@ -87,6 +88,7 @@ def run(
     columns: Columns = None,
     law: Annotated[Optional[str], typer.Option(help="Law that forecasts: stack (on all signals), consensus, ridge, mixed ... or pooled_line (the paper's, on the distance alone). [default: stack]")] = None,
     distance: Annotated[Optional[str], typer.Option(help="Distance shown beside the forecasts, and of the paper's law: mean_euclidean (the paper's), clustered or nearest. All are scored. [default: mean_euclidean]")] = None,
+    model: Annotated[Optional[str], typer.Option(help="What learns from each simulation: random_forest, extra_trees, boosting, or cnn (spectra only; needs the extra `cnn`). [default: random_forest]")] = None,
     galaxies: Galaxies = None,
     seed: Seed = 42,
     jobs: Jobs = None,
@@ -104,7 +106,7 @@ def run(
         raise InputError(f"--retry-failed takes the settings of the run that failed; leave out {', '.join(given)}")
     results = run_all(
         suite, quick, out, jobs, notebooks, scheduler=scheduler, retry_failed=retry_failed, properties=split_names(properties, ["all"]) if properties is not None else None, spectra=tuple(map(str, spectra or ())) or None,
-        accept=tuple(accept or ()) or None, ebv=ebv or None, aperture=aperture or None, skip=skip or None, observed=False if clean else None, catalogue=str(catalogue) if catalogue else None, columns=str(columns) if columns else None, law=law, distance=distance, n_galaxies=galaxies, seed=seed,
+        accept=tuple(accept or ()) or None, ebv=ebv or None, aperture=aperture or None, skip=skip or None, observed=False if clean else None, catalogue=str(catalogue) if catalogue else None, columns=str(columns) if columns else None, law=law, distance=distance, model=model, views=split_names(views, ["spectra", "photometry"]) if views is not None else None, n_galaxies=galaxies, seed=seed,
     )
     main_scores = results.scores[results.scores.target == "all"].groupby(["view", "property"], sort=False).first().reset_index()
     print("\nHow well errors are predicted, each simulation held out in turn:")
@@ -112,7 +114,7 @@ def run(
         hold = f"90 % intervals hold {100 * s.coverage_90:.0f} %" if s.width_90 < float("inf") else "too few simulations for 90 % intervals"
         print(f"  {s.view:<11} {s.property:<10} R² {s.r2:5.2f}, off by {s.mae_dex:.2f} dex of MSE, rank correlation {s.rank_correlation:.2f}, {hold}")
     if results.run.get("surveys"):
-        print("\nForecast error of the best model on observed galaxies (dex, or mag for a_v):")
+        print("\nForecast error of the best model on observed galaxies (dex; mag for a_v; SMAPE, a fraction, for histories):")
         print("\n".join(f"  {line}" for line in forecast_lines(results)))
         for name, survey in results.run["surveys"].items():
             if lines := left_out_lines(survey["meta"], f"Left out of {name}:"):
@@ -275,14 +277,14 @@ def list_(
     "List what there is: suites, the simulations of a suite, stellar libraries, dust laws, histories, properties."
     import pandas as pd
 
-    from gencast.core import PROPERTIES
+    from gencast.core import HISTORIES, PROPERTIES
     from gencast.data import dust, histories, simulations, ssp, suites
 
     tables = {
         "suites": lambda: suite_facts(simulations.list_suites()),
         "simulations": lambda: pd.DataFrame([simulation_facts(s) for s in suites.load_suite(suite).simulations]).set_index("name").fillna("-"),
         "ssp": ssp.list_ssp, "dust": dust.list_dust, "histories": histories.list_histories,
-        "properties": lambda: pd.DataFrame([{"property": p.name, "unit": p.unit, "meaning": p.meaning} for p in PROPERTIES.values()]).set_index("property"),
+        "properties": lambda: pd.DataFrame([{"property": p.name, "unit": p.unit, "meaning": p.meaning} for p in [*PROPERTIES.values(), *HISTORIES.values()]]).set_index("property"),
     }
     with pd.option_context("display.width", 200, "display.max_columns", 20, "display.max_colwidth", 80):
         print(tables[what.value]().to_string())

@@ -15,6 +15,7 @@ import pandas as pd
 
 from .data.arguments import Number, takes
 from .results import Results, choices, error_unit, plain_name
+from . import timebins
 from .style import styled
 
 # %% ../nbs/69_comparison.ipynb #6c49c278
@@ -134,12 +135,13 @@ def heldout_bins(
     for k in range(n):
         view, known, truth = evidence.target((k,), k), evidence.known((k,), k), np.asarray(evidence.truth[k])
         own = known.consensus_mse[known.voices(n)].mean()
-        square, expected = (view.predicted - truth) ** 2, (view.predicted - view.consensus) ** 2 + own
+        square, expected = timebins.miss(view.predicted, truth) ** 2, timebins.miss(view.predicted, view.consensus) ** 2 + own
+        value = view.predicted if view.predicted.ndim == 2 else np.full(square.shape, np.nan)  # a history is no number to sort by
         sources = np.flatnonzero(known.voices(n))
         best = sources[expected[sources].mean(axis=1).argmin()]
         for by in BY:
             for s in sources:
-                for low, high, at in equal_bins(np.asarray(view.predicted[s] if by == "predicted" else facts[by][k], float), n_bins):
+                for low, high, at in equal_bins(np.asarray(value[s] if by == "predicted" else facts[by][k], float), n_bins):
                     pair = [np.log10(values[s, at].mean() / values[s].mean()) for values in (expected, square)]
                     pair.append(square[s, at].std() / square[s, at].mean() / np.sqrt(len(at)) / np.log(10))
                     shapes.setdefault((by, "all sources"), []).append(pair)

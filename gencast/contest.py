@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .clusters import cluster_features, cluster_values
-from .core import InputError, digest, load_sample, rng_for
+from .core import HISTORIES, InputError, digest, load_sample, rng_for
 from .distances import distance_table
 from .features import feature_table, top_features
 from .metrics import METRICS
@@ -98,8 +98,10 @@ def load_entrants(
 ) -> Entrants:
     "Read what a contest needs from a run. Raises `InputError` for a folder that is no run and an unknown property."
     folder, settings = Path(folder), load_settings(folder)
-    properties = tuple(properties) or settings.properties
+    properties = tuple(properties) or tuple(p for p in settings.properties if p not in HISTORIES)
     for name in properties:
+        if name in HISTORIES:
+            raise InputError(f"the contest is for properties that are one number; {name!r} is a history")
         if name not in settings.properties:
             raise InputError(f"the run in {folder} has no property {name!r}; choose from {', '.join(settings.properties)}")
     if "spectra" not in settings.views:

@@ -8,20 +8,26 @@ __all__ = ['error_metrics']
 # %% ../nbs/41_errors.ipynb #c021fe55
 import numpy as np
 
-from .data.arguments import Array, takes
-
 from .core import InputError
+from .data.arguments import Array, takes
+from .timebins import mean_miss, miss, wasserstein_time
 
 # %% ../nbs/41_errors.ipynb #f0694255
-@takes(truth=Array("n_gal", low=-1e100, high=1e100), predicted=Array("n_gal", low=-1e100, high=1e100))
+@takes(truth=Array("...", low=-1e100, high=1e100), predicted=Array("...", low=-1e100, high=1e100))
 def error_metrics(
-    truth: np.ndarray,  # the property, shape (n_gal,)
-    predicted: np.ndarray,  # the model's answer, shape (n_gal,)
-) -> dict:  # mse, rmse, bias, nmad, n
+    truth: np.ndarray,  # the property, shape (n_gal,); a history in bins of time, (n_gal, n_bin)
+    predicted: np.ndarray,  # the model's answer, same shape
+    edges: np.ndarray | None = None,  # of the bins of a history, Gyr, shape (n_bin + 1,)
+) -> dict:  # mse, rmse, bias, nmad, n; of a history with edges also smape (median, a fraction) and wasserstein (mean, Gyr)
     "Summaries of the error `predicted - truth`, in the property's unit. `InputError` where the two do not match."
-    if np.shape(truth) != np.shape(predicted) or np.size(truth) == 0:
+    if np.shape(truth) != np.shape(predicted) or np.size(truth) == 0 or np.ndim(truth) > 2:
         raise InputError(f"{np.shape(truth)} true values and {np.shape(predicted)} predictions; they must match and not be empty")
-    delta = np.asarray(predicted, float) - np.asarray(truth, float)
+    truth, predicted = np.asarray(truth, float), np.asarray(predicted, float)
+    delta = miss(predicted, truth)
     mse = float(np.mean(delta**2))
     nmad = float(1.4826 * np.median(np.abs(delta - np.median(delta))))
-    return {"mse": mse, "rmse": mse**0.5, "bias": float(delta.mean()), "n": int(delta.size), "nmad": nmad}
+    found = {"mse": mse, "rmse": mse**0.5, "bias": float(mean_miss(predicted, truth)), "n": int(delta.size), "nmad": nmad}
+    if truth.ndim == 2 and edges is not None:
+        found |= {"smape": float(np.median(delta)), "wasserstein": float(wasserstein_time(predicted, truth, np.asarray(edges, float)).mean())}
+    return found
+

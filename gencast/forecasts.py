@@ -18,6 +18,7 @@ from .gather import Evidence
 from .laws import SignalTable, make_signal_law
 from .regression import conformal_interval
 from .signals import LAW_SIGNALS, signal_row
+from .timebins import mean_miss, miss
 
 # %% ../nbs/68_forecasts.ipynb #691b665d
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ def hold_trial(
         row = signal_row(g, known, table.signals)
         forecast = fitted.predict(row[others], others)
         error, bias = np.full(len(row), np.nan), np.full(len(row), np.nan)
-        error[others] = log_square(g.predicted[others] - y) - forecast
-        bias[others] = (g.predicted[others] - y).mean(axis=1) - row[others, table.signals.index("predicted_bias")]
+        error[others] = log_square(miss(g.predicted[others], y)) - forecast
+        bias[others] = mean_miss(g.predicted[others], y) - row[others, table.signals.index("predicted_bias")]
         mean = g.predicted[others].mean(axis=0)
-        found.append((error, bias, error[others[forecast.argmin()]], log_square(mean - y) - log_square(mean - g.consensus, own),
-                      log_square(g.consensus - y) - np.log10(own), (g.consensus - y).mean()))
+        found.append((error, bias, error[others[forecast.argmin()]], log_square(miss(mean, y)) - log_square(miss(mean, g.consensus), own),
+                      log_square(miss(g.consensus, y)) - np.log10(own), mean_miss(g.consensus, y)))
     return Trial(*(np.array(part) for part in zip(*found)))
 
 # %% ../nbs/68_forecasts.ipynb #eaf01f18
@@ -142,10 +143,10 @@ def forecast_survey(
     shift = lambda what: middle(trials, what) if trials else 0.0
     blank = (np.nan, np.nan)
     made = {"best": (log_mse[best], *(spans["best"] if spans else blank), bias[best], *(spans["bias"] if spans else blank)),
-            "ensemble": (log_square(mean - view.consensus, own), *(spans["ensemble"] if spans else blank), (mean - view.consensus).mean(), *(spans["ensemble_bias"] if spans else blank)),
+            "ensemble": (log_square(miss(mean, view.consensus), own), *(spans["ensemble"] if spans else blank), mean_miss(mean, view.consensus), *(spans["ensemble_bias"] if spans else blank)),
             "consensus": (np.log10(own), *(spans["consensus"] if spans else blank), 0.0, *(spans["ensemble_bias"] if spans else blank))}
     rows = [{"predictor": name, "source": evidence.names[best] if name == "best" else "", "rmse": 10 ** ((value + (0 if name == "best" else shift(name))) / 2),
              "lower": 10 ** ((value + low) / 2), "upper": 10 ** ((value + high) / 2), "bias": b, "bias_lower": b + down, "bias_upper": b + up}
             for name, (value, low, high, b, down, up) in made.items()]
-    each = np.sqrt(((view.predicted[best] - view.consensus) ** 2 + own) * 10 ** (log_mse[best] - row[best, table.signals.index("consensus")]))
+    each = np.sqrt((miss(view.predicted[best], view.consensus) ** 2 + own) * 10 ** (log_mse[best] - row[best, table.signals.index("consensus")]))
     return SurveyForecast(forecast_sources(log_mse, bias, spans), pd.DataFrame(rows), each, best)

@@ -21,7 +21,7 @@ from .data.fields import survey_catalogue
 from .data.readers import load_mapping, load_table
 from .data.references import load_spectra
 from .comparison import bin_facts, compare_reference, forecast_bins, heldout_bins
-from .core import InputError, Sample, digest, load_sample, read_sealed, whole_file, write_json
+from .core import HISTORIES, InputError, Sample, digest, load_sample, read_sealed, whole_file, write_json
 from .data.photometry import band_luminosity
 from .data.suites import OwnSuite, has_recipes, load_suite, restore_suite, suite_families, suite_properties, suite_views
 from .data.surveys import FWHM_KMS
@@ -36,7 +36,7 @@ from .regression import LAWS
 from .scheduler import workers
 from .results import OPTIONAL, TABLES, Results, load_results, table_checksum
 from .stages import Settings, load_part, load_survey, observed_alike, observed_as, package_versions, sample_path, simulate_one, simulation_key
-from .tables import FORECAST_COLUMNS, compute, decomposition_rows, galaxy_rows, law_tables, measured_tables, relation_rows, share, signal_rows, simulation_forecasts, survey_forecast
+from .tables import FORECAST_COLUMNS, compute, decomposition_rows, galaxy_rows, history_rows, law_tables, measured_tables, relation_rows, share, signal_rows, simulation_forecasts, survey_forecast
 
 # %% ../nbs/70_pipeline.ipynb #75e488a6
 LAW_DISTANCES = ("mean_euclidean", "clustered", "nearest")  # means over the target's galaxies, so that a small survey has them too
@@ -62,6 +62,8 @@ def make_settings(
             changes[key] = tuple(dict.fromkeys(map(str, [changes[key]] if isinstance(changes[key], (str, Path)) else changes[key])))
     if changes.get("properties") == ("all",):
         changes["properties"] = known_properties
+    if changes.get("model") == "cnn" and "views" not in changes and "spectra" in known_views:
+        changes["views"] = ("spectra",)  # convolutions are for neighbouring pixels
     return check_settings(replace(settings, **changes))
 
 
@@ -77,6 +79,12 @@ def check_settings(settings: Settings) -> Settings:  # the same
                                 ("law", [settings.law], tuple(dict.fromkeys((*SIGNAL_LAWS, *LAWS[:2])))), ("distance", [settings.distance], LAW_DISTANCES)]:
         if not chosen or any(value not in known for value in chosen):
             raise InputError(f"unknown {what} {', '.join(map(repr, chosen)) or 'nothing'}; choose from {', '.join(known)}")
+    if settings.model == "cnn":
+        if "photometry" in settings.views:
+            raise InputError("the model cnn is for spectra, whose pixels have neighbours; give --views spectra, or another model for photometry")
+        from gencast.networks import require_torch
+
+        require_torch()
     if settings.n_galaxies < 100:
         raise InputError(f"{settings.n_galaxies} galaxies per simulation are too few to select, train and test; give at least 100")
     if settings.seed < 0:
@@ -91,7 +99,7 @@ def simulation_rows(settings: Settings, folder: Path) -> tuple[pd.DataFrame, pd.
         sample = load_sample(sample_path(folder, settings.views[0], recipe["name"]))
         row = {"name": recipe["name"], **{kind: labels[k] for kind, labels in families.items()}, **what_is_assumed(recipe, isinstance(settings.suite, OwnSuite))}
         row |= {"galaxies": len(sample)} if "table" in recipe else {}
-        for name in suite_properties(settings.suite):
+        for name in (p for p in suite_properties(settings.suite) if p not in HISTORIES):
             row |= {f"{name}_p{q:02d}": np.percentile(sample.properties[name], q) for q in (5, 16, 50, 84, 95)}
         rows.append(row)
         spectra += [] if sample.bands else typical_spectrum(sample)
@@ -233,6 +241,7 @@ def property_tables(settings: Settings, folder: Path, view: str, property: str, 
     names = settings.suite.names
     c = compute(settings, folder, view, property, survey, keys, progress, shared)
     found = measured_tables(c, names, settings) | law_tables(c, names, settings, progress)
+    best = found["heldout"][(found["heldout"].law == settings.law) & (found["heldout"].distance == settings.distance)]
     with progress.stage(f"{view}: bins"):
         found["bin_scores"] = heldout_bins(c.evidence, facts).assign(view=view, property=property)
     if survey.meta.get("stand_in"):  # nothing observed: no forecast but for the simulations
@@ -240,6 +249,7 @@ def property_tables(settings: Settings, folder: Path, view: str, property: str, 
             found["forecasts"] = simulation_forecasts(c, names, settings, found["heldout"])[FORECAST_COLUMNS]
             signals = signal_rows(c)
             found["signals"], found["decomposition"], found["relations"] = signals[signals.target != survey.name], decomposition_rows(c), relation_rows(c, settings)
+            found |= {"histories": history_rows(c, names, best)} if property in HISTORIES else {}
         return found
     forecast, combined, galaxy_error = survey_forecast(c, names, settings, progress)
     with progress.stage(f"{view}: tables"):
@@ -247,6 +257,7 @@ def property_tables(settings: Settings, folder: Path, view: str, property: str, 
         found["combined"] = combined
         found["signals"], found["decomposition"], found["relations"] = signal_rows(c), decomposition_rows(c), relation_rows(c, settings)
         found["galaxies"] = galaxy_rows(c, names, forecast, galaxy_error, settings, folder)
+        found |= {"histories": history_rows(c, names, best, forecast)} if property in HISTORIES else {}
     return found
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from .cards import card, interval_bar
-from .core import PROPERTIES, InputError, define_property, read_sealed
+from .core import HISTORIES, PROPERTIES, InputError, define_property, read_sealed
 
 # %% ../nbs/55_results.ipynb #a6fdb3df
 TABLES = {  # name -> (columns of words, columns of numbers)
@@ -45,6 +45,7 @@ OPTIONAL = {  # read where they are there
     "comparison": (("target", "property", "reference_from", "by"), ("low", "high", "n", "forecast_rmse", "median_difference", "scatter")),
     "bins": (("target", "property", "by"), ("low", "high", "n", "forecast_rmse")),
     "bin_scores": (("view", "property", "by", "models"), ("flat", "miss", "r2", "n")),
+    "histories": (("target", "kind", "galaxy", "what", "source", "view", "property"), ("share_1",)),
     "overlays": (("target", "kind", "galaxy", "simulation"), ("rank", "number", "rms", "wave", "flux", "err")),
     "relations": (("view", "property", "signal"), ("coefficient", "se_naive", "se_dyadic", "p_naive", "p_dyadic", "p_mrqap")),
 }
@@ -104,6 +105,7 @@ class Results:
     bins: pd.DataFrame = field(default_factory=pd.DataFrame)  # the forecast by redshift, predicted value, magnitude and S/N
     bin_scores: pd.DataFrame = field(default_factory=pd.DataFrame)  # how well it follows the error from bin to bin on simulations held out
     overlays: pd.DataFrame = field(default_factory=pd.DataFrame)  # observed galaxies with the simulated ones most like them
+    histories: pd.DataFrame = field(default_factory=pd.DataFrame)  # star-formation and enrichment histories, true and predicted, in bins of time
 
     def __repr__(self) -> str:
         surveys = sorted(set(self.forecasts.query("kind != 'simulation'").target))
@@ -353,7 +355,9 @@ def plain_markdown(text) -> str:
 
 
 def error_unit(property: str) -> str:
-    "The unit of an error in this property: dex for logarithms."
+    "The unit of an error in this property: dex for logarithms; for histories the SMAPE itself, a fraction."
+    if property in HISTORIES:
+        return "SMAPE"
     unit = PROPERTIES[property].unit if property in PROPERTIES else ""
     return "dex" if unit.startswith("dex") else unit
 
@@ -366,8 +370,10 @@ def family_word(results: Results) -> str:
 
 def plain_name(property: str) -> str:
     "The property in words, e.g. `log stellar mass`."
-    words = {"log_mstar": "log stellar mass", "log_age": "log age", "log_zmet": "log metallicity", "a_v": "A_V", "log_sfr": "log star-formation rate"}
+    words = {"log_mstar": "log stellar mass", "log_age": "log age", "log_zmet": "log metallicity", "a_v": "A_V", "dust_slope": "dust slope A_B/A_V", "log_sfr": "log star-formation rate"}
     known = PROPERTIES.get(property)
+    if property in HISTORIES:
+        return HISTORIES[property].label
     return words.get(property) or (known.meaning if known and len(known.meaning) < 40 else property)
 
 

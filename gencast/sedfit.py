@@ -119,7 +119,7 @@ def fit_library(
     "Posterior mean and spread of each property over the models that fit; raises `InputError` for a library that does not match."
     import pandas as pd
     check_library(sample, library)
-    names = [p for p in PROPERTIES if p in library.properties]
+    names = [p for p in PROPERTIES if p in library.properties and np.ndim(library.properties[p]) == 1]
     values = np.column_stack([np.asarray(library.properties[p], dtype=float) for p in names])
     if not np.isfinite(values).all():
         raise InputError(f"library {library.name!r}: property {names[np.flatnonzero(~np.isfinite(values).all(axis=0))[0]]!r} is not finite for some model; leave these out")

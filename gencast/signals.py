@@ -14,23 +14,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .core import InputError
+from .timebins import mean_miss, miss
 
 # %% ../nbs/44_signals.ipynb #5f1bf252
 @dataclass(frozen=True)
 class TargetView:
     "What is known of a target's galaxies without their labels."
-    predicted: np.ndarray  # by each source's model, shape (n_sim, n_gal)
+    predicted: np.ndarray  # by each source's model, shape (n_sim, n_gal), of a history (n_sim, n_gal, n_bin)
     spread: np.ndarray  # standard deviation over the members of each model, shape (n_sim, n_gal)
     neighbour: np.ndarray  # distance to the nearest galaxies of each source, in units of the source's own, shape (n_sim, n_gal)
     label_variance: np.ndarray  # variance of the property among those neighbours, shape (n_sim, n_gal)
     uncovered: np.ndarray  # True where a galaxy lies outside a source's own range, shape (n_sim, n_gal)
-    consensus: np.ndarray  # the property, said by all simulations but the target and those left out, shape (n_gal,)
+    consensus: np.ndarray  # the property, said by all simulations but the target and those left out, shape (n_gal,), of a history (n_gal, n_bin)
     distances: dict  # name -> distance from each source, shape (n_sim,) for the set or (n_sim, n_gal) by galaxy
 
     def take(self, rows: np.ndarray):
         "The same for some of the galaxies; set-level distances stay."
-        cut = {k: getattr(self, k)[..., rows] for k in ("predicted", "spread", "neighbour", "label_variance", "uncovered", "consensus")}
-        return replace(self, **cut, distances={k: v if v.ndim == 1 else v[:, rows] for k, v in self.distances.items()})
+        cut = {k: getattr(self, k)[:, rows] for k in ("predicted", "spread", "neighbour", "label_variance", "uncovered")}
+        return replace(self, **cut, consensus=self.consensus[rows], distances={k: v if v.ndim == 1 else v[:, rows] for k, v in self.distances.items()})
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,17 @@ def _own_error(known: Known) -> float:
 
 @signal("log10 of the expected squared error: disagreement with the consensus of the other simulations, and the consensus' own error")
 def consensus(target: TargetView, known: Known) -> np.ndarray:
-    return np.log10(np.mean((target.predicted - target.consensus) ** 2, axis=1) + _own_error(known))
+    return np.log10(np.mean(miss(target.predicted, target.consensus) ** 2, axis=1) + _own_error(known))
 
 
 @signal("log10 of the expected squared bias: the mean offset from the consensus alone, and the consensus' own error")
 def consensus_bias(target: TargetView, known: Known) -> np.ndarray:
-    return np.log10(np.mean(target.predicted - target.consensus, axis=1) ** 2 + _own_error(known))
+    return np.log10(mean_miss(target.predicted, target.consensus) ** 2 + _own_error(known))
 
 
 @signal("mean offset from the consensus, in the property's unit; the expected bias")
 def predicted_bias(target: TargetView, known: Known) -> np.ndarray:
-    return np.mean(target.predicted - target.consensus, axis=1)
+    return mean_miss(target.predicted, target.consensus)
 
 # %% ../nbs/44_signals.ipynb #211c5036
 def closeness(target: TargetView, known: Known) -> np.ndarray:  # shape (n_sim,); zero for simulations without a say
@@ -96,8 +97,8 @@ def closeness(target: TargetView, known: Known) -> np.ndarray:  # shape (n_sim,)
 
 
 def _disagreement(predicted: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    "log10 of the weighted mean squared difference of each model from all others."
-    others = weight.sum() - weight
+    "log10 of the weighted mean squared difference of each model from all others; of histories summed over their bins."
+    predicted, others = predicted.reshape(len(predicted), -1), weight.sum() - weight
     square = (weight @ predicted**2) - 2 * predicted * (weight @ predicted) + weight.sum() * predicted**2
     return np.log10(np.maximum(square.mean(axis=1) / np.where(others > 0, others, np.nan), 0) + 1e-8)
 

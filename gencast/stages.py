@@ -33,6 +33,7 @@ from .distances import profile
 from .errors import error_metrics
 from .features import feature_table, line_mask, rank_features, top_features
 from .models import fit_model
+from .timebins import labels_of, miss
 
 # %% ../nbs/65_stages.ipynb #04463e7e
 VIEWS = ("spectra", "photometry")
@@ -345,15 +346,15 @@ def row_blocks(folder: Path, settings: Settings, view: str, name: str, part: str
         yield feature_table(some).values, some
 
 
-def load_labels(folder: Path, settings: Settings, view: str, name: str, part: str, property: str) -> np.ndarray:  # shape (n_gal,)
+def load_labels(folder: Path, settings: Settings, view: str, name: str, part: str, property: str) -> np.ndarray:  # shape (n_gal,); of a history (n_gal, n_bin)
     "A property of one part of a simulation."
     sample = load_sample(sample_path(folder, view, name))
-    return np.asarray(sample.properties[property])[split_rows(len(sample), settings, name, view)[part]]
+    return labels_of(sample, property)[split_rows(len(sample), settings, name, view)[part]]
 
 
 def rank_trees(
     pool: list,  # selection features of each simulation, dex, each of shape (n_selection, n_feature)
-    labels: list,  # the property of each of them, each of shape (n_selection,)
+    labels: list,  # the property of each of them, each of shape (n_selection,), of a history (n_selection, n_bin)
     numbers: range,  # which trees to grow
     settings: Settings,
     most: int = 5000,  # galaxies that a tree sees
@@ -388,7 +389,7 @@ def importance_without(
 
 def select_features(
     pool: list,  # selection features of each simulation, dex, each of shape (n_selection, n_feature)
-    labels: list,  # the property of each of them, each of shape (n_selection,)
+    labels: list,  # the property of each of them, each of shape (n_selection,), of a history (n_selection, n_bin)
     without: int,  # the simulation that may have no say; -1 for none
     settings: Settings,
     importance: np.ndarray | None = None,  # from `importance_without`; default: of a forest fitted here
@@ -459,7 +460,7 @@ def train(
     "Fit one simulation's model to its training galaxies."
     values, sample = load_rows(folder, settings, view, source, "model")
     seed = int(rng_for(settings.seed, source, view, property, "model").integers(2**31))
-    return fit_model(settings.model, values, sample.properties[property], seed, settings.n_trees)
+    return fit_model(settings.model, values, labels_of(sample, property), seed, settings.n_trees)
 
 
 def predict_tests(
@@ -468,7 +469,7 @@ def predict_tests(
     settings: Settings,
     view: str,
     targets: list | None = None,  # names of simulations; None: all
-) -> np.ndarray:  # shape (n_all,)
+) -> np.ndarray:  # shape (n_all,); of a history (n_all, n_bin)
     "Predictions for the test galaxies of every simulation, one simulation after the other."
     return np.concatenate([model.predict(x) for name in targets or settings.suite.names for x, _ in row_blocks(folder, settings, view, name, "test")])
 
@@ -476,7 +477,8 @@ def predict_tests(
 def apply_errors(
     predicted: np.ndarray,  # from `predict_tests`
     truth: list,  # the property of each simulation's test galaxies
+    edges: tuple = (),  # of the bins of a history, Gyr
 ) -> tuple[list, list]:  # `error_metrics` and squared errors, one for each target
     "Errors of one model on every simulation."
     parts = np.split(predicted, np.cumsum([len(t) for t in truth])[:-1])
-    return [error_metrics(t, p) for t, p in zip(truth, parts)], [(p - t) ** 2 for t, p in zip(truth, parts)]
+    return [error_metrics(t, p, edges or None) for t, p in zip(truth, parts)], [miss(p, t) ** 2 for t, p in zip(truth, parts)]

@@ -9,11 +9,11 @@ __all__ = ['N_SLICES', 'draw_redshifts', 'recipe_at', 'simulate_epochs']
 import numpy as np
 from astropy.cosmology import Planck18
 
-from ..core import Z_SUN, InputError, Sample, rng_for
+from ..core import InputError, Sample, rng_for
 from .arguments import Array, Number, takes
-from .histories import MAIN_SEQUENCE, mass_weighted_age, read_numbers, read_recipe, recent_sfr
+from .histories import MAIN_SEQUENCE, age_bins, read_numbers, read_recipe, rebin_shares
 from .populations import TABLES
-from .simulations import Suite, check_parts, draw_galaxies, recipe_grid, synthesize
+from .simulations import Suite, _synthesize, check_parts, draw_galaxies, galaxy_properties, recipe_grid
 
 # %% ../../nbs/13_data.epochs.ipynb #2d9140cb
 @takes(observed=Array("n_survey", low=0, high=30), n=Number(1, 1e9, whole=True))
@@ -68,25 +68,20 @@ def simulate_epochs(
     if not low <= np.min(observed) <= np.max(observed) <= high:
         raise InputError(f"the survey's redshifts are {np.min(observed):.3g} to {np.max(observed):.3g}, the suite {suite.name!r} has {f'{low:g} to {high:g}' if high else 'a single epoch'}; cut the survey or change redshift_range")
     redshift = draw_redshifts(np.asarray(observed, float), n_galaxies or suite.n_galaxies, rng_for(seed, recipe["name"], "redshift"))
-    grid = recipe_grid(recipe, suite, "photometry")
-    parts = [_slice(recipe_at(recipe, z.mean(), suite.redshift) | {"name": f"{recipe['name']} epoch {k}"}, z, grid, seed) for k, z in enumerate(np.array_split(redshift, n_slices)) if len(z)]
+    grid, edges = recipe_grid(recipe, suite, "photometry"), age_bins(float(Planck18.age(low).value))
+    parts = [_slice(recipe_at(recipe, z.mean(), suite.redshift) | {"name": f"{recipe['name']} epoch {k}"}, z, grid, seed, edges) for k, z in enumerate(np.array_split(redshift, n_slices)) if len(z)]
     flux, properties = np.concatenate([p[0] for p in parts]), {k: np.concatenate([p[1][k] for p in parts]) for k in parts[0][1]}
     order = rng_for(seed, recipe["name"], "order").permutation(len(redshift))  # later steps take the first so many
-    meta = {"recipe": recipe, "redshift": suite.redshift, "redshift_range": list(suite.redshift_range), "seed": seed, "view": "photometry", "n_slices": n_slices,
+    meta = {"recipe": recipe, "redshift": suite.redshift, "redshift_range": list(suite.redshift_range), "seed": seed, "view": "photometry", "n_slices": n_slices, "age_edges_gyr": edges.tolist(),
             "ssp": {k: str(v) for k, v in grid.meta.items()}, "mass_share_beyond_library_metallicity": round(float(np.mean(properties.pop("clipped"))), 4),
-            "share_at_sfr_floor": round(float(np.mean(properties.pop("floor"))), 4)}
+            "share_at_sfr_floor": round(float(np.mean(properties.pop("ssfr") < 1e-13)), 4)}
     return Sample(recipe["name"], flux[order], grid.wave, redshift=redshift[order], properties={k: v[order] for k, v in properties.items()}, meta=meta)
 
 
-def _slice(recipe: dict, redshift: np.ndarray, grid, seed: int) -> tuple:
-    "Spectra and properties of the galaxies of one slice."
+def _slice(recipe: dict, redshift: np.ndarray, grid, seed: int, edges: np.ndarray) -> tuple:
+    "Spectra and properties of the galaxies of one slice, their histories in the bins `edges`."
     galaxies = draw_galaxies(recipe, float(redshift.max()), len(redshift), seed)
-    flux, formed = synthesize(galaxies, grid, recipe["dust"])
-    zmet = np.clip(galaxies.zmet, grid.zmet[0], grid.zmet[-1])
-    ssfr = recent_sfr(galaxies.fractions, galaxies.edges) * formed / 10**galaxies.log_mstar
-    return flux, {
-        "log_mstar": galaxies.log_mstar, "log_age": np.log10(mass_weighted_age(galaxies.fractions, galaxies.edges)),
-        "log_zmet": np.log10((galaxies.fractions * zmet).sum(axis=1) / galaxies.fractions.sum(axis=1) / Z_SUN), "a_v": galaxies.a_v,
-        "log_sfr": np.log10(np.maximum(ssfr, 1e-13)) + galaxies.log_mstar, "floor": ssfr < 1e-13,
-        "clipped": (galaxies.fractions * (zmet != galaxies.zmet)).sum(axis=1),
-    }
+    flux, formed, slope = _synthesize(galaxies, grid, recipe["dust"])
+    found = galaxy_properties(galaxies, grid, formed, slope)
+    return flux, found | {k: rebin_shares(found[k], galaxies.edges, edges).astype(np.float32) for k in ("sfh", "zh")}
+

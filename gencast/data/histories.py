@@ -7,7 +7,7 @@ __all__ = ['FAMILIES', 'HISTORY', 'MAIN_SEQUENCE', 'MAIN_SEQUENCE_RANGE', 'QUENC
            'age_bins', 'delayed_tau', 'lognormal', 'double_power_law', 'Family', 'list_histories', 'read_recipe',
            'read_numbers', 'draw_range', 'solve_scale', 'smooth_histories', 'quenched_fraction', 'quench_factor',
            'apply_quenching', 'burst_factor', 'check_inputs', 'draw_histories', 'mass_weighted_age', 'recent_sfr',
-           'read_metallicity', 'galaxy_metallicity', 'draw_metallicities', 'saturated']
+           'rebin_shares', 'read_metallicity', 'galaxy_metallicity', 'draw_metallicities', 'saturated']
 
 # %% ../../nbs/11_data.histories.ipynb #80a449bc
 from dataclasses import dataclass, field
@@ -278,6 +278,20 @@ def recent_sfr(
     "Mean star-formation rate of the last `span_gyr`; a bin that straddles the limit counts in part."
     part = np.clip((span_gyr - edges[:-1]) / np.diff(edges), 0, 1)
     return np.asarray(fractions, dtype=float) @ part * mass_formed / (span_gyr * 1e9)
+
+# %% ../../nbs/11_data.histories.ipynb #80ccbbfc
+@takes(shares=Array("n_gal n_in", low=-1e-6, high=1e100), edges_in=Array("n_in+1", low=0, high=1000, ascending=True), edges_out=Array("n_out+1", low=0, high=1000, least=2, ascending=True))
+def rebin_shares(
+    shares:np.ndarray, # of formed mass, or of anything that adds up, shape (n_gal, n_in)
+    edges_in:np.ndarray, # lookback time, Gyr, shape (n_in + 1,)
+    edges_out:np.ndarray, # Gyr, shape (n_out + 1,)
+) -> np.ndarray: # shape (n_gal, n_out)
+    "Shares in other bins of time; nothing is lost. Raises `InputError` where the new bins do not hold all of the old ones."
+    if edges_out[0] > edges_in[0] or edges_out[-1] < edges_in[-1] * (1 - 1e-9):
+        raise InputError(f"rebin_shares: bins from {edges_out[0]:g} to {edges_out[-1]:g} Gyr do not hold those from {edges_in[0]:g} to {edges_in[-1]:g} Gyr; widen them")
+    until = (np.clip(edges_out[None, :], edges_in[:-1, None], edges_in[1:, None]) - edges_in[:-1, None]) / np.diff(edges_in)[:, None]
+    return np.asarray(shares, dtype=float) @ np.diff(until, axis=1)
+
 
 # %% ../../nbs/11_data.histories.ipynb #d8c8542f
 GALLAZZI05 = np.array([ # log Mstar/Msun, then log Z/Zsun: median, 16th and 84th percentile

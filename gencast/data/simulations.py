@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SUITE_FOLDER', 'SUITE_KEYS', 'SIMULATION_KEYS', 'EVOLUTION_KEYS', 'DUST_KEYS', 'MASS_KEYS', 'GRID_KEYS', 'YOUNG_GYR',
-           'Suite', 'list_suites', 'load_suite', 'check_recipe', 'check_parts', 'draw_masses', 'Galaxies',
-           'draw_galaxies', 'bin_weights', 'population_weights', 'synthesize', 'recipe_grid', 'map_array', 'simulate']
+           'B_V', 'Suite', 'list_suites', 'load_suite', 'check_recipe', 'check_parts', 'draw_masses', 'Galaxies',
+           'draw_galaxies', 'bin_weights', 'population_weights', 'synthesize', 'recipe_grid', 'map_array',
+           'galaxy_properties', 'simulate']
 
 # %% ../../nbs/12_data.simulations.ipynb #f6199379
 import os
@@ -230,11 +231,20 @@ def synthesize(
     out: np.ndarray | None = None,  # where the flux goes, e.g. a memory-mapped file; default: a new array
 ) -> tuple[np.ndarray, np.ndarray]:  # L_lambda, Lsun/Angstrom, float32, shape (n_gal, n_wave); formed mass, Msun, shape (n_gal,)
     "Rest-frame luminosity density of each galaxy, normalised to its surviving mass."
+    return _synthesize(galaxies, grid, dust, block, out)[:2]
+
+
+B_V = np.array([4400.0, 5500.0])  # Angstrom, where the slope of the attenuation is taken
+
+
+def _synthesize(galaxies: Galaxies, grid: SSPGrid, dust: dict, block: int = 1000, out: np.ndarray | None = None) -> tuple:
+    "As `synthesize`, and the slope A_B / A_V of what dust does to all of the light, shape (n_gal,)."
     _check_dust(dust, {"law"}, "synthesize")
     ages = bin_weights(grid.age, galaxies.edges)
     remains = grid.surviving @ ages.T
     light = np.einsum("ba,zaw->zbw", ages.astype(np.float32), grid.flux, optimize=True)
-    curve = attenuation_curve(dust["law"], grid.wave)
+    curve, b_v, at = attenuation_curve(dust["law"], grid.wave), attenuation_curve(dust["law"], B_V), np.abs(grid.wave - B_V[:, None]).argmin(axis=1)
+    birth_cloud, slope = dust.get("birth_cloud", 1.0), np.empty(len(galaxies.log_mstar))
     young = galaxies.edges[1:] <= YOUNG_GYR * 1.0001
     formed = np.empty(len(galaxies.log_mstar))
     flux = np.empty((len(formed), grid.wave.size), np.float32) if out is None else out
@@ -244,11 +254,20 @@ def synthesize(
         formed[rows] = 10 ** galaxies.log_mstar[rows] / np.einsum("gzb,zb->g", weights, remains, dtype=float)
         depth = (-0.4 * np.log(10) * galaxies.a_v[rows, None] * curve).astype(np.float32)
         total = _matmul(weights[:, :, young], light[:, young])
-        total *= np.exp(depth * np.float32(dust.get("birth_cloud", 1.0)))  # what birth clouds add
-        total += _matmul(weights[:, :, ~young], light[:, ~young])
+        old = _matmul(weights[:, :, ~young], light[:, ~young])
+        slope[rows] = _dust_slope(total[:, at].astype(float), old[:, at].astype(float), galaxies.a_v[rows, None] * b_v, birth_cloud)
+        total *= np.exp(depth * np.float32(birth_cloud))  # what birth clouds add
+        total += old
         total *= np.exp(depth, out=depth)
         flux[rows] = total * formed[rows, None].astype(np.float32)
-    return flux, formed
+    return flux, formed, slope
+
+
+def _dust_slope(young: np.ndarray, old: np.ndarray, depth: np.ndarray, birth_cloud: float) -> np.ndarray:  # shape (n_gal,)
+    "A_B / A_V from the light of young and of old stars and the attenuation of the old, mag, each of shape (n_gal, 2)."
+    depth = -0.4 * np.log(10) * np.maximum(depth, 1e-9)
+    dimmed = np.log1p((young * np.expm1(depth * (1 + birth_cloud)) + old * np.expm1(depth)) / (young + old))
+    return dimmed[:, 0] / dimmed[:, 1]
 
 
 def recipe_grid(
@@ -274,6 +293,30 @@ def _matmul(weights: np.ndarray, light: np.ndarray) -> np.ndarray:
     "Sum over metallicity and age as one matrix product, shape (n_gal, n_wave)."
     return weights.reshape(len(weights), -1) @ light.reshape(-1, light.shape[-1])
 
+# %% ../../nbs/12_data.simulations.ipynb #112326ff
+def galaxy_properties(
+    galaxies: Galaxies,
+    grid: SSPGrid,  # the library they shine with
+    formed: np.ndarray,  # mass ever formed, Msun, shape (n_gal,)
+    slope: np.ndarray,  # A_B / A_V, shape (n_gal,)
+) -> dict:  # `gencast.core.PROPERTIES`; sfh, zh: shares of mass and of metals, (n_gal, n_bin); ssfr, 1/yr; clipped: share of mass beyond the library's metals
+    "The labels of simulated galaxies."
+    zmet, share = np.clip(galaxies.zmet, grid.zmet[0], grid.zmet[-1]), galaxies.fractions
+    ssfr, metals = recent_sfr(share, galaxies.edges) * formed / 10**galaxies.log_mstar, share * zmet
+    return {
+        "log_mstar": galaxies.log_mstar,
+        "log_age": np.log10(mass_weighted_age(share, galaxies.edges)),
+        "log_zmet": np.log10(metals.sum(axis=1) / share.sum(axis=1) / Z_SUN),
+        "a_v": galaxies.a_v,
+        "dust_slope": slope,
+        "log_sfr": np.log10(np.maximum(ssfr, 1e-13)) + galaxies.log_mstar,
+        "sfh": share,
+        "zh": (metals / metals.sum(axis=1, keepdims=True)).astype(np.float32),
+        "ssfr": ssfr,
+        "clipped": (share * (zmet != galaxies.zmet)).sum(axis=1),
+    }
+
+
 # %% ../../nbs/12_data.simulations.ipynb #956a93bb
 @takes(n_galaxies=Number(1, 1e9, whole=True, none=True), view=Word(("spectra", "photometry")))
 def simulate(
@@ -283,26 +326,17 @@ def simulate(
     n_galaxies: int | None = None,  # default: the suite's
     view: str = "spectra",  # `spectra`, or `photometry`: the full range at low resolution, to be seen through bands
     scratch: str | Path | None = None,  # `.npy` file to hold the flux, for more galaxies than fit in memory; the sample is mapped to it
-) -> Sample:  # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.PROPERTIES` and the history `sfh`
+) -> Sample:  # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.PROPERTIES`, and the histories `sfh` and `zh` in the bins `meta["age_edges_gyr"]`
     "Make the galaxies of one simulation. The same seed makes the same galaxies in both views."
     check_parts(recipe, "simulate")
     galaxies = draw_galaxies(recipe, suite.redshift, n_galaxies or suite.n_galaxies, seed)
     grid = recipe_grid(recipe, suite, view)
     shape = (len(galaxies.log_mstar), grid.wave.size)
     out = map_array(scratch, shape) if scratch else None
-    flux, formed = synthesize(galaxies, grid, recipe["dust"], out=out)
-    zmet = np.clip(galaxies.zmet, grid.zmet[0], grid.zmet[-1])
-    clipped = float((galaxies.fractions * (zmet != galaxies.zmet)).sum(axis=1).mean())
-    ssfr = recent_sfr(galaxies.fractions, galaxies.edges) * formed / 10**galaxies.log_mstar
-    properties = {
-        "log_mstar": galaxies.log_mstar,
-        "log_age": np.log10(mass_weighted_age(galaxies.fractions, galaxies.edges)),
-        "log_zmet": np.log10((galaxies.fractions * zmet).sum(axis=1) / galaxies.fractions.sum(axis=1) / Z_SUN),
-        "a_v": galaxies.a_v,
-        "log_sfr": np.log10(np.maximum(ssfr, 1e-13)) + galaxies.log_mstar,
-        "sfh": galaxies.fractions,
-    }
+    flux, formed, slope = _synthesize(galaxies, grid, recipe["dust"], out=out)
+    properties = galaxy_properties(galaxies, grid, formed, slope)
+    ssfr, clipped = (properties.pop(k) for k in ("ssfr", "clipped"))
     meta = {"recipe": recipe, "redshift": suite.redshift, "seed": seed, "view": view, "age_edges_gyr": galaxies.edges.tolist(),
-            "ssp": {k: str(v) for k, v in grid.meta.items()}, "mass_share_beyond_library_metallicity": round(clipped, 4),
+            "ssp": {k: str(v) for k, v in grid.meta.items()}, "mass_share_beyond_library_metallicity": round(float(clipped.mean()), 4),
             "share_at_sfr_floor": round(float((ssfr < 1e-13).mean()), 4)}
     return Sample(recipe["name"], flux, grid.wave, properties=properties, meta=meta)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import BUILT_IN, InputError, Sample, define_property
+from ..core import BUILT_IN, HISTORIES, InputError, Sample, define_property
 from .checks import beside, check_different, check_keys, check_name, load_yaml, number
 from .domains import load_domain, resolve_table
 from .readers import load_mapping, load_table
@@ -72,7 +72,7 @@ def suite_views(suite: Suite) -> tuple:
 
 def suite_properties(suite: Suite) -> tuple:
     "Properties that all simulations have, in the order of the first."
-    found = [s["properties"] if "table" in s else list(BUILT_IN) for s in suite.simulations]
+    found = [s["properties"] if "table" in s else [*BUILT_IN, *HISTORIES] for s in suite.simulations]
     return tuple(p for p in found[0] if all(p in f for f in found))
 
 
