@@ -61,13 +61,13 @@ class Boosting(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         n_members:int=4, # models whose mean is the prediction
-        max_iter:int=100, # rounds of boosting
+        n_rounds:int=100, # rounds of boosting
         learning_rate:float=0.1,
         n_components:int=60, # principal components, at most
         shares:bool=False, # whether the outputs are shares that sum to one
         random_state:int=0,
     ):
-        self.n_members, self.max_iter, self.learning_rate = n_members, max_iter, learning_rate
+        self.n_members, self.n_rounds, self.learning_rate = n_members, n_rounds, learning_rate
         self.n_components, self.shares, self.random_state = n_components, shares, random_state
 
     def fit(self, X, y):
@@ -79,7 +79,7 @@ class Boosting(RegressorMixin, BaseEstimator):
         self.n_outputs_, self.single_, self.members_ = columns.shape[1], np.ndim(y) == 1, []
         for _ in range(self.n_members):
             some, seed = np.sort(rng.permutation(n)[: max(2, n * 4 // 5)]), int(rng.integers(2**31))
-            make = lambda: HistGradientBoostingRegressor(max_iter=self.max_iter, learning_rate=self.learning_rate, max_features=0.5, early_stopping=False, random_state=seed)
+            make = lambda: HistGradientBoostingRegressor(max_iter=self.n_rounds, learning_rate=self.learning_rate, max_features=0.5, early_stopping=False, random_state=seed)
             with threadpool_limits(1):  # threads that wait for each other take ten times as long where other processes work beside them
                 self.members_.append([make().fit(place[some], columns[some, k]) for k in range(self.n_outputs_)])
         return self

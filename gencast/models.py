@@ -35,7 +35,7 @@ def make_model(
     from gencast.ensembles import Boosting, ExtraTrees, RandomForest
 
     if name == "boosting":
-        return Boosting(max_iter=n_trees, shares=shares, random_state=seed)
+        return Boosting(n_rounds=n_trees, shares=shares, random_state=seed)
     max_features = "sqrt" if n_feature > 50 else max(2, n_feature // 2)
     return {"random_forest": RandomForest, "extra_trees": ExtraTrees}[name](n_trees, max_features=max_features, min_samples_leaf=2, random_state=seed)
 

@@ -42,7 +42,11 @@ def smape(
     predicted: np.ndarray,  # shares or rates in bins of time, shape (..., n_bin)
     other: np.ndarray,  # the truth, or another's prediction, shape (..., n_bin); the two are broadcast
 ) -> np.ndarray:  # 0 to 1, shape (...); nan where both are zero throughout
-    "Symmetric mean absolute percentage error of histories, as a fraction (Lovell et al. 2019, equation 3)."
+    "Symmetric mean absolute percentage error of histories, as a fraction (Lovell et al. 2019). Raises `InputError` for shapes that do not go together."
+    try:
+        np.broadcast_shapes(np.shape(predicted), np.shape(other))
+    except ValueError:
+        raise InputError(f"smape: histories of shape {np.shape(predicted)} and {np.shape(other)} cannot be compared; give one history a galaxy in each") from None
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.abs(predicted - other).sum(axis=-1) / (predicted + other).sum(axis=-1)
 

@@ -258,6 +258,10 @@ CALLS = [
     # models, laws
     Call("models.make_model", lambda: dict(name="random_forest", n_feature=4, seed=0, n_trees=2)),
     Call("models.fit_model", lambda: dict(name="random_forest", values=X, labels=LABELS, seed=0, n_trees=2)),
+    Call("data.histories.rebin_shares", lambda: dict(shares=FRACTIONS, edges_in=EDGES, edges_out=np.array([0, 1.0, 20.0])), lambda f, g: np.allclose(np.sum(f, axis=1), np.sum(g["shares"], axis=1))),
+    Call("timebins.smape", lambda: dict(predicted=np.abs(X), other=np.abs(X[::-1])), lambda f, g: np.nanmin(f) >= 0 and np.nanmax(f) <= 1, blank=True),
+    Call("timebins.wasserstein_time", lambda: dict(predicted=np.abs(X) / np.abs(X).sum(axis=1, keepdims=True), truth=np.abs(X[::-1]) / np.abs(X[::-1]).sum(axis=1, keepdims=True), edges=np.arange(5.0)), positive),
+    Call("timebins.labels_of", lambda: dict(sample=sample(), property="log_mstar"), lambda f, g: len(f) == len(g["sample"])),
     Call("errors.error_metrics", lambda: dict(truth=LABELS, predicted=LABELS + 0.1), lambda f, g: f["mse"] >= 0),
     Call("regression.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
     Call("regression.PairTable", lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)), blank=True),

@@ -1,0 +1,205 @@
+"""Histories and dust slopes as properties of a run, for every tree model: leakage, bytes, tables, figures, notebooks."""
+
+import shutil
+from dataclasses import replace
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from numpy.testing import assert_allclose
+
+from gencast.core import HISTORIES, InputError, load_sample, save_sample
+from gencast.data.histories import age_bins
+from gencast.data.simulations import list_suites, load_suite, simulate
+from gencast.ensembles import Boosting, ExtraTrees, RandomForest
+from gencast.gather import label_columns, pick_labels
+from gencast.historyplots import histories_of, plot_history
+from gencast.models import MODELS, fit_model, predict_with_spread
+from gencast.pipeline import load_settings, make_settings, run
+from gencast.stages import sample_path
+from gencast.timebins import labels_of, smape
+
+SMALL = {"quick": True, "n_galaxies": 200, "n_trees": 10, "notebooks": False, "progress": False, "jobs": 2, "views": ("spectra",)}
+PROPERTIES = ("log_mstar", "sfh", "dust_slope")
+VICTIM = 3  # the simulation whose labels are shuffled
+
+
+@pytest.fixture(scope="module")
+def suite_file(tmp_path_factory):
+    "Six universes of the default suite."
+    text = yaml.safe_load(list_suites()["default"].read_text())
+    text |= {"name": "six", "simulations": text["simulations"][::3][:6]}
+    path = tmp_path_factory.mktemp("suite") / "six.yaml"
+    path.write_text(yaml.safe_dump(text))
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(suite_file, tmp_path_factory):
+    "A small run that predicts a mass, a history and a dust slope."
+    return run(suite_file, out=tmp_path_factory.mktemp("run") / "six", properties=PROPERTIES, **SMALL)
+
+
+def test_every_table_has_every_property(results):
+    for name in ("errors", "distances", "features", "heldout", "scores", "forecasts", "galaxies", "signals", "decomposition", "relations", "combined"):
+        assert set(getattr(results, name).property) == set(PROPERTIES), name
+    assert results.galaxies[results.galaxies.property == "sfh"].predicted.isna().all(), "a history is no single number"
+    assert results.galaxies.expected_error.notna().all()
+
+
+def test_errors_of_histories_are_those_of_the_stored_predictions(results):
+    "The SMAPE of Lovell et al. (2019), by a formula of its own, and the Wasserstein distance by SciPy."
+    from scipy.stats import wasserstein_distance
+
+    from gencast.stages import load_labels
+
+    settings = load_settings(results.folder)
+    names, row = settings.suite.names, results.errors.query("property == 'sfh'").iloc[8]  # source 1, target 2
+    with np.load(results.folder / "cache" / f"errors-spectra-sfh-{row.source}.npz") as stored:
+        predicted = stored["predicted"]
+    truth = [load_labels(results.folder, settings, "spectra", n, "test", "sfh") for n in names]
+    start = sum(map(len, truth[: names.index(row.target)]))
+    t, p = truth[names.index(row.target)], predicted[start : start + len(truth[names.index(row.target)])]
+    each = [100 * sum(abs(a - b) for a, b in zip(x, y)) / sum(a + b for a, b in zip(x, y)) for x, y in zip(t, p)]
+    assert_allclose([row.rmse, row.smape], [np.sqrt(np.mean(np.square(each))) / 100, np.median(each) / 100], rtol=1e-5)
+    edges = HISTORIES["sfh"].edges
+    points = np.concatenate([np.linspace(lo, hi, 401)[:-1] + (hi - lo) / 800 for lo, hi in zip(edges[:-1], edges[1:])])
+    moved = [wasserstein_distance(points, points, np.repeat(a, 400), np.repeat(b, 400)) for a, b in zip(t[:40], p[:40])]
+    from gencast.timebins import wasserstein_time
+
+    assert_allclose(wasserstein_time(p[:40], t[:40], np.array(edges)), moved, rtol=2e-3, atol=1e-3)
+
+
+def test_no_leakage_of_histories(results, suite_file, tmp_path):
+    "Shuffle the histories of one simulation: what is predicted for it may not move by a bit; its true errors must."
+    folder = tmp_path / "shuffled"
+    shutil.copytree(results.folder / "simulations", folder / "simulations")
+    name = load_settings(results.folder).suite.names[VICTIM]
+    sample = load_sample(sample_path(folder, "spectra", name), mmap=False)
+    order = np.random.default_rng(0).permutation(len(sample))
+    save_sample(replace(sample, properties=sample.properties | {"sfh": sample.properties["sfh"][order]}), sample_path(folder, "spectra", name))
+    broken = run(suite_file, out=folder, properties=PROPERTIES, **SMALL)
+    key = ["law", "distance", "source"]
+    of_target = lambda r: r.heldout[(r.heldout.property == "sfh") & (r.heldout.target == name)].sort_values(key).reset_index(drop=True)
+    before, after = of_target(results), of_target(broken)
+    honest = before.law != "in_domain"
+    for column in ("value", "predicted", "lower", "upper"):
+        assert (before[column] == after[column])[honest].all(), f"{column} of the held-out simulation moved"
+    assert (before.log_mse != after.log_mse).all()
+    models = lambda r: r.errors[(r.errors.property == "sfh") & (r.errors.source != name) & (r.errors.target != name)].mse.to_numpy()
+    assert (models(results) == models(broken)).all()
+    rows = lambda r, what: r.histories[(r.histories.target == name) & (r.histories.what == what)].filter(like="share_").to_numpy()
+    mass = lambda r: r.heldout[r.heldout.property == "log_mstar"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mass(results), mass(broken))
+    assert_allclose(rows(results, "predicted")[0], rows(broken, "predicted")[0]), "the mean prediction for it is what it was"
+
+
+@pytest.mark.parametrize("model", ["extra_trees", "boosting"])
+def test_other_models_do_the_whole_job(results, suite_file, tmp_path, model):
+    shutil.copytree(results.folder / "simulations", tmp_path / model / "simulations")
+    done = run(suite_file, out=tmp_path / model, model=model, properties=("sfh",), **SMALL)
+    assert set(done.errors.model) == {model} and np.isfinite(done.forecasts.rmse).all()
+    first, X = done.errors.iloc[0], labels_of(load_sample(sample_path(done.folder, "spectra", done.errors.source[0])), "sfh")
+    assert first.source == first.target and first.smape < np.median(smape(X, X.mean(axis=0))), "it has learned something"
+
+
+def test_all_properties_are_those_that_are_offered(suite_file):
+    settings = make_settings(suite_file, properties=("all",))
+    assert settings.properties == ("log_mstar", "log_age", "log_zmet", "a_v", "dust_slope", "log_sfr", "sfh", "sfh_linear", "zh")
+
+
+def test_the_table_of_histories_holds_histories(results):
+    table = results.histories
+    bins = [c for c in table if c.startswith("share_")]
+    whole = table[table.what.isin(["true", "predicted", "consensus"]) & ~table.galaxy.isin(["p16", "p50", "p84"])]
+    assert_allclose(whole[bins].sum(axis=1), 1, rtol=1e-4)
+    assert (table[bins] >= 0).all().all() and len(bins) == 8
+    name = load_settings(results.folder).suite.names[0]
+    assert histories_of(results, name, what="true").shape == (10, 8)
+    best = table[(table.target == name) & (table.what == "predicted")].source.iloc[0]
+    assert best != name, "the source must be another simulation"
+    assert plot_history(results, "sdss_spectra").get_legend() is not None and plot_history(results, name).get_legend() is not None
+    plt.close("all")
+    with pytest.raises(InputError, match="no history 'zh'|there are: sfh"):
+        histories_of(results, name, "zh")
+
+
+def test_templates_run_with_a_history(results, tmp_path):
+    "Both templates, executed for a property that is no single number."
+    from gencast.notebooks import execute_notebook, template_path
+
+    for template, target in (("simulation", load_settings(results.folder).suite.names[0]), ("survey", "sdss_spectra")):
+        out = tmp_path / f"{template}.ipynb"
+        execute_notebook(template_path(template), out, {"results": str(results.folder), "target": target, "property": "sfh"})
+        cells = nbformat.read(out, 4).cells
+        assert not [o for c in cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
+        assert "SMAPE" in "".join(str(o.get("data", {}).get("text/markdown")) for c in cells if c.cell_type == "code" for o in c.outputs)
+
+
+@pytest.mark.parametrize("model", [RandomForest(8, random_state=0), Boosting(2, 60, random_state=0)])
+def test_ensembles_keep_the_contract_of_sklearn(model):
+    from sklearn.utils.estimator_checks import check_estimator
+
+    known = {"check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"}  # scikit-learn's own forest fails them, too: it draws galaxies at random
+    failed = [r for r in check_estimator(model, on_fail=None) if r["status"] == "failed" and not (isinstance(model, RandomForest) and r["check_name"] in known)]
+    assert not failed, [(r["check_name"], str(r["exception"])[:200]) for r in failed]
+
+
+def test_the_random_forest_is_that_of_sklearn():
+    from sklearn.ensemble import RandomForestRegressor
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(120, 60)).astype(np.float32), rng.normal(size=120)
+    ours, theirs = fit_model("random_forest", X, y, seed=3, n_trees=12), RandomForestRegressor(12, max_features="sqrt", min_samples_leaf=2, random_state=3).fit(X, y)
+    assert (ours.predict(X) == theirs.predict(X)).all()
+    mean, spread = predict_with_spread(ours, X)
+    each = np.array([tree.predict(X) for tree in theirs.estimators_])
+    assert_allclose(mean, each.mean(axis=0)), assert_allclose(spread, each.std(axis=0), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [m for m in MODELS if m != "cnn"])
+def test_models_of_shares_say_shares(name):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(150, 12)), rng.dirichlet(np.ones(5), 150)
+    found, spread = predict_with_spread(fit_model(name, X, y, seed=0, n_trees=10), X[:20])
+    assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+    assert found.shape == spread.shape == (20, 5) and (found >= 0).all()
+    for bad in (y[:-1], np.where(y > 0.5, np.nan, y), y[:, :, None]):
+        with pytest.raises(InputError):
+            fit_model(name, X, bad, seed=0)
+
+
+def test_label_columns_find_every_property():
+    properties = ("log_mstar", "sfh", "a_v", "zh")
+    said = np.arange(18.0)[:, None] * np.ones(3)
+    assert pick_labels(said, label_columns(properties, "log_mstar"))[0] == 0 and pick_labels(said, label_columns(properties, "a_v"))[0] == 9
+    assert_allclose(pick_labels(said, label_columns(properties, "zh"))[0], np.arange(10, 18) / np.arange(10, 18).sum())
+
+
+def test_enrichment_and_star_formation_differ_where_metals_do():
+    suite = load_suite("default")
+    constant = next(r for r in suite.simulations if r["metallicity"].get("enrichment", "constant") == "constant")
+    growing = next(r for r in suite.simulations if r["metallicity"].get("enrichment") == "mass")
+    for recipe, same in ((constant, True), (growing, False)):
+        s = simulate(recipe, suite, 1, 100)
+        gap = smape(labels_of(s, "zh"), labels_of(s, "sfh"))
+        assert (gap.max() < 1e-5) == same
+        assert_allclose(labels_of(s, "sfh_linear").sum(axis=1), 1, rtol=1e-5)
+
+
+def test_histories_at_many_redshifts_are_in_common_bins():
+    from gencast.data.epochs import simulate_epochs
+
+    suite = load_suite("photometry")
+    sample = simulate_epochs(suite.simulations[0], suite, np.linspace(0.5, 1.9, 50), 1, 60)
+    shares = labels_of(sample, "sfh")
+    assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    assert np.array(sample.meta["age_edges_gyr"])[-1] > 9 and len(age_bins(9.0)) == len(sample.meta["age_edges_gyr"])
+    young = sample.redshift > 1.5
+    assert shares[young][:, 7].max() < 1e-6, "no star of z > 1.5 is older than 6.4 Gyr"
