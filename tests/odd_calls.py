@@ -258,6 +258,8 @@ CALLS = [
     # models, laws
     Call("models.make_model", lambda: dict(name="random_forest", n_feature=4, seed=0, n_trees=2)),
     Call("models.fit_model", lambda: dict(name="random_forest", values=X, labels=LABELS, seed=0, n_trees=2)),
+    Call("networks.fit_networks", lambda: dict(sets=[(X, LABELS), (X + 1, LABELS)], seeds=[1, 2], noise=0.01, compositions=(), names=["a", "b"], together=1, n_members=1, epochs=1, batch_size=16, learning_rate=0.01, held_out=0.1, n_components=3, device="cpu"), lambda f, g: len(f) == len(g["sets"]) and all(bool(np.isfinite(m.predict(X)).all()) for m in f if m.n_features_in_ == 4)),
+    Call("networks.check_compositions", lambda: dict(compositions=((0, 2), (2, 5)), n_output=5)),
     Call("errors.error_metrics", lambda: dict(truth=LABELS, predicted=LABELS + 0.1), lambda f, g: f["mse"] >= 0),
     Call("regression.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
     Call("regression.PairTable", lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)), blank=True),
@@ -305,6 +307,7 @@ CALLS = [
     Call("judge.choose_without", lambda: dict(judged=judged(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")), lambda f, g: f["mae"] >= 0, blank=True, kept=("judged",)),
     # files and folders, which are not there: damaged ones are the fuzz campaign's
     Call("core.load_sample", lambda: dict(path="no such folder")),
+    Call("networks.load_network", lambda: dict(path="no such folder")),
     Call("results.load_results", lambda: dict(folder="no such folder")),
     Call("pipeline.load_settings", lambda: dict(folder="no such folder")),
     Call("pipeline.make_settings", lambda: dict(suite="default", quick=True, seed=1, n_galaxies=200, model="random_forest", law="stack", distance="energy")),
