@@ -262,6 +262,8 @@ CALLS = [
     Call("timebins.smape", lambda: dict(predicted=np.abs(X), other=np.abs(X[::-1])), lambda f, g: np.nanmin(f) >= 0 and np.nanmax(f) <= 1, blank=True),
     Call("timebins.wasserstein_time", lambda: dict(predicted=np.abs(X) / np.abs(X).sum(axis=1, keepdims=True), truth=np.abs(X[::-1]) / np.abs(X[::-1]).sum(axis=1, keepdims=True), edges=np.arange(5.0)), positive),
     Call("timebins.labels_of", lambda: dict(sample=sample(), property="log_mstar"), lambda f, g: len(f) == len(g["sample"])),
+    Call("networks.fit_networks", lambda: dict(sets=[(X, LABELS), (X + 1, LABELS)], seeds=[1, 2], noise=0.01, compositions=(), names=["a", "b"], together=1, n_members=1, epochs=1, batch_size=16, learning_rate=0.01, held_out=0.1, n_components=3, device="cpu"), lambda f, g: len(f) == len(g["sets"]) and all(bool(np.isfinite(m.predict(X)).all()) for m in f if m.n_features_in_ == 4)),
+    Call("networks.check_compositions", lambda: dict(compositions=((0, 2), (2, 5)), n_output=5)),
     Call("errors.error_metrics", lambda: dict(truth=LABELS, predicted=LABELS + 0.1), lambda f, g: f["mse"] >= 0),
     Call("regression.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
     Call("regression.PairTable", lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)), blank=True),
@@ -309,6 +311,7 @@ CALLS = [
     Call("judge.choose_without", lambda: dict(judged=judged(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")), lambda f, g: f["mae"] >= 0, blank=True, kept=("judged",)),
     # files and folders, which are not there: damaged ones are the fuzz campaign's
     Call("core.load_sample", lambda: dict(path="no such folder")),
+    Call("networks.load_network", lambda: dict(path="no such folder")),
     Call("results.load_results", lambda: dict(folder="no such folder")),
     Call("pipeline.load_settings", lambda: dict(folder="no such folder")),
     Call("pipeline.make_settings", lambda: dict(suite="default", quick=True, seed=1, n_galaxies=200, model="random_forest", law="stack", distance="energy")),
