@@ -82,9 +82,9 @@ def check_settings(settings: Settings) -> Settings:  # the same
     if settings.model == "cnn":
         if "photometry" in settings.views:
             raise InputError("the model cnn is for spectra, whose pixels have neighbours; give --views spectra, or another model for photometry")
-        from gencast.networks import require_torch
+        from gencast.networks import load_torch
 
-        require_torch()
+        load_torch()
     if settings.n_galaxies < 100:
         raise InputError(f"{settings.n_galaxies} galaxies per simulation are too few to select, train and test; give at least 100")
     if settings.seed < 0:
@@ -293,9 +293,13 @@ def run_record(settings: Settings, folder: Path, surveys: dict, tables: dict, pr
 
 def run_versions() -> dict:
     "Versions of Python, of gencast and of all packages that compute."
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    return {"python": platform.python_version(), "gencast": version("gencast"), "pandas": version("pandas"), **package_versions()}
+    try:
+        beside = {"torch": version("torch")}
+    except PackageNotFoundError:
+        beside = {}
+    return {"python": platform.python_version(), "gencast": version("gencast"), "pandas": version("pandas"), **package_versions(), **beside}
 
 
 def settings_record(settings: Settings) -> dict:  # suite, seed, parameters

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TESTED', 'RUN_LAWS', 'FORECAST_COLUMNS', 'SHORT', 'EXAMPLES', 'family_labels', 'members', 'Shared', 'share',
-           'Computed', 'compute', 'distance_matrix', 'make_pairs', 'measured_tables', 'signal_rows',
+           'Computed', 'compute', 'make_networks', 'distance_matrix', 'make_pairs', 'measured_tables', 'signal_rows',
            'decomposition_rows', 'relation_rows', 'law_rows', 'law_signals', 'has_signals', 'law_tables',
            'survey_forecast', 'forecast_law', 'simulation_forecasts', 'galaxy_rows', 'history_rows']
 
@@ -23,15 +23,15 @@ from .decomposition import decomposition_table
 from .distances import DISTANCES
 from .features import feature_table
 from .forecasts import forecast_survey, hold_trial
-from .gather import Evidence, baselines_of, consensus_of, label_columns, lacking_noise, neighbours_of, pick_labels, predict_parts, predict_survey, select_signals, signal_version, survey_noise
+from .gather import Evidence, baselines_of, consensus_of, fit_source, lacking_noise, neighbours_of, network_key, predict_parts, predict_survey, train_network, train_networks, select_signals, signal_version, survey_noise
 from .inference import relation_test
 from .laws import RIVALS, SIGNAL_LAWS, SignalTable
 from .progress import Progress
 from .protocol import heldout_signals, signal_scores
 from .regression import LAWS, PairTable, fit_law, heldout_table, score_table
 from .signals import LAW_SIGNALS, SIGNALS
-from .stages import Settings, apply_errors, code_key, importance_without, load_labels, load_part, load_rows, measure_distances, rank_trees, remember, select_features, survey_distances, train
-from .timebins import labels_of
+from .stages import Settings, apply_errors, code_key, importance_without, load_labels, load_part, load_rows, measure_distances, rank_trees, remember, select_features, survey_distances
+from .timebins import label_columns, labels_of, pick_labels
 from .support import SupportReport, fit_support_model, support_table
 
 # %% ../nbs/69_tables.ipynb #58e9bc6b
@@ -124,10 +124,13 @@ def compute(settings: Settings, folder: Path, view: str, property: str, survey: 
     choices = progress.map(f"{view}: select features", _select_task, [(*s, pool, labels, settings, importance_without(importance, knows, s[2])) for s in step("features", base)])
     gap_key = digest(base, code_key("distances", "pairwise"))
     gaps = progress.map(f"{view}: distances", _distance_task, [(*s, c, folder, settings, view) for s, c in zip(step("distances", gap_key), choices)])
-    model_key = digest(keys, view, property, settings.model, settings.n_trees, settings.seed, code_key("features", "models", "stages", "gather"))
+    model_key = digest(keys, view, property, settings.model, settings.n_trees, settings.seed, code_key("ensembles", "features", "models", "stages", "timebins", "gather"))
+    if settings.model == "cnn":
+        model_key = digest(model_key, [network_key(settings, view, n, k) for n, k in zip(names, keys)])
+        make_networks(settings, folder, view, keys, progress)
     seen_key = digest(model_key, seen.values)
     fits = progress.map(f"{view}: train and apply", _train_task,
-                        [(at("errors", n), model_key, at(survey.name, n), seen_key, folder, settings, view, property, n, seen.values) for n in names], names)
+                        [(at("errors", n), model_key, at(survey.name, n), seen_key, folder, settings, view, property, n, k, seen.values) for n, k in zip(names, keys)], names)
     truth = [load_labels(folder, settings, view, n, "test", property) for n in names]
     edges = HISTORIES[property].edges if property in HISTORIES else ()
     metrics = [apply_errors(tests["predicted"], truth, edges)[0] for tests, _ in fits]
@@ -169,9 +172,24 @@ def _distance_task(path, key, variant, choice, folder, settings, view):
     return remember(path, key, lambda: measure_distances(folder, settings, view, variant, choice))
 
 
-def _train_task(path, key, survey_path, survey_key, folder, settings, view, property, source, survey):
+def make_networks(settings: Settings, folder: Path, view: str, keys: list, progress: Progress) -> None:
+    "Train the networks of all simulations: as one on a GPU, else one task each."
+    from gencast.networks import load_torch
+
+    names = settings.suite.names
+    if load_torch().cuda.is_available() and progress.spool is None:
+        with progress.stage(f"{view}: train networks"):
+            train_networks(folder, settings, view, names, keys, lambda done, total: None)
+    progress.map(f"{view}: train networks", _network_task, [(folder, settings, view, n, k) for n, k in zip(names, keys)], names)
+
+
+def _network_task(folder, settings, view, source, key):
+    train_network(folder, settings, view, source, key)
+
+
+def _train_task(path, key, survey_path, survey_key, folder, settings, view, property, source, sim_key, survey):
     "Predictions for all test galaxies and for the survey, with spreads; the model is fitted only if one of them is not there."
-    model = cache(lambda: train(folder, settings, view, property, source))
+    model = cache(lambda: fit_source(folder, settings, view, property, source, sim_key))
     tests = remember(path, key, lambda: predict_parts(model(), folder, settings, view))
     observed = remember(survey_path, survey_key, lambda: predict_survey(model(), survey))
     return tests, observed

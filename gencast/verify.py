@@ -16,11 +16,12 @@ import pandas as pd
 from .core import CHECKED, InputError, load_sample, read_sealed, rng_for
 from .distances import profile
 from .keeping import read_failures
+from .gather import fit_source
 from .notebooks import is_current
 from .pipeline import load_settings, run_versions
 from .progress import Progress
 from .results import TABLES, read_table, table_checksum
-from .stages import Settings, apply_errors, few_targets, load_labels, predict_tests, read_arrays, row_blocks, sample_path, train
+from .stages import Settings, apply_errors, few_targets, load_labels, predict_tests, read_arrays, row_blocks, sample_path
 
 # %% ../nbs/71_verify.ipynb #250f387e
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def rederive_errors(
     targets: list,  # simulations it is applied to
 ) -> list:  # of dicts: mse, rmse, bias, n, nmad, one a target
     "Errors of one model, from the stored galaxies."
-    model = train(folder, settings, view, property, source)
+    key = load_sample(sample_path(folder, view, source)).meta["key"]
+    model = fit_source(folder, settings, view, property, source, key, keep=False)
     return apply_errors(predict_tests(model, folder, settings, view, targets), [load_labels(folder, settings, view, t, "test", property) for t in targets])[0]
 
 

@@ -18,7 +18,7 @@ from gencast.core import HISTORIES, InputError, load_sample, save_sample
 from gencast.data.histories import age_bins
 from gencast.data.simulations import list_suites, load_suite, simulate
 from gencast.ensembles import Boosting, ExtraTrees, RandomForest
-from gencast.gather import label_columns, pick_labels
+from gencast.timebins import label_columns, pick_labels
 from gencast.historyplots import histories_of, plot_history
 from gencast.models import MODELS, fit_model, predict_with_spread
 from gencast.pipeline import load_settings, make_settings, run
