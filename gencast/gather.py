@@ -4,12 +4,10 @@
 
 # %% auto #0
 __all__ = ['NOISE_FLOOR', 'REFIT_PENALTY', 'survey_noise', 'lacking_noise', 'consensus_of', 'neighbours_of', 'refit_change',
-           'predict_parts', 'predict_survey', 'one_spread', 'network_noise', 'network_options', 'network_key',
-           'stored_network', 'train_network', 'train_networks', 'OneLabel', 'fit_source', 'Evidence', 'baselines_of',
-           'signal_version', 'gather_signals', 'select_signals', 'gather_families']
+           'predict_parts', 'predict_survey', 'one_spread', 'Evidence', 'baselines_of', 'signal_version',
+           'gather_signals', 'select_signals', 'gather_families']
 
 # %% ../nbs/67_gather.ipynb #0e4da9d5
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,13 +16,13 @@ import numpy as np
 from .baselines import Applied, predict_baselines
 from .classifiers import proxy_a
 from .consensus import Consensus, fit_basis, noise_penalty, normal_equations
-from .core import HISTORIES, InputError, Sample, digest, rng_for
+from .core import Sample
 from .features import line_mask
 from .laws import SignalTable
 from .models import predict_with_spread
 from .signals import SIGNALS, Known, TargetView, fit_neighbours, signal_row
-from .stages import Settings, code_key, load_rows, load_survey, observed_as, row_blocks, train
-from .timebins import label_columns, label_matrix, mean_miss, miss
+from .stages import Settings, load_rows, row_blocks
+from .timebins import label_matrix, mean_miss, miss
 
 # %% ../nbs/67_gather.ipynb #a8e3338b
 NOISE_FLOOR = 0.001  # dex
@@ -145,93 +143,6 @@ def predict_survey(model, survey: np.ndarray) -> dict:
 def one_spread(spread: np.ndarray) -> np.ndarray:  # shape (n_gal,)
     "Spread of the members as one number a galaxy; of a history half the sum over its bins, as the SMAPE is."
     return spread if spread.ndim == 1 else spread.sum(axis=1) / 2
-
-# %% ../nbs/67_gather.ipynb #f61be9d0
-def network_noise(settings: Settings, view: str) -> np.ndarray:  # dex, shape (n_feature,)
-    "Noise with which a network's galaxies are varied: that of the run's survey beyond what simulated galaxies have."
-    survey = load_survey(settings, view)
-    return lacking_noise(survey, observed_as(settings, view, survey))
-
-
-def network_options(settings: Settings, view: str, source: str) -> dict:  # seed, noise, compositions
-    "Parameters of the network of one simulation, for all properties of the run."
-    at = [label_columns(settings.properties, p) for p in settings.properties if p in HISTORIES]
-    seed = int(rng_for(settings.seed, source, view, "network").integers(2**31))
-    return {"seed": seed, "noise": network_noise(settings, view), "compositions": tuple((c.start, c.stop) for c in at)}
-
-
-def network_key(settings: Settings, view: str, source: str, key: str) -> str:
-    "Fingerprint of all that a network depends on; `key`: that of its simulation."
-    from importlib.metadata import version
-
-    options = network_options(settings, view, source)
-    return digest(key, view, settings.properties, options.pop("noise"), options, version("torch"), code_key("networks", "features", "timebins", "stages"))
-
-
-def stored_network(folder: Path, settings: Settings, view: str, source: str, key: str) -> Path:
-    "Where the network of a simulation is, or will be."
-    return settings.store(folder) / f"network-{view}-{source}" / network_key(settings, view, source, key)
-
-
-def train_network(folder: Path, settings: Settings, view: str, source: str, key: str, keep: bool = True):  # the fitted `CNNRegressor`
-    "The network of one simulation: read where it is stored, else trained, and stored unless `keep` is False."
-    from gencast.networks import CNNRegressor, load_network, save_network
-
-    path = stored_network(folder, settings, view, source, key)
-    try:
-        return load_network(path)
-    except InputError:
-        pass  # absent or damaged
-    values, sample = load_rows(folder, settings, view, source, "model")
-    training = str(path.with_name("training")) if keep else None
-    network = CNNRegressor(**network_options(settings, view, source), device="cpu", checkpoint=training).fit(values, label_matrix(sample, settings.properties))
-    if not keep:
-        return network
-    for old in path.parent.iterdir():
-        if old != path:
-            shutil.rmtree(old, ignore_errors=True)
-    save_network(network, path)
-    return network
-
-
-def train_networks(folder: Path, settings: Settings, view: str, names: list, keys: list, tell) -> None:
-    "On a GPU: the networks of all simulations that are not stored yet, trained as one. `tell`: called with the epochs done and all there are."
-    from gencast.networks import fit_networks, save_network
-
-    todo = [(n, k) for n, k in zip(names, keys) if not stored_network(folder, settings, view, n, k).is_dir()]
-    if not todo:
-        return
-    rows = [load_rows(folder, settings, view, n, "model") for n, _ in todo]
-    options = [network_options(settings, view, n) for n, _ in todo]
-    same = {k: options[0][k] for k in ("noise", "compositions")}
-    made = fit_networks([(x, label_matrix(s, settings.properties)) for x, s in rows], [o["seed"] for o in options], names=[n for n, _ in todo], progress=tell, **same,
-                        checkpoint=str(settings.store(folder) / f"network-{view}-training"))
-    for (n, k), network in zip(todo, made):
-        save_network(network, stored_network(folder, settings, view, n, k))
-
-
-@dataclass(frozen=True)
-class OneLabel:
-    "What a network says of one property."
-    network: object  # a fitted `CNNRegressor`
-    columns: int | slice  # from `label_columns`
-
-    @property
-    def n_features_in_(self) -> int:
-        return self.network.n_features_in_
-
-    def predict(self, values: np.ndarray, return_spread: bool = False):
-        "Prediction of shape (n_gal,), of a history (n_gal, n_bin); with `return_spread` also the standard deviation over the members."
-        mean, spread = self.network.predict(values, return_spread=True)
-        return (mean[:, self.columns], spread[:, self.columns]) if return_spread else mean[:, self.columns]
-
-
-def fit_source(folder: Path, settings: Settings, view: str, property: str, source: str, key: str, keep: bool = True):  # something with `predict(X, return_spread=True)`
-    "The model of one simulation for one property, whatever kind of model the run has; `key`: of the simulation. `keep`: store a network that had to be trained."
-    if settings.model != "cnn":
-        return train(folder, settings, view, property, source)
-    return OneLabel(train_network(folder, settings, view, source, key, keep), label_columns(settings.properties, property))
-
 
 # %% ../nbs/67_gather.ipynb #d1df8403
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from .decomposition import decomposition_table
 from .distances import DISTANCES
 from .features import feature_table
 from .forecasts import forecast_survey, hold_trial
-from .gather import Evidence, baselines_of, consensus_of, fit_source, lacking_noise, neighbours_of, network_key, predict_parts, predict_survey, train_network, train_networks, select_signals, signal_version, survey_noise
+from .gather import Evidence, baselines_of, consensus_of, lacking_noise, neighbours_of, predict_parts, predict_survey, select_signals, signal_version, survey_noise
 from .inference import relation_test
 from .laws import RIVALS, SIGNAL_LAWS, SignalTable
 from .progress import Progress
@@ -32,6 +32,7 @@ from .regression import LAWS, PairTable, fit_law, heldout_table, score_table
 from .signals import LAW_SIGNALS, SIGNALS
 from .stages import Settings, apply_errors, code_key, importance_without, load_labels, load_part, load_rows, measure_distances, rank_trees, remember, select_features, survey_distances
 from .timebins import label_columns, labels_of, pick_labels
+from .training import fit_source, network_key, train_network, train_networks
 from .support import SupportReport, fit_support_model, support_table
 
 # %% ../nbs/69_tables.ipynb #58e9bc6b

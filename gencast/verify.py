@@ -16,12 +16,12 @@ import pandas as pd
 from .core import CHECKED, InputError, load_sample, read_sealed, rng_for
 from .distances import profile
 from .keeping import read_failures
-from .gather import fit_source
 from .notebooks import is_current
 from .pipeline import load_settings, run_versions
 from .progress import Progress
 from .results import TABLES, read_table, table_checksum
 from .stages import Settings, apply_errors, few_targets, load_labels, predict_tests, read_arrays, row_blocks, sample_path
+from .training import fit_source
 
 # %% ../nbs/71_verify.ipynb #250f387e
 @dataclass(frozen=True)
