@@ -48,7 +48,7 @@ def fitted():
 def test_it_keeps_the_contract_of_sklearn(monkeypatch):
     from sklearn.utils.estimator_checks import check_estimator
     monkeypatch.setattr(networks, "FEWEST", 2)  # its data sets are small
-    check_estimator(CNNRegressor(n_members=1, epochs=2, device="cpu"), on_skip=None)
+    check_estimator(CNNRegressor(n_members=1, epochs=1, device="cpu"), on_skip=None)
 
 
 @needs_torch
@@ -72,7 +72,7 @@ def test_many_galaxies_are_predicted_in_blocks(fitted, monkeypatch):
 
 
 @needs_torch
-@pytest.mark.parametrize("n_feature", [1, 2, 5, 99, 100])
+@pytest.mark.parametrize("n_feature", [1, 5, 100])
 def test_any_number_of_features(n_feature):
     x = np.concatenate([X, X], axis=1)[:, :n_feature]
     model = CNNRegressor(n_members=1, epochs=1, device="cpu").fit(x, Y[:, 0])
@@ -82,7 +82,7 @@ def test_any_number_of_features(n_feature):
 
 @needs_torch
 def test_it_learns_and_goes_on_where_the_training_galaxies_end():
-    x, y = made_up(500, 2)
+    x, y = made_up(400, 2)
     model = CNNRegressor(n_members=1, epochs=15, device="cpu", seed=3).fit(x, y[:, 0])
     brighter = x[:100] + np.float32(5)  # all galaxies are outside
     assert np.sqrt(np.mean((model.predict(brighter) - y[:100, 0] - 5) ** 2)) < 0.15
@@ -135,7 +135,7 @@ def test_another_process_makes_the_same_bytes(fitted, tmp_path):
 
 
 @needs_torch
-@pytest.mark.parametrize("together", [None, 2, 3])
+@pytest.mark.parametrize("together", [None, 3])
 def test_a_network_is_the_same_alone_and_beside_others(together):
     sets = [made_up(150, 1), made_up(150, 2), made_up(170, 3)]  # the last has other batches
     many = fit_networks(sets, [5, 6, 7], 0.005, ((2, 5),), list("abc"), together, n_members=2, epochs=3, device="cpu")
@@ -187,7 +187,7 @@ class Interrupt:
 
 
 @needs_torch
-@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("after", [0, 2])
 def test_an_interrupted_training_goes_on_to_the_same_bytes(fitted, tmp_path, after):
     options = {k: v for k, v in TINY.items() if k not in ("noise", "compositions")}
     call = lambda progress: fit_networks([(X, Y)], [0], TINY["noise"], TINY["compositions"], progress=progress, checkpoint=tmp_path, **options)
