@@ -93,7 +93,7 @@ def plot_history_examples(
             draw_shares(ax, a, TRUE, "true")
             draw_shares(ax, b, PREDICTED, "predicted")
             draw_bins(ax, property)
-            ax.set(xlabel="", ylabel="")
+            ax.set(xlabel="", ylabel="", ylim=(0, 1.05 * max(true.loc[names].to_numpy().max(), predicted.loc[names].to_numpy().max())))
             ax.tick_params(axis="x", labelsize=6)
             ax.set_title(f"SMAPE {100 * float(smape(b, a)):.0f} %", fontsize=8)
         for ax in axes.flat[len(names):]:

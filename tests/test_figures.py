@@ -15,10 +15,10 @@ import pytest
 from matplotlib.axis import Axis
 from matplotlib.text import Text
 
-from gencast import clusterplots, comparison, decomposition, failures, lawplots, plots, surveyplots
+from gencast import clusterplots, comparison, decomposition, failures, historyplots, lawplots, plots, surveyplots
 from gencast.clusters import cluster_features
 from gencast.core import InputError
-from gencast.examples import toy_law_results
+from gencast.examples import toy_histories, toy_law_results
 from gencast.overlays import plot_overlay
 from gencast.results import load_results, select
 from gencast.style import house_style, save_figure
@@ -74,6 +74,11 @@ def overlaid(results):
     return replace(results, overlays=pd.concat(rows, ignore_index=True))
 
 
+def with_histories(results):
+    "The results with made-up histories."
+    return replace(results, histories=toy_histories())
+
+
 def cost(results) -> pd.DataFrame:
     "What each modelling choice costs in the made-up run."
     return failures.assumption_cost(results.errors[["source", "target", "mse"]], results.simulations[["name", "ssp", "dust", "history"]])
@@ -101,6 +106,9 @@ FIGURES = {
     "data-forecast": lambda r: lawplots.plot_data_forecast(r, "toy_survey"),
     "overlay": lambda r: plot_overlay(overlaid(r), "toy_survey"),
     "comparison": lambda r: comparison.plot_comparison(binned(), "field"),
+    "history": lambda r: historyplots.plot_history(with_histories(r), "toy"),
+    "history-survey": lambda r: historyplots.plot_history(with_histories(r), "toy_survey"),
+    "history-examples": lambda r: historyplots.plot_history_examples(with_histories(r), "toy"),
     "methods": lambda r: plot_methods(fitted()[0], fitted()[1], truth=fitted()[2]),
 }
 
