@@ -1,10 +1,10 @@
 """Learned models beside SED fitting: held-out galaxies of every universe of the default suite, and observed spectra.
 
-    python benchmarks/bench_sedfit.py full --rounds 1        # BAGPIPES on 20 galaxies: an hour on one core; needs gencast[sed]
+    python benchmarks/bench_sedfit.py full --rounds 1        # BAGPIPES on 20 galaxies: half an hour on one core; needs gencast[sed]; after `library`
     python benchmarks/bench_sedfit.py observed [PATH ...]    # BAGPIPES on the observed spectra: spec files or folders beside those of ppxf
     python benchmarks/bench_sedfit.py bands                  # BAGPIPES on photometry of ten of the galaxies
     python benchmarks/bench_sedfit.py library                # two libraries of 100,000 models, 600 galaxies: minutes; one needs gencast[sed]
-    python benchmarks/bench_sedfit.py forests                # 60 forests: ten minutes
+    python benchmarks/bench_sedfit.py forests                # 60 forests: minutes
     python benchmarks/bench_sedfit.py tables [PATH ...]      # the tables that nbs/75_methods.ipynb shows
 
 Each part keeps what it has done in `--cache` (results/methods): what was stopped goes on where it was. `tables` writes
@@ -24,7 +24,7 @@ from gencast.core import Sample, digest
 from gencast.data.photometry import SDSS_BANDS, band_luminosity, band_wavelengths
 from gencast.data.references import load_spectra
 from gencast.data.simulations import load_suite, simulate
-from gencast.fullfit import SETTINGS, fit_bagpipes, fit_versions, missing_fits
+from gencast.fullfit import SETTINGS, fit_bagpipes, fit_table, fit_versions, make_tasks, missing_fits
 from gencast.methods import (FITTED, METHODS_FOLDER, SNRS, bin_features, consensus_outside, draw_parts, fit_forest, heldout_sample, learned_answers,
                              observe_at, save_methods)
 from gencast.priors import PERCENTILES, Priors, build_library, fit_models, rebin
@@ -48,16 +48,17 @@ def full(given):
     "BAGPIPES: the first galaxy of each universe, then the second ..."
     sample = heldout_sample(load_suite("default"), load_spectra(), SEED, ROUNDS)
     n = given.rounds * len(set(sample.meta["universe"]))
-    table = fit_bagpipes(sample.take(np.arange(n)), given.cache / "full", jobs=given.jobs, budget_s=given.budget)
+    models = build_library(given.cache / "models-bc03_miles", wave=rebin(sample).wave, n=given.models)
+    table = fit_bagpipes(sample.take(np.arange(n)), given.cache / "full", jobs=given.jobs, budget_s=given.budget, library=models)
     print(table[["log_mstar", "chi2", "n_likelihood", "cpu_seconds"]].round(2), missing_fits(table), sep="\n")
-    table.to_csv(given.cache / "full.csv")
 
 
 def observed(given):
     "BAGPIPES on observed spectra."
-    table = fit_bagpipes(observed_sample(given.paths), given.cache / "full-observed", jobs=given.jobs, budget_s=given.budget)
+    sample = observed_sample(given.paths)
+    models = build_library(given.cache / "models-bc03_miles", wave=rebin(sample).wave, n=given.models)
+    table = fit_bagpipes(sample, given.cache / "full-observed", jobs=given.jobs, budget_s=given.budget, library=models)
     print(table[["log_mstar", "chi2", "n_likelihood", "cpu_seconds"]].round(2), missing_fits(table), sep="\n")
-    table.to_csv(given.cache / "full-observed.csv")
 
 
 def photometry() -> Sample:
@@ -77,7 +78,6 @@ def bands(given):
     "BAGPIPES on photometry."
     table = fit_bagpipes(photometry(), given.cache / "full-bands", jobs=given.jobs, budget_s=given.budget)
     print(table[["log_mstar", "chi2", "n_likelihood", "cpu_seconds"]].round(2), missing_fits(table), sep="\n")
-    table.to_csv(given.cache / "full-bands.csv")
 
 
 def library(given):
@@ -101,10 +101,11 @@ def library(given):
 
 def one_universe(u, cache):
     "Features and labels of a universe's parts at each noise level, stored."
-    suite, survey = load_suite("default"), load_spectra()
+    suite = load_suite("default")
     recipe = suite.simulations[u]
 
     def make():
+        survey = load_spectra()
         parts, out = draw_parts(recipe, suite, SEED, N_TRAIN, N_CALIBRATE, ROUNDS), {}
         parts["train"] = parts["train"].take(np.arange(TRAINED))
         for part, clean in parts.items():
@@ -117,7 +118,7 @@ def one_universe(u, cache):
     return recipe["name"]
 
 
-def one_forest(u, snr, names, cache, paths):
+def one_forest(u, snr, names, cache, seen):
     "What the forest of a universe at a noise level says about everybody."
     def make():
         parts = [read_arrays(cache / "features" / f"{n}.npz") for n in names]
@@ -128,10 +129,10 @@ def one_forest(u, snr, names, cache, paths):
         clock = time.process_time()
         out["heldout"] = np.array([forest(p[f"heldout-{snr}"]) for p in parts])
         asked = (time.process_time() - clock) / (len(parts) * ROUNDS)
-        out["observed"] = forest(bin_features(observed_sample(paths)))
+        out["observed"] = forest(seen)
         return out | {"seconds": np.array([trained, asked])}
 
-    remember(cache / "forests" / f"{names[u]}-{snr}.npz", digest("forests-1", names, snr, SEED, TRAINED, TREES, list(map(str, paths or ()))), make)
+    remember(cache / "forests" / f"{names[u]}-{snr}.npz", digest("forests-2", names, snr, SEED, TRAINED, TREES, seen), make)
     return u
 
 
@@ -139,7 +140,20 @@ def forests(given):
     "A forest for each universe and noise level."
     suite, progress = load_suite("default"), Progress(given.jobs)
     names = progress.map("galaxies", one_universe, [(u, given.cache) for u in range(len(suite.simulations))])
-    progress.map("forests", one_forest, [(u, snr, names, given.cache, given.paths) for snr in SNRS for u in range(len(names))])
+    seen = bin_features(observed_sample(given.paths)).astype(np.float32)
+    progress.map("forests", one_forest, [(u, snr, names, given.cache, seen) for snr in SNRS for u in range(len(names))])
+
+
+def stored(sample, cache, name) -> pd.DataFrame:
+    "The fits that are there, of a part that may still be running."
+    found = sorted((cache / name).glob("galaxy-*.npz"))
+    if not found:
+        return pd.DataFrame()
+    sample = sample.take(np.arange(int(found[-1].stem.split("-")[1]) + 1))
+    models = None if sample.bands else build_library(cache / "models-bc03_miles", wave=rebin(sample).wave)
+    tasks = make_tasks(sample, None, Priors(), 4, 1, SETTINGS, models)
+    table = fit_table(tasks, [cache / name / f"galaxy-{i:05d}.npz" for i in range(len(tasks))], ["done"] * len(tasks))
+    return table[table.chi2.notna()].reset_index()
 
 
 def wide(percentiles: np.ndarray) -> dict:
@@ -175,8 +189,7 @@ def tables(given):
         table = pd.read_csv(cache / f"{name}.csv")
         rows.append(head.assign(method=name, **{c: table[c].to_numpy() for c in table if c != "galaxy"}))
         facts[name] = json.loads((cache / f"{name}.json").read_text())
-    table = pd.read_csv(cache / "full.csv")
-    table = table[table.status == "done"]
+    table = stored(sample, cache, "full")
     rows.append(head.merge(table.drop(columns=["status"]), on="galaxy").assign(method="bagpipes"))
     facts["bagpipes"] = {"settings": SETTINGS, "versions": fit_versions(), "galaxies": len(table), "median_cpu_s": float(table.cpu_seconds.median()), "median_likelihoods": float(table.n_likelihood.median())}
     made = {"simulated": pd.concat(rows, ignore_index=True), "single": pd.DataFrame(single), "observed": observed_rows(seen, outside, cache), "bands": band_rows(cache)}
@@ -191,11 +204,9 @@ def observed_rows(seen, outside, cache) -> pd.DataFrame:
     nearest = np.array(SNRS)[np.abs(np.log(snr[:, None] / np.array(SNRS))).argmin(axis=1)]
     head = pd.DataFrame({"galaxy": seen.ids, "redshift": seen.redshift, "snr": snr.round(1), "reference_log_mstar": seen.properties["log_mstar"]})
     rows = [head.assign(method="consensus", **wide(np.array([outside[s][i] for i, s in enumerate(nearest)])))]
-    for method, name in (("library", "library-observed"), ("bagpipes", "full-observed")):
-        if (cache / f"{name}.csv").exists():
-            table = pd.read_csv(cache / f"{name}.csv")
-            table = table[table.status == "done"].drop(columns="status") if "status" in table else table
-            rows.append(head.merge(table, on="galaxy").assign(method=method))
+    for method, table in (("library", pd.read_csv(cache / "library-observed.csv")), ("bagpipes", stored(seen, cache, "full-observed"))):
+        if len(table):
+            rows.append(head.merge(table.drop(columns="status", errors="ignore"), on="galaxy").assign(method=method))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -203,11 +214,8 @@ def band_rows(cache) -> pd.DataFrame:
     "Photometric fits beside the truth."
     sample = photometry()
     head = pd.DataFrame({"galaxy": sample.ids, "universe": sample.meta["universe"]} | {f"truth_{p}": sample.properties[p] for p in FITTED})
-    path = cache / "full-bands.csv"
-    if not path.exists():
-        return head.assign(method="none")
-    table = pd.read_csv(path)
-    return head.merge(table[table.status == "done"].drop(columns="status"), on="galaxy").assign(method="bagpipes")
+    table = stored(sample, cache, "full-bands")
+    return head.merge(table.drop(columns="status"), on="galaxy").assign(method="bagpipes") if len(table) else head.assign(method="none")
 
 
 def main():

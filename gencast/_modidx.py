@@ -998,6 +998,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'gencast.priors.draw_parameters': ('priors.html#draw_parameters', 'gencast/priors.py'),
                                 'gencast.priors.fit_models': ('priors.html#fit_models', 'gencast/priors.py'),
                                 'gencast.priors.history_fractions': ('priors.html#history_fractions', 'gencast/priors.py'),
+                                'gencast.priors.library_parameters': ('priors.html#library_parameters', 'gencast/priors.py'),
+                                'gencast.priors.narrow_priors': ('priors.html#narrow_priors', 'gencast/priors.py'),
                                 'gencast.priors.rebin': ('priors.html#rebin', 'gencast/priors.py'),
                                 'gencast.priors.universe_age': ('priors.html#universe_age', 'gencast/priors.py'),
                                 'gencast.priors.weighted_percentiles': ('priors.html#weighted_percentiles', 'gencast/priors.py')},

@@ -26,22 +26,22 @@ from .data.bands import band_curve
 from .data.libraries import IMF_TO_CHABRIER, air_to_vacuum
 from .data.resample import C_KMS, FWHM_OVER_SIGMA
 from .keeping import caught, hold_folder
-from .priors import BAGPIPES_DUST, PERCENTILES, Priors, build_library, derive_properties, fit_models, rebin, universe_age
+from .priors import BAGPIPES_DUST, PERCENTILES, Priors, build_library, derive_properties, fit_models, narrow_priors, rebin, universe_age
 from .progress import Progress
-from .sedfit import pixel_weights
+from .sedfit import check_library, pixel_weights
 from .stages import read_arrays, write_arrays
 
 # %% ../nbs/66_fullfit.ipynb #d5025476
 SETTINGS = {
     "error_floor": 0.05,  # error of the models, as a fraction of the brightness
     "n_live": 100,  # live points of the sampler
-    "n_effective": 200,  # least effective posterior samples
+    "n_effective": 100,  # least effective posterior samples
     "n_posterior": 1000,  # that are kept
     "fwhm_kms": 500.0,  # resolution of the spectra
     "r_spec": 1000.0,  # resolving power at which BAGPIPES samples its model spectra, two points each
     "limit_s": 1800.0,  # seconds after which a fit ends unfinished
 }
-NETWORK = {"hidden_layer_sizes": (32, 16), "tol": 1e-3, "n_iter_no_change": 5}  # small and soon trained: it only proposes points, and the model answers in 2 ms
+NETWORK = {"hidden_layer_sizes": (50, 20)}  # it only proposes points
 OWN_FWHM = 2.54  # Angstrom, of BC03-MILES
 
 
@@ -57,6 +57,7 @@ class Task:
     priors: Priors
     settings: dict
     seed: int
+    log_share: float = 0.0  # natural logarithm of the volume of `priors` over that of the whole ones
 
     @property
     def error(self) -> np.ndarray:  # shape (n_wave,)
@@ -67,7 +68,7 @@ class Task:
     @property
     def key(self) -> str:
         "Fingerprint of all that the result depends on."
-        return digest("fullfit-2", self.wave, self.flux, self.weight, list(self.bands), self.redshift, asdict(self.priors), self.settings, self.seed, fit_versions())
+        return digest("fullfit-3", self.wave, self.flux, self.weight, list(self.bands), self.redshift, asdict(self.priors), self.settings, self.seed, fit_versions())
 
 
 def fit_versions() -> dict:
@@ -159,7 +160,7 @@ def make_likelihood(bagpipes, task: Task, folder: str):
     data = np.column_stack([vacuum_to_air(task.wave) * (1 + task.redshift), task.flux * to_flux, task.error * to_flux])
     return fitted_model(bagpipes.galaxy(task.name, lambda _: data, photometry_exists=False), fit_instructions(task))
 
-# %% ../nbs/66_fullfit.ipynb #280b988d
+# %% ../nbs/66_fullfit.ipynb #4c4d032d
 def sample_posterior(task: Task) -> dict:  # parameters, shape (n_posterior, 7), and chi2, log_z, n_likelihood, complete
     "Fit one galaxy with BAGPIPES and nautilus."
     with tempfile.TemporaryDirectory() as folder, quiet_bagpipes(task.redshift, task.settings["r_spec"]) as bagpipes:
@@ -175,9 +176,9 @@ def sample_posterior(task: Task) -> dict:  # parameters, shape (n_posterior, 7),
         parameters = points[rows][:, [model.params.index(k) for k in order]]
         parameters[:, 2] += np.log10(IMF_TO_CHABRIER["Kroupa"])
         constant = model.K_phot if task.bands else 0.0
-        return {"parameters": parameters, "chi2": np.array(2 * (constant - log_l.max())), "log_z": np.array(sampler.log_z), "n_likelihood": np.array(sampler.n_like), "complete": np.array(complete)}
+        return {"parameters": parameters, "chi2": np.array(2 * (constant - log_l.max())), "log_z": np.array(sampler.log_z + task.log_share), "n_likelihood": np.array(sampler.n_like), "complete": np.array(complete)}
 
-# %% ../nbs/66_fullfit.ipynb #73ef0505
+# %% ../nbs/66_fullfit.ipynb #a571c5e7
 def fit_task(fitter, task: Task, path: Path, deadline: float) -> str:  # what became of it
     "Fit one galaxy and store its posterior, unless it is there or the time is over."
     if read_fit(path, task) is not None:
@@ -204,8 +205,8 @@ def read_fit(path: Path, task: Task) -> dict | None:
         return None
 
 
-def make_tasks(sample: Sample, redshift: float | None, priors: Priors, bin: int, seed: int, settings: dict) -> list:
-    "A task for each galaxy. Raises `InputError` where errors or redshifts are missing."
+def make_tasks(sample: Sample, redshift: float | None, priors: Priors, bin: int, seed: int, settings: dict, library: Sample | None = None) -> list:
+    "A task for each galaxy. Raises `InputError` where errors or redshifts are missing, or the library is on another grid."
     binned = rebin(sample, bin, settings["fwhm_kms"])
     weight = pixel_weights(binned, settings["error_floor"], mask_lines=False)
     z = np.full(len(sample), redshift) if redshift is not None else sample.redshift
@@ -214,7 +215,10 @@ def make_tasks(sample: Sample, redshift: float | None, priors: Priors, bin: int,
     if bad := [i for i, w in enumerate(weight) if (w > 0).sum() < 3]:
         raise InputError(f"sample {sample.name!r}: galaxy {bad[0]} has fewer than 3 brightnesses to fit ({len(bad)} such galaxies); leave it out")
     names = sample.ids or tuple(map(str, range(len(sample))))
-    return [Task(str(names[i]), binned.wave, binned.flux[i], weight[i], tuple(binned.bands), float(z[i]), priors, settings, seed + i) for i in range(len(sample))]
+    if library is not None:
+        check_library(binned, library)
+    narrow = [(priors, 0.0) if library is None else narrow_priors(f, w, library, priors, universe_age(x)) for f, w, x in zip(binned.flux, weight, z)]
+    return [Task(str(names[i]), binned.wave, binned.flux[i], weight[i], tuple(binned.bands), float(z[i]), narrow[i][0], settings, seed + i, narrow[i][1]) for i in range(len(sample))]
 
 
 @takes(bin=Number(1, 100, whole=True), redshift=Number(1e-3, 10, none=True), jobs=Number(1, 1000, whole=True), budget_s=Number(0, 1e12), seed=Number(0, 2**31, whole=True))
@@ -226,6 +230,7 @@ def fit_bagpipes(
     bin: int = 4,  # pixels averaged
     jobs: int = 1,  # galaxies at a time
     budget_s: float = 1e12,  # seconds after which no galaxy is started
+    library: Sample | None = None,  # spectra: from `build_library` with the same priors, on the binned grid; fits begin in the box that holds all models near the best, and take half as long
     seed: int = 1,
     progress: bool = True,  # show a bar
     fitter=sample_posterior,  # task -> posterior; tests give another one
@@ -237,7 +242,7 @@ def fit_bagpipes(
     if fitter is sample_posterior:
         need_bagpipes()
     deadline = time.time() + budget_s
-    tasks = make_tasks(sample, redshift, priors, bin, seed, SETTINGS | settings)
+    tasks = make_tasks(sample, redshift, priors, bin, seed, SETTINGS | settings, library)
     folder = Path(folder)
     paths = [folder / f"galaxy-{i:05d}.npz" for i in range(len(tasks))]
     with hold_folder(folder):
@@ -274,7 +279,7 @@ def missing_fits(table) -> str:  # one sentence; empty where nothing is missing
     names = ", ".join(map(str, gone.index[:5])) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
     return f"{len(gone)} of {len(table)} galaxies have no fit ({'; '.join(f'{n} {k}' for k, n in kinds.items())}): {names}; the same call goes on with them"
 
-# %% ../nbs/66_fullfit.ipynb #10a3055f
+# %% ../nbs/66_fullfit.ipynb #455ca677
 @takes(method=Word(("library", "bagpipes")), redshift=Number(1e-3, 10, none=True), bin=Number(1, 100, whole=True), n_models=Number(10, 1e8, whole=True), seed=Number(0, 2**31, whole=True))
 def fit_sample(
     sample,  # a `Sample` with errors; or spec files or folders of them; None: the two spectra that ppxf carries
