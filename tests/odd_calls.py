@@ -52,6 +52,21 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(3)
 
 
+def priors():
+    from gencast.priors import Priors
+    return Priors()
+
+
+def drawn():
+    from gencast.priors import draw_parameters
+    return draw_parameters(priors(), 12.0, 20, 1)
+
+
+def bins():
+    from gencast.data.histories import age_bins
+    return age_bins(12.0)
+
+
 @functools.cache
 def clusters():
     from gencast.clusters import cluster_features
@@ -287,6 +302,13 @@ CALLS = [
     Call("judge.error_limits", lambda: dict(log_mse=PAIRS, bias=PAIRS - PAIRS.T)),
     Call("support.fit_support_model", lambda: dict(features=[RNG.normal(size=(60, 4)) for _ in range(3)], noise=0.01, seed=0, rate=0.05, n_component=3, n_ref=40, n_cal=20)),
     Call("sedfit.fit_library", lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, pixels_per_error=1.0, redshift_window=0.1, block=16), blank=True),
+    Call("priors.universe_age", lambda: dict(redshift=0.1), positive),
+    Call("priors.draw_parameters", lambda: dict(priors=priors(), age_gyr=12.0, n=20, seed=1), lambda f, g: f.shape == (g["n"], 7), kept=("priors",)),
+    Call("priors.history_fractions", lambda: dict(parameters=drawn(), edges=bins(), n_sub=4), lambda f, g: np.allclose(f.sum(axis=1), 1)),
+    Call("priors.derive_properties", lambda: dict(parameters=drawn(), age_gyr=12.0), lambda f, g: all(np.isfinite(v).all() for v in f.values())),
+    Call("priors.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
+    Call("priors.fit_models", lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, redshift_window=0.1, block=16), blank=True),
+    Call("methods.observe_at", lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1), blank=True),
     Call("laws.fit_bias", lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05)),
     Call("stability.choice_stability", lambda: dict(choose=lambda X, y, seed: np.argsort(np.corrcoef(X.T, y)[-1, :-1])[:2], X=X, y=LABELS, groups=np.repeat([0, 1, 2], 10), n_boot=3, alike=np.eye(4, dtype=bool), seed=1), lambda f, g: f.n_feature == np.shape(g["X"])[1], blank=True),
     Call("moments.shrink", lambda: dict(x=X - X.mean(axis=0)), lambda f, g: np.allclose(f, f.T)),
