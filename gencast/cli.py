@@ -245,7 +245,7 @@ def fit(
     from gencast.data.references import load_spectra
     from gencast.fullfit import fit_sample, missing_fits
     from gencast.pipeline import write_table
-    from gencast.results import error_unit
+    from gencast.core import PROPERTIES
 
     sample = load_spectra(data or None, accept=tuple(accept or ()), ebv=ebv, aperture=aperture, skip=skip)
     options = {k: v for k, v in {"jobs": jobs, "budget_s": budget}.items() if v is not None} if method == Method.bagpipes else {}
@@ -253,9 +253,11 @@ def fit(
         raise InputError("--budget is for --method bagpipes; leave it out")
     table = fit_sample(sample, method.value, out, n_models=models, seed=seed, **options)
     shown = [c for c in table if f"{c}_p16" in table]
-    print(f"\n{'galaxy':<28} " + " ".join(f"{c + (f' [{error_unit(c)}]' if error_unit(c) else ''):>24}" for c in shown))
+    print(f"\n{'galaxy':<28} " + " ".join(f"{f'{c} [{PROPERTIES[c].unit}]':>26}" for c in shown))
     for name, row in table.head(SHOWN).iterrows():
-        print(f"{name!s:<28} " + " ".join(f"{row[c]:8.2f} ({row[c + '_p16']:6.2f} to {row[c + '_p84']:6.2f})" for c in shown))
+        print(f"{name!s:<28} " + " ".join(f"{row[c]:8.2f} ({row[c + '_p16']:6.2f} to {row[c + '_p84']:6.2f}) " for c in shown))
+    if "n_effective" in table and (few := int((table.n_effective < 20).sum())):
+        print(f"\n{few} of {len(table)} galaxies are fitted by fewer than 20 models, so that their intervals are coarse; give more with --models")
     if "status" in table and (words := missing_fits(table)):
         print(f"\n{words}")
     write_table(table.rename_axis("galaxy").reset_index(), out / "fits.csv")

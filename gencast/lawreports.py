@@ -11,6 +11,7 @@ __all__ = ['PAPER_LAW', 'SIGNAL_WORDS', 'PROTOCOLS', 'FAMILY_WORDS', 'READ_RELAT
 import numpy as np
 import pandas as pd
 
+from .core import HISTORIES
 from .reports import blank_unbounded, words
 from .results import Results, choices, error_unit, forecast_rows, heldout_table, plain_name, select
 
@@ -181,11 +182,12 @@ def describe_split(
     if not len(rows):
         return ""
     mean, rise = rows[["mse", "in_domain", "wrong_inverse", "cross"]].mean(), rows[["distance", "in_domain", "wrong_inverse"]].corr("spearman")["distance"]
-    text = (f"Of the mean squared error, {100 * mean.in_domain / mean.mse:.0f} % is what a model trained on the target itself would make too (noise, degeneracy), {100 * mean.wrong_inverse / mean.mse:.0f} % comes from a wrong inverse function, "
+    what = "mean squared error of a share" if which["property"] in HISTORIES else "mean squared error"
+    text = (f"Of the {what}, {100 * mean.in_domain / mean.mse:.0f} % is what a model trained on the target itself would make too (noise, degeneracy), {100 * mean.wrong_inverse / mean.mse:.0f} % comes from a wrong inverse function, "
             f"and the cross term makes {100 * mean.cross / mean.mse:+.0f} %. ")
     if target is None:
         text += f"Rank correlation with distance: {rise.wrong_inverse:+.2f} for the wrong inverse, {rise.in_domain:+.2f} for the in-domain error."
-    elif "wrong_offset2" in rows:
+    elif "wrong_offset2" in rows and which["property"] not in HISTORIES:  # shares sum to one: a constant removes nothing
         text += f"A single constant for each source would remove {100 * rows.wrong_offset2.mean() / mean.wrong_inverse:.0f} % of the wrong inverse."
     return text
 

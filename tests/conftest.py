@@ -14,3 +14,19 @@ ROOT = Path(__file__).resolve().parent.parent
 def root() -> Path:
     "The repository."
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def some_universes(tmp_path_factory):
+    "A function that writes a suite of some of the default suite's universes: name, step, how many; its path comes back."
+    import yaml
+
+    from gencast.data.simulations import list_suites
+
+    def write(name: str, step: int, n: int):
+        text = yaml.safe_load(list_suites()["default"].read_text())
+        path = tmp_path_factory.mktemp("suite") / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(text | {"name": name, "simulations": text["simulations"][::step][:n]}))
+        return path
+
+    return write

@@ -191,7 +191,7 @@ def test_bad_input(toy, tmp_path):
 def test_the_carried_tables():
     verdict = load_verdict()
     board, duels, record = verdict["board"], verdict["duels"], verdict["record"]
-    assert set(board.property) == set(BUILT_IN) and set(CHOICES) <= set(board.choice)
+    assert set(board.property) == set(BUILT_IN) - {"dust_slope"} and set(CHOICES) <= set(board.choice)
     assert {"seed", "versions", "checksum", "galaxies"} <= set(record)
     assert sum(f.stat().st_size for f in CONTEST_FOLDER.glob("*.csv")) < 200_000
     for p, rows in board.groupby("property"):

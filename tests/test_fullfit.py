@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
@@ -305,3 +306,18 @@ class TestBagpipes:
             with fullfit.quiet_bagpipes(0.1, 500.0):
                 raise RuntimeError
         assert before == (dict(matplotlib.rcParams), bagpipes.config.R_spec, bagpipes.config.max_redshift) and not os.listdir(tmp_path)
+
+
+def test_the_command_fits_and_says_so(tmp_path, capsys):
+    from gencast.cli import main
+
+    for _ in range(2):  # the second time the library is there
+        with pytest.raises(SystemExit) as end:
+            main(["fit", "--models", "400", "--out", str(tmp_path / "fit")])
+        assert not end.value.code
+    said, table = capsys.readouterr().out, pd.read_csv(tmp_path / "fit" / "fits.csv")
+    assert "log_mstar [dex(Msun)]" in said and "fewer than 20 models" in said and len(table) == 2
+    assert (table.log_mstar_p16 <= table.log_mstar).all() and table.log_mstar.between(6, 12).all()
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "--budget", "3", "--out", str(tmp_path / "fit")])
+    assert end.value.code == 2 and "--budget is for --method bagpipes" in capsys.readouterr().err

@@ -11,12 +11,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from numpy.testing import assert_allclose
 
 from gencast.core import HISTORIES, InputError, load_sample, save_sample
 from gencast.data.histories import age_bins
-from gencast.data.simulations import list_suites, load_suite, simulate
+from gencast.data.simulations import load_suite, simulate
 from gencast.ensembles import Boosting, ExtraTrees, RandomForest
 from gencast.timebins import label_columns, pick_labels
 from gencast.historyplots import histories_of, plot_history
@@ -31,13 +30,9 @@ VICTIM = 3  # the simulation whose labels are shuffled
 
 
 @pytest.fixture(scope="module")
-def suite_file(tmp_path_factory):
+def suite_file(some_universes):
     "Six universes of the default suite."
-    text = yaml.safe_load(list_suites()["default"].read_text())
-    text |= {"name": "six", "simulations": text["simulations"][::3][:6]}
-    path = tmp_path_factory.mktemp("suite") / "six.yaml"
-    path.write_text(yaml.safe_dump(text))
-    return path
+    return some_universes("six", 3, 6)
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +95,12 @@ def test_no_leakage_of_histories(results, suite_file, tmp_path):
     assert_allclose(rows(results, "predicted")[0], rows(broken, "predicted")[0]), "the mean prediction for it is what it was"
 
 
-@pytest.mark.parametrize("model", ["extra_trees", "boosting"])
-def test_other_models_do_the_whole_job(results, suite_file, tmp_path, model):
+@pytest.mark.parametrize("model, view", [("extra_trees", "photometry"), ("boosting", "spectra")])
+def test_other_models_do_the_whole_job(results, suite_file, tmp_path, model, view):
     shutil.copytree(results.folder / "simulations", tmp_path / model / "simulations")
-    done = run(suite_file, out=tmp_path / model, model=model, properties=("sfh",), **SMALL)
+    done = run(suite_file, out=tmp_path / model, model=model, properties=("sfh",), **{**SMALL, "views": (view,)})
     assert set(done.errors.model) == {model} and np.isfinite(done.forecasts.rmse).all()
-    first, X = done.errors.iloc[0], labels_of(load_sample(sample_path(done.folder, "spectra", done.errors.source[0])), "sfh")
+    first, X = done.errors.iloc[0], labels_of(load_sample(sample_path(done.folder, view, done.errors.source[0])), "sfh")
     assert first.source == first.target and first.smape < np.median(smape(X, X.mean(axis=0))), "it has learned something"
 
 
@@ -139,7 +134,9 @@ def test_templates_run_with_a_history(results, tmp_path):
         execute_notebook(template_path(template), out, {"results": str(results.folder), "target": target, "property": "sfh"})
         cells = nbformat.read(out, 4).cells
         assert not [o for c in cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
-        assert "SMAPE" in "".join(str(o.get("data", {}).get("text/markdown")) for c in cells if c.cell_type == "code" for o in c.outputs)
+        drawn = [c for c in cells if c.cell_type == "code" and "plot_history(" in c.source]
+        assert len(drawn) == 1 and any("image/png" in o.get("data", {}) for o in drawn[0].outputs), "the figure of the history is there"
+        assert "star-formation history" in "".join(str(o.get("data", {}).get("text/markdown")) for c in cells if c.cell_type == "code" for o in c.outputs)
 
 
 @pytest.mark.parametrize("model", [RandomForest(8, random_state=0), Boosting(2, 60, random_state=0)])

@@ -22,13 +22,9 @@ VICTIM = 3  # the simulation whose labels are shuffled
 
 
 @pytest.fixture(scope="module")
-def suite_file(tmp_path_factory):
+def suite_file(some_universes):
     "Six universes of the default suite."
-    text = yaml.safe_load(list_suites()["default"].read_text())
-    text |= {"name": "six", "simulations": text["simulations"][::3][:6]}
-    path = tmp_path_factory.mktemp("suite") / "six.yaml"
-    path.write_text(yaml.safe_dump(text))
-    return path
+    return some_universes("six", 3, 6)
 
 
 @pytest.fixture(scope="module")

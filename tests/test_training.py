@@ -5,10 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-import yaml
 
 from gencast.core import InputError
-from gencast.data.simulations import list_suites
 from gencast.pipeline import forecast, load_settings, make_settings, run
 from gencast.stages import load_survey
 
@@ -16,13 +14,9 @@ SMALL = {"quick": True, "n_galaxies": 200, "n_trees": 10, "notebooks": False, "p
 
 
 @pytest.fixture(scope="module")
-def suite_file(tmp_path_factory):
+def suite_file(some_universes):
     "Five universes of the default suite."
-    text = yaml.safe_load(list_suites()["default"].read_text())
-    text |= {"name": "five", "simulations": text["simulations"][::4][:5]}
-    path = tmp_path_factory.mktemp("suite") / "five.yaml"
-    path.write_text(yaml.safe_dump(text))
-    return path
+    return some_universes("five", 4, 5)
 
 
 def test_without_pytorch_one_line_names_the_extra(monkeypatch):
