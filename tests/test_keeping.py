@@ -19,6 +19,7 @@ import yaml
 import gencast.core
 import gencast.notebooks
 import gencast.tables
+import gencast.training
 from gencast.cli import main
 from gencast.core import InputError, load_sample, read_sealed, write_json
 from gencast.data.simulations import list_suites
@@ -90,7 +91,7 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
     def train(*_):
         raise MemoryError
 
-    monkeypatch.setattr(gencast.tables, "train", train)
+    monkeypatch.setattr(gencast.training, "train", train)
     with pytest.raises(SystemExit) as end:
         main(["run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "1", "--no-notebooks", "--out", str(tmp_path / "out")])
     said = capsys.readouterr().err.strip().splitlines()[-1]
@@ -98,7 +99,7 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
 
 
 def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch, capsys):
-    suite_file, real, out = write_suite(tmp_path, 6), gencast.tables.train, tmp_path / "out"
+    suite_file, real, out = write_suite(tmp_path, 6), gencast.training.train, tmp_path / "out"
     text = yaml.safe_load(suite_file.read_text())
     bad = text["simulations"].pop(2)["name"]
     less = tmp_path / "less.yaml"
@@ -109,7 +110,7 @@ def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch
             raise FloatingPointError("no tree would grow")
         return real(folder, settings, view, property, source)
 
-    monkeypatch.setattr(gencast.tables, "train", train)
+    monkeypatch.setattr(gencast.training, "train", train)
     results = run(suite_file, out=out, **TINY)
     assert [f["name"] for f in results.run["failures"]] == [bad] and results.run["parameters"]["without"] == [bad]
     assert "no tree would grow" in (out / results.run["failures"][0]["log"]).read_text() and "Traceback" in (out / results.run["failures"][0]["log"]).read_text()
@@ -119,7 +120,7 @@ def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch
         main(["run", str(suite_file), "--retry-failed", "--out", str(out), "--jobs", "1", "--no-notebooks"])
     said = capsys.readouterr().err
     assert end.value.code == 1 and f"simulation {bad} failed" in said and f"fitted without {bad}, to the other 5" in said and "Traceback" not in said
-    monkeypatch.setattr(gencast.tables, "train", real)
+    monkeypatch.setattr(gencast.training, "train", real)
     mended = run(suite_file, out=out, retry_failed=True, **{k: v for k, v in TINY.items() if k in ("notebooks", "progress", "jobs")})
     assert len(mended.simulations) == 6 and not mended.run["failures"] and not (out / "failures.json").exists() and not (out / "logs").exists()
     again = {p.name: p.stat().st_mtime_ns for p in (out / "cache").glob("errors-*.npz")}
@@ -135,7 +136,7 @@ def test_too_few_simulations_left_is_no_result(suite_file, tmp_path, monkeypatch
     def train(folder, settings, view, property, source):
         raise ValueError("nothing works")
 
-    monkeypatch.setattr(gencast.tables, "train", train)
+    monkeypatch.setattr(gencast.training, "train", train)
     with pytest.raises(RunFailed, match="0 of 5 simulations are left, and at least 5 are needed.*nothing works"):
         run(suite_file, out=tmp_path / "out", **TINY)
     failures, _ = read_failures(tmp_path / "out")
