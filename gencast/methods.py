@@ -267,7 +267,7 @@ def plot_intervals(
         x = np.arange(len(names)) + 0.14 * (k - (len(methods) - 1) / 2)
         error = 100 * rows[f"cover{level}_se"] if f"cover{level}_se" in rows else None
         ax.errorbar(x, 100 * rows[f"cover{level}"], yerr=error, fmt=MARKERS[method], color=COLOURS[method], ms=4, mew=0, elinewidth=1, label=METHODS[method])
-    ax.set(xticks=range(len(names)), ylim=(0, 100), ylabel=f"truth inside the {level} % interval [%]")
+    ax.set(xticks=range(len(names)), ylim=(0, 103), ylabel=f"truth inside the {level} % interval [%]")
     ax.set_xticklabels([SHORT[p] for p in names])
 
 # %% ../nbs/75_methods.ipynb #5e44a6d6
