@@ -1,54 +1,73 @@
-"""Kinds of model beside each other: how wrong within a simulation and across simulations, and how well that is foretold.
+"""Kinds of model beside each other: how wrong within a simulation and across simulations, per property.
 
-    for m in random_forest extra_trees boosting cnn; do gencast run --model $m --properties all --views spectra -n 2000 --no-notebooks -o results/$m; done
-    python benchmarks/bench_models.py results/random_forest results/extra_trees results/boosting results/cnn
+    python benchmarks/bench_models.py                                    # six simulations of the default suite, 2,000 galaxies each
+    python benchmarks/bench_models.py --simulations 20 --galaxies 6500   # an hour and more on two cores
 
-Reads the tables of finished runs of one suite, one kind of model each. For each property and model: the RMSE on unseen galaxies
-of its own simulation, of any other source, and of the source that was forecast to be best, each with the simulation held out;
-medians over simulations with the standard error of a median over them (1.25 sd / sqrt(n)). Of histories the RMS SMAPE. Beside
-them the law: R2 of log10 MSE, mean miss in dex, and the mean miss of the RMSE itself in the property's unit (in points of SMAPE for
-histories), with simulations held out. `--markdown` prints what stands in benchmarks/README.md.
+Simulated spectra are observed and split as a run does it. Each kind of model learns from each simulation and is tested on unseen
+galaxies of all: forests and boosted trees one property at a time, networks (where PyTorch is there) all at once. Printed is the
+RMSE, of a history the RMS SMAPE and in brackets the median SMAPE: within a simulation, and across (the median over sources, for
+each target), as means over simulations with their standard errors. CPU seconds are those of training, all properties, per simulation.
 """
 import argparse
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from gencast.core import HISTORIES
-from gencast.results import load_results
+from gencast.data.simulations import load_suite
+from gencast.errors import error_metrics
+from gencast.models import fit_model
+from gencast.stages import Settings, load_rows, load_survey, observed_as, simulate_one
+from gencast.timebins import label_columns, label_matrix, labels_of
+from gencast.training import OneLabel, network_options
 
+PROPERTIES = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr", "sfh")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
-parser.add_argument("--view", default="spectra")
-parser.add_argument("--markdown", action="store_true")
+parser.add_argument("--simulations", type=int, default=6, help="spread evenly over the suite")
+parser.add_argument("--galaxies", type=int, default=2000)
+parser.add_argument("--kinds", default="random_forest,extra_trees,boosting,cnn")
+parser.add_argument("--folder", type=Path, default=Path("results/models"), help="where simulations are kept")
 args = parser.parse_args()
 
+settings = Settings(load_suite("default"), n_galaxies=args.galaxies, properties=PROPERTIES, views=("spectra",))
+survey = load_survey(settings, "spectra")
+seen_as = observed_as(settings, "spectra", survey)
+names = [settings.suite.names[k] for k in np.linspace(0, len(settings.suite.names) - 1, args.simulations).round().astype(int)]
+for name in names:
+    simulate_one(settings, args.folder, "spectra", name, seen_as)
+train = {n: load_rows(args.folder, settings, "spectra", n, "model") for n in names}
+test = {n: load_rows(args.folder, settings, "spectra", n, "test") for n in names}
 
-def of_simulations(values: pd.Series) -> str:
-    "Median over simulations, with its standard error."
-    return f"{values.median():.3f} ± {1.25 * values.std() / np.sqrt(len(values)):.3f}"
+
+def models_of(kind: str, name: str) -> dict:  # property -> fitted model
+    "Models of one simulation."
+    values, sample = train[name]
+    if kind != "cnn":
+        return {p: fit_model(kind, values, labels_of(sample, p), seed=1) for p in PROPERTIES}
+    from gencast.networks import CNNRegressor
+
+    network = CNNRegressor(**network_options(settings, "spectra", name)).fit(values, label_matrix(sample, PROPERTIES))
+    return {p: OneLabel(network, label_columns(PROPERTIES, p)) for p in PROPERTIES}
 
 
 rows = []
-for folder in args.runs:
-    run = load_results(folder)
-    errors = run.errors[run.errors["view"] == args.view]
-    law = run.run["parameters"]["law"]
-    for prop, table in errors.groupby("property", sort=False):
-        own = table[table.source == table.target].set_index("target")
-        across = table[table.source != table.target].groupby("target")
-        held = run.heldout[(run.heldout["view"] == args.view) & (run.heldout.property == prop) & (run.heldout.law == law)]
-        best = held.loc[held.groupby("target").predicted.idxmin()]
-        score = run.scores[(run.scores["view"] == args.view) & (run.scores.property == prop) & (run.scores.law == law) & (run.scores.target == "all") & (run.scores.protocol == "leave-simulation-out")].iloc[0]
-        true, told = 10 ** (held.log_mse / 2), 10 ** (held.predicted / 2)
-        rows.append({"property": prop, "model": table.model.iloc[0], "within": of_simulations(own.rmse), "any other source": of_simulations(across.rmse.median()), "best forecast": of_simulations(10 ** (best.log_mse / 2)),
-                     "law R2": round(score.r2, 2), "law misses, dex": round(score.mae_dex, 3), "RMSE missed by": f"{100 * (told - true).abs().mean():.1f} points" if prop in HISTORIES else f"{(told - true).abs().mean():.3f}",
-                     **({"median SMAPE within": f"{100 * own.smape.median():.1f} %", "across": f"{100 * across.smape.median().median():.1f} %"} if prop in HISTORIES else {})})
-order = list(dict.fromkeys(r["property"] for r in rows))
-table = pd.DataFrame(rows).sort_values("property", key=lambda p: p.map(order.index), kind="stable").fillna("")
-if args.markdown:
-    print("| " + " | ".join(table.columns) + " |\n|" + "---|" * len(table.columns))
-    print("\n".join("| " + " | ".join(map(str, r)) + " |" for r in table.itertuples(index=False)))
-else:
-    print(table.to_string(index=False))
+for kind in args.kinds.split(","):
+    for source in names:
+        start = time.process_time()
+        models = models_of(kind, source)
+        cost = time.process_time() - start
+        for target in names:
+            for p, model in models.items():
+                edges = HISTORIES[p].edges if p in HISTORIES else None
+                found = error_metrics(labels_of(test[target][1], p), model.predict(test[target][0]), edges)
+                rows.append({"kind": kind, "source": source, "target": target, "property": p, "cost": cost, **found})
+    print(f"{kind}: {np.mean([r['cost'] for r in rows if r['kind'] == kind]):.1f} CPU s a simulation", flush=True)
+table = pd.DataFrame(rows)
+said = lambda v: f"{v.mean():.3f} ± {v.std() / np.sqrt(len(v)):.3f}"
+for p in PROPERTIES:
+    for kind, part in table[table.property == p].groupby("kind", sort=False):
+        own, across = part[part.source == part.target], part[part.source != part.target].groupby("target")
+        extra = (f" ({100 * own.smape.median():.1f} %)", f" ({100 * across.smape.median().median():.1f} %)") if p in HISTORIES else ("", "")
+        print(f"{p:10} {kind:14} within {said(own.rmse)}{extra[0]}   across {said(across.rmse.median())}{extra[1]}")
