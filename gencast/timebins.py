@@ -10,7 +10,7 @@ __all__ = ['labels_of', 'as_shares', 'label_matrix', 'label_columns', 'pick_labe
 import numpy as np
 
 from .core import HISTORIES, InputError, Sample
-from .data.arguments import Array, takes
+from .data.arguments import Array, Word, takes
 from .data.histories import rebin_shares
 
 
@@ -20,6 +20,7 @@ def labels_of(
     property: str,  # one of `PROPERTIES`, of a suite's own, or of `HISTORIES`
 ) -> np.ndarray:  # shape (n_gal,); a history in its bins, (n_gal, n_bin)
     "What a model is to predict. Raises `InputError` where the sample has no such property."
+    Word().read(property, "labels_of: property", {})
     history = HISTORIES.get(property)
     key = history.of if history else property
     if key not in sample.properties or history and "age_edges_gyr" not in sample.meta:
