@@ -135,7 +135,8 @@ def heldout_bins(
     for k in range(n):
         view, known, truth = evidence.target((k,), k), evidence.known((k,), k), np.asarray(evidence.truth[k])
         own = known.consensus_mse[known.voices(n)].mean()
-        square, expected = timebins.miss(view.predicted, truth) ** 2, timebins.miss(view.predicted, view.consensus) ** 2 + own
+        apart = np.subtract if view.predicted.ndim == 2 else timebins.smape
+        square, expected = apart(view.predicted, truth) ** 2, apart(view.predicted, view.consensus) ** 2 + own
         value = view.predicted if view.predicted.ndim == 2 else np.full(square.shape, np.nan)  # a history is no number to sort by
         sources = np.flatnonzero(known.voices(n))
         best = sources[expected[sources].mean(axis=1).argmin()]

@@ -95,7 +95,7 @@ def miss(
     other: np.ndarray,  # truth or another's prediction, shape (n_gal,), of histories (n_gal, n_bin)
 ) -> np.ndarray:  # shape (..., n_gal)
     "The error of each galaxy: predicted - other, of histories their SMAPE."
-    return predicted - other if np.ndim(other) == 1 else smape(predicted, other)
+    return predicted - other if np.ndim(other) < 2 else smape(predicted, other)
 
 
 def mean_miss(
@@ -103,5 +103,5 @@ def mean_miss(
     other: np.ndarray,  # shape (n_gal,), of histories (n_gal, n_bin)
 ) -> np.ndarray:  # shape (...)
     "What is wrong in the mean: the bias, of histories the SMAPE of the mean ones (never negative)."
-    return np.mean(predicted - other, axis=-1) if np.ndim(other) == 1 else smape(np.mean(predicted, axis=-2), np.mean(other, axis=0))
+    return np.mean(predicted - other, axis=-1) if np.ndim(other) < 2 else smape(np.mean(predicted, axis=-2), np.mean(other, axis=0))
 
