@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LONGEST_LINE', 'PROPERTIES', 'Z_SUN', 'OLDEST', 'FACTOR_TWO', 'EQUAL', 'HISTORIES', 'BUILT_IN', 'CHECKED',
            'InputError', 'Property', 'History', 'define_property', 'Sample', 'part_path', 'whole_file',
-           'replace_folder', 'checksum', 'write_json', 'read_sealed', 'save_sample', 'Summing', 'save_array',
-           'load_sample', 'check_file', 'rng_for', 'digest']
+           'replace_folder', 'checksum', 'file_checksum', 'write_json', 'read_sealed', 'save_sample', 'Summing',
+           'save_array', 'load_sample', 'check_file', 'rng_for', 'digest']
 
 # %% ../nbs/00_core.ipynb #1ea688bb
 import errno
@@ -230,6 +230,13 @@ def checksum(data: bytes) -> str:  # 32 hexadecimal digits
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+def file_checksum(
+    file, # open for reading bytes
+) -> str: # 32 hexadecimal digits
+    "BLAKE2b checksum of what a file holds, read piece by piece."
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
 def write_json(
     path: str | Path,
     content: dict,
@@ -334,7 +341,7 @@ def check_file(path: Path, expected: str, always: bool = False) -> None:
         stat = os.fstat(f.fileno())
         state = (stat.st_size, stat.st_mtime_ns, stat.st_ino, expected)
         if always or CHECKED.get(str(path)) != state:
-            if hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=16)).hexdigest() != expected:
+            if file_checksum(f) != expected:
                 raise ValueError(f"the checksum of {path.name} is wrong: it was changed or damaged")
             CHECKED[str(path)] = state
 

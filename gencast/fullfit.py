@@ -134,7 +134,7 @@ def quiet_bagpipes(redshift: float, r_spec: float):
 def fit_instructions(task: Task) -> dict:
     "The priors in BAGPIPES' words."
     p, age = task.priors, universe_age(task.redshift)
-    history = {"alpha": p.alpha, "alpha_prior": "log_10", "beta": p.beta, "beta_prior": "log_10", "tau": (p.tau[0], p.tau[1] * age),
+    history = {"alpha": p.alpha, "alpha_prior": "log_10", "beta": p.beta, "beta_prior": "log_10", "tau": p.tau_range(age),
                "massformed": tuple(float(v) for v in np.log10(p.formed)), "metallicity": p.metallicity, "metallicity_prior": "log_10"}
     words = {"redshift": task.redshift, "t_bc": 0.01, "dblplaw": history, "dust": {"type": BAGPIPES_DUST[p.dust], "Av": p.a_v, "eta": p.eta}}
     if not task.bands:

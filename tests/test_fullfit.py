@@ -13,7 +13,7 @@ from gencast.core import InputError, Sample
 from gencast.data.histories import age_bins, mass_weighted_age
 from gencast.fullfit import FITTED, fit_bagpipes, fit_sample, missing_fits
 from gencast.methods import load_methods, observe_at, save_methods, score_methods
-from gencast.priors import PARAMETERS, Priors, build_library, derive_properties, draw_parameters, fit_models, history_fractions, library_parameters, narrow_priors, rebin, universe_age, weighted_percentiles
+from gencast.priors import AGE_TODAY, PARAMETERS, Priors, build_library, derive_properties, draw_parameters, fit_models, history_fractions, library_parameters, narrow_priors, rebin, universe_age, weighted_percentiles
 from gencast.sedfit import fit_library
 
 WAVE = np.geomspace(3830, 7380, 240)
@@ -120,10 +120,21 @@ def test_refusals(tmp_path, sample, options, words):
         run(tmp_path, sample=sample, **options)
 
 
-@pytest.mark.parametrize("wrong", [{"tau": (0.1, 2)}, {"a_v": (2, 1)}, {"alpha": (0, 1)}, {"dust": "salim"}, {"eta": "high"}, {"beta": (1, float("nan"))}])
+@pytest.mark.parametrize("wrong", [{"tau": (0.1, 2)}, {"a_v": (2, 1)}, {"alpha": (0, 1)}, {"dust": "salim"}, {"eta": "high"}, {"beta": (1, float("nan"))},
+                                   {"tau": (5, 0.3)}, {"tau": (0, 1)}])
 def test_priors_that_cannot_be(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Priors(**wrong)
+
+
+def test_tau_begins_in_gyr_and_ends_as_a_share_of_the_age():
+    late = Priors(tau=(5.0, 0.9))
+    assert late.tau_range(universe_age(0.1)) == (5.0, 0.9 * universe_age(0.1))
+    drawn = draw_parameters(late, universe_age(0.1), 100, 1)[:, 4]
+    assert drawn.min() >= 5 and drawn.max() <= 0.9 * universe_age(0.1)
+    with pytest.raises(InputError, match="lower its beginning"):
+        draw_parameters(late, universe_age(2.0), 100, 1)  # the Universe is 3.2 Gyr old
+    assert universe_age(0.0) == pytest.approx(AGE_TODAY, abs=0.01)
 
 
 def test_no_star_is_older_than_the_universe():
