@@ -4,7 +4,7 @@
     python benchmarks/bench_sedfit.py observed [PATH ...]    # BAGPIPES on the observed spectra: spec files or folders beside those of ppxf
     python benchmarks/bench_sedfit.py bands                  # BAGPIPES on photometry of ten of the galaxies
     python benchmarks/bench_sedfit.py library                # two libraries of 100,000 models, 600 galaxies: minutes; one needs gencast[sed]
-    python benchmarks/bench_sedfit.py forests                # 60 forests: minutes
+    python benchmarks/bench_sedfit.py learn                  # 60 forests, boosted trees and networks: an hour on one core; networks need gencast[cnn]
     python benchmarks/bench_sedfit.py tables [PATH ...]      # the tables that nbs/75_methods.ipynb shows
 
 Each part keeps what it has done in `--cache` (results/methods): what was stopped goes on where it was. `tables` writes
@@ -25,7 +25,7 @@ from gencast.data.photometry import SDSS_BANDS, band_luminosity, band_wavelength
 from gencast.data.references import load_spectra
 from gencast.data.simulations import load_suite, simulate
 from gencast.fullfit import SETTINGS, fit_bagpipes, fit_table, fit_versions, make_tasks, missing_fits
-from gencast.methods import (FITTED, METHODS_FOLDER, SNRS, bin_features, consensus_outside, draw_parts, fit_forest, heldout_sample, learned_answers,
+from gencast.methods import (FITTED, LEARNERS, METHODS_FOLDER, SNRS, bin_features, consensus_outside, draw_parts, fit_learner, heldout_sample, learned_answers,
                              observe_at, save_methods)
 from gencast.priors import PERCENTILES, Priors, build_library, fit_models, rebin
 from gencast.progress import Progress
@@ -100,7 +100,7 @@ def library(given):
 
 
 def one_universe(u, cache):
-    "Features and labels of a universe's parts at each noise level, stored."
+    "Features, their noise and labels of a universe's parts at each noise level, stored."
     suite = load_suite("default")
     recipe = suite.simulations[u]
 
@@ -111,37 +111,49 @@ def one_universe(u, cache):
         for part, clean in parts.items():
             out[f"{part}-truth"] = np.column_stack([clean.properties[p] for p in FITTED])
             for snr in SNRS:
-                out[f"{part}-{snr}"] = bin_features(observe_at(clean, survey, snr, SEED)).astype(np.float32)
+                seen = observe_at(clean, survey, snr, SEED)
+                out[f"{part}-{snr}"] = bin_features(seen).astype(np.float32)
+                if part == "train":
+                    out[f"noise-{snr}"] = feature_noise(seen)
         return out
 
-    remember(cache / "features" / f"{recipe['name']}.npz", digest("features-1", recipe, SEED, ROUNDS, N_TRAIN, N_CALIBRATE, TRAINED), make)
+    remember(cache / "features" / f"{recipe['name']}.npz", digest("features-2", recipe, SEED, ROUNDS, N_TRAIN, N_CALIBRATE, TRAINED), make)
     return recipe["name"]
 
 
-def one_forest(u, snr, names, cache, seen):
-    "What the forest of a universe at a noise level says about everybody."
+def feature_noise(seen) -> np.ndarray:
+    "Median error of each feature, dex, shape (n_bin,)."
+    binned = rebin(seen)
+    measured = np.isfinite(binned.flux_err)
+    relative = np.where(measured, binned.flux_err / binned.flux, np.nan)[:, measured.any(axis=0)]
+    return np.nanmedian(relative, axis=0) / np.log(10)
+
+
+def one_model(kind, u, snr, names, cache, seen):
+    "What the model of a universe at a noise level says about everybody."
     def make():
         parts = [read_arrays(cache / "features" / f"{n}.npz") for n in names]
         clock = time.process_time()
-        forest = fit_forest(parts[u][f"train-{snr}"], parts[u]["train-truth"], SEED, TREES)
+        predict = fit_learner(kind, parts[u][f"train-{snr}"], parts[u]["train-truth"], SEED, TREES, parts[u][f"noise-{snr}"])
         trained = time.process_time() - clock
-        out = {k: np.array([forest(p[f"{k}-{snr}"]) for p in parts]) for k in ("calibrate",)}
+        out = {k: np.array([predict(p[f"{k}-{snr}"]) for p in parts]) for k in ("calibrate",)}
         clock = time.process_time()
-        out["heldout"] = np.array([forest(p[f"heldout-{snr}"]) for p in parts])
+        out["heldout"] = np.array([predict(p[f"heldout-{snr}"]) for p in parts])
         asked = (time.process_time() - clock) / (len(parts) * ROUNDS)
-        out["observed"] = forest(seen)
+        out["observed"] = predict(seen)
         return out | {"seconds": np.array([trained, asked])}
 
-    remember(cache / "forests" / f"{names[u]}-{snr}.npz", digest("forests-2", names, snr, SEED, TRAINED, TREES, seen), make)
+    remember(cache / "models" / kind / f"{names[u]}-{snr}.npz", digest("models-1", names, snr, SEED, TRAINED, TREES, seen), make)
     return u
 
 
-def forests(given):
-    "A forest for each universe and noise level."
+def learn(given):
+    "A model of each kind for each universe and noise level."
     suite, progress = load_suite("default"), Progress(given.jobs)
     names = progress.map("galaxies", one_universe, [(u, given.cache) for u in range(len(suite.simulations))])
     seen = bin_features(observed_sample(given.paths)).astype(np.float32)
-    progress.map("forests", one_forest, [(u, snr, names, given.cache, seen) for snr in SNRS for u in range(len(names))])
+    for kind in LEARNERS:
+        progress.map(kind, one_model, [(kind, u, snr, names, given.cache, seen) for snr in SNRS for u in range(len(names))])
 
 
 def stored(sample, cache, name) -> pd.DataFrame:
@@ -169,22 +181,25 @@ def tables(given):
     seen = observed_sample(given.paths)
     head = pd.DataFrame({"galaxy": sample.ids, "universe": sample.meta["universe"], "snr": sample.meta["snr"]} | {f"truth_{p}": sample.properties[p] for p in FITTED})
     place = pd.MultiIndex.from_arrays([head.universe, [int(g.split(":")[1]) for g in head.galaxy]])
-    rows, single, outside, seconds = [], [], {}, []
-    for snr in SNRS:
-        found = [read_arrays(cache / "forests" / f"{n}-{snr}.npz") for n in names]
-        truth = np.array([read_arrays(cache / "features" / f"{n}.npz")["calibrate-truth"] for n in names])
-        heldout, calibrate = (np.array([f[k] for f in found]) for k in ("heldout", "calibrate"))
-        seconds.append(np.mean([f["seconds"] for f in found], axis=0))
-        at = np.flatnonzero(head.snr == snr)
-        t, i = np.array([names.index(u) for u in place[at].get_level_values(0)]), place[at].get_level_values(1).to_numpy()
-        for method, answers in learned_answers(heldout, calibrate, truth).items():
-            rows.append(head.iloc[at].assign(method=method, **wide(answers[t, i])))
-        actual = head.iloc[at][[f"truth_{p}" for p in FITTED]].to_numpy()
-        gap = heldout[:, t, i] - actual  # (source, galaxy, property)
-        for k, p in enumerate(FITTED):
-            single += [{"snr": snr, "universe": n, "property": p, "mse": float(np.mean(np.delete(gap[:, t == u, k], u, axis=0) ** 2))} for u, n in enumerate(names)]
-        outside[snr] = consensus_outside(np.array([f["observed"] for f in found]), calibrate, truth)
-    facts = {"forests": {"train_cpu_s": round(float(np.mean(seconds, axis=0)[0]), 2), "cpu_s_per_galaxy": float(np.mean(seconds, axis=0)[1]), "trained_on": TRAINED, "trees": TREES}}
+    rows, single, outside, facts = [], [], {}, {}
+    for kind, ending in LEARNERS.items():
+        seconds = []
+        for snr in SNRS:
+            found = [read_arrays(cache / "models" / kind / f"{n}-{snr}.npz") for n in names]
+            truth = np.array([read_arrays(cache / "features" / f"{n}.npz")["calibrate-truth"] for n in names])
+            heldout, calibrate = (np.array([f[k] for f in found]) for k in ("heldout", "calibrate"))
+            seconds.append(np.mean([f["seconds"] for f in found], axis=0))
+            at = np.flatnonzero(head.snr == snr)
+            t, i = np.array([names.index(u) for u in place[at].get_level_values(0)]), place[at].get_level_values(1).to_numpy()
+            for method, answers in learned_answers(heldout, calibrate, truth).items():
+                rows.append(head.iloc[at].assign(method=method + ending, **wide(answers[t, i])))
+            actual = head.iloc[at][[f"truth_{p}" for p in FITTED]].to_numpy()
+            gap = heldout[:, t, i] - actual  # (source, galaxy, property)
+            for k, p in enumerate(FITTED):
+                single += [{"kind": kind, "snr": snr, "universe": n, "property": p, "mse": float(np.mean(np.delete(gap[:, t == u, k], u, axis=0) ** 2))} for u, n in enumerate(names)]
+            outside[kind, snr] = consensus_outside(np.array([f["observed"] for f in found]), calibrate, truth)
+        trained, asked = np.mean(seconds, axis=0)
+        facts[kind] = {"train_cpu_s": round(float(trained), 2), "cpu_s_per_galaxy": float(asked), "trained_on": TRAINED} | ({"trees": TREES} if kind == "random_forest" else {})
     for name in SSPS:
         table = pd.read_csv(cache / f"{name}.csv")
         rows.append(head.assign(method=name, **{c: table[c].to_numpy() for c in table if c != "galaxy"}))
@@ -203,7 +218,7 @@ def observed_rows(seen, outside, cache) -> pd.DataFrame:
     snr = np.median(seen.flux / seen.flux_err, axis=1)
     nearest = np.array(SNRS)[np.abs(np.log(snr[:, None] / np.array(SNRS))).argmin(axis=1)]
     head = pd.DataFrame({"galaxy": seen.ids, "redshift": seen.redshift, "snr": snr.round(1), "reference_log_mstar": seen.properties["log_mstar"]})
-    rows = [head.assign(method="consensus", **wide(np.array([outside[s][i] for i, s in enumerate(nearest)])))]
+    rows = [head.assign(method="consensus" + ending, **wide(np.array([outside[kind, s][i] for i, s in enumerate(nearest)]))) for kind, ending in LEARNERS.items()]
     for method, table in (("library", pd.read_csv(cache / "library-observed.csv")), ("bagpipes", stored(seen, cache, "full-observed"))):
         if len(table):
             rows.append(head.merge(table.drop(columns="status", errors="ignore"), on="galaxy").assign(method=method))
@@ -220,7 +235,7 @@ def band_rows(cache) -> pd.DataFrame:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["full", "observed", "bands", "library", "forests", "tables"])
+    parser.add_argument("part", choices=["full", "observed", "bands", "library", "learn", "tables"])
     parser.add_argument("paths", type=Path, nargs="*", help="spec files or folders, beside the spectra that ppxf carries")
     parser.add_argument("--rounds", type=int, default=1, help="full: galaxies of each universe")
     parser.add_argument("--models", type=int, default=100_000, help="library: how many")

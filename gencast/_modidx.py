@@ -878,6 +878,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'gencast.methods.describe_wins': ('methods.html#describe_wins', 'gencast/methods.py'),
                                  'gencast.methods.draw_parts': ('methods.html#draw_parts', 'gencast/methods.py'),
                                  'gencast.methods.fit_forest': ('methods.html#fit_forest', 'gencast/methods.py'),
+                                 'gencast.methods.fit_learner': ('methods.html#fit_learner', 'gencast/methods.py'),
                                  'gencast.methods.heldout_sample': ('methods.html#heldout_sample', 'gencast/methods.py'),
                                  'gencast.methods.learned_answers': ('methods.html#learned_answers', 'gencast/methods.py'),
                                  'gencast.methods.library_agreement': ('methods.html#library_agreement', 'gencast/methods.py'),
