@@ -3,9 +3,10 @@
     python benchmarks/bench_sedfit.py full --rounds 1        # BAGPIPES on 20 galaxies: half an hour on one core; needs gencast[sed]; after `library`
     python benchmarks/bench_sedfit.py observed [PATH ...]    # BAGPIPES on the observed spectra: spec files or folders beside those of ppxf
     python benchmarks/bench_sedfit.py bands                  # BAGPIPES on photometry of ten of the galaxies
+    python benchmarks/bench_sedfit.py known                  # both on galaxies drawn from the priors themselves, 10 of them by BAGPIPES
     python benchmarks/bench_sedfit.py library                # two libraries of 100,000 models, 600 galaxies: minutes; one needs gencast[sed]
     python benchmarks/bench_sedfit.py learn                  # 60 forests, boosted trees and networks: an hour on one core; networks need gencast[cnn]
-    python benchmarks/bench_sedfit.py tables [PATH ...]      # the tables that nbs/75_methods.ipynb shows
+    python benchmarks/bench_sedfit.py tables [PATH ...]      # the tables that nbs/methods_compared.ipynb shows
 
 Each part keeps what it has done in `--cache` (results/methods): what was stopped goes on where it was. `tables` writes
 gencast/data/methods with the provenance beside it, from whatever is there; give `--out` to write elsewhere.
@@ -26,13 +27,14 @@ from gencast.data.references import load_spectra
 from gencast.data.simulations import load_suite, simulate
 from gencast.fullfit import SETTINGS, fit_bagpipes, fit_table, fit_versions, make_tasks, missing_fits
 from gencast.methods import (FITTED, LEARNERS, METHODS_FOLDER, SNRS, bin_features, consensus_outside, draw_parts, fit_learner, heldout_sample, learned_answers,
-                             observe_at, save_methods)
+                             observe_at, save_methods, snr_of)
 from gencast.priors import PERCENTILES, Priors, build_library, fit_models, rebin
 from gencast.progress import Progress
 from gencast.stages import package_versions, read_arrays, remember, write_arrays
 
 SEED, ROUNDS, N_TRAIN, N_CALIBRATE = 11, 30, 3000, 100  # galaxies of each universe
 TRAINED, TREES = 2000, 60  # of those that could train, and trees of a forest
+KNOWN, KNOWN_FULL = 600, 10  # galaxies drawn from the priors, and how many of them BAGPIPES fits
 SSPS = {"library": "bc03_miles", "library-stelib": "bc03_stelib"}
 
 
@@ -59,6 +61,33 @@ def observed(given):
     models = build_library(given.cache / "models-bc03_miles", wave=rebin(sample).wave, n=given.models)
     table = fit_bagpipes(sample, given.cache / "full-observed", jobs=given.jobs, budget_s=given.budget, library=models)
     print(table[["log_mstar", "chi2", "n_likelihood", "cpu_seconds"]].round(2), missing_fits(table), sep="\n")
+
+
+def known_sample(given) -> Sample:
+    "Galaxies drawn from the priors of the fits, with noise at the three levels by turns."
+    survey = load_spectra()
+    clean = build_library(given.cache / "models-known", wave=survey.wave, n=KNOWN, seed=SEED + 1, ssp="bc03_miles")
+    levels = snr_of(np.arange(KNOWN))
+    seen = {s: observe_at(clean, survey, s, SEED) for s in SNRS}
+    stack = lambda key: np.array([getattr(seen[s], key)[i] for i, s in enumerate(levels)])
+    return replace(clean, name="known", flux=stack("flux"), flux_err=stack("flux_err"), ids=tuple(f"known:{i}" for i in range(KNOWN)), meta={"snr": levels.tolist(), "fwhm_kms": survey.meta.get("fwhm_kms", 0.0)})
+
+
+def known(given):
+    "Fits where their model family is the truth."
+    sample = known_sample(given)
+    models = build_library(given.cache / "models-bc03_miles", wave=rebin(sample).wave, n=given.models)
+    fit_models(rebin(sample), models).to_csv(given.cache / "library-known.csv")
+    table = fit_bagpipes(sample.take(np.arange(KNOWN_FULL)), given.cache / "full-known", jobs=given.jobs, budget_s=given.budget, library=models)
+    print(table[["log_mstar", "chi2", "n_likelihood", "cpu_seconds"]].round(2), missing_fits(table), sep="\n")
+
+
+def known_rows(given) -> pd.DataFrame:
+    "Both fits beside the truth."
+    sample = known_sample(given)
+    head = pd.DataFrame({"galaxy": sample.ids, "universe": sample.ids, "snr": sample.meta["snr"]} | {f"truth_{p}": sample.properties[p] for p in FITTED})
+    found = {"library": pd.read_csv(given.cache / "library-known.csv"), "bagpipes": stored(sample, given.cache, "full-known")}
+    return pd.concat([head.merge(t.drop(columns="status", errors="ignore"), on="galaxy").assign(method=m) for m, t in found.items() if len(t)], ignore_index=True)
 
 
 def photometry() -> Sample:
@@ -207,7 +236,7 @@ def tables(given):
     table = stored(sample, cache, "full")
     rows.append(head.merge(table.drop(columns=["status"]), on="galaxy").assign(method="bagpipes"))
     facts["bagpipes"] = {"settings": SETTINGS, "versions": fit_versions(), "galaxies": len(table), "median_cpu_s": float(table.cpu_seconds.median()), "median_likelihoods": float(table.n_likelihood.median())}
-    made = {"simulated": pd.concat(rows, ignore_index=True), "single": pd.DataFrame(single), "observed": observed_rows(seen, outside, cache), "bands": band_rows(cache)}
+    made = {"simulated": pd.concat(rows, ignore_index=True), "single": pd.DataFrame(single), "observed": observed_rows(seen, outside, cache), "bands": band_rows(cache), "known": known_rows(given)}
     record = {"suite": suite.name, "seed": SEED, "heldout_of_each": ROUNDS, "calibrate_of_each": N_CALIBRATE, "priors": Priors().__dict__, "facts": facts, "versions": package_versions()}
     save_methods(given.out or METHODS_FOLDER, made, record)
     print({k: v.shape for k, v in made.items()}, json.dumps(facts, indent=1))
@@ -235,7 +264,7 @@ def band_rows(cache) -> pd.DataFrame:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["full", "observed", "bands", "library", "learn", "tables"])
+    parser.add_argument("part", choices=["full", "observed", "bands", "known", "library", "learn", "tables"])
     parser.add_argument("paths", type=Path, nargs="*", help="spec files or folders, beside the spectra that ppxf carries")
     parser.add_argument("--rounds", type=int, default=1, help="full: galaxies of each universe")
     parser.add_argument("--models", type=int, default=100_000, help="library: how many")

@@ -891,6 +891,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'gencast.methods.save_methods': ('methods.html#save_methods', 'gencast/methods.py'),
                                  'gencast.methods.score': ('methods.html#score', 'gencast/methods.py'),
                                  'gencast.methods.score_methods': ('methods.html#score_methods', 'gencast/methods.py'),
+                                 'gencast.methods.score_table': ('methods.html#score_table', 'gencast/methods.py'),
                                  'gencast.methods.snr_of': ('methods.html#snr_of', 'gencast/methods.py')},
             'gencast.metrics': { 'gencast.metrics.Metric': ('metrics.html#metric', 'gencast/metrics.py'),
                                  'gencast.metrics.Pair': ('metrics.html#pair', 'gencast/metrics.py'),
