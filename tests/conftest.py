@@ -10,6 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    "Two processes share the tests: a file stays together, as its tests share what they made, but each notebook goes by itself."
+    for item in items:
+        if item.originalname != "test_notebook_runs":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     "The repository."
