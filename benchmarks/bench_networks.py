@@ -38,7 +38,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 from gencast.data.suites import load_suite
 from gencast.features import feature_table
-from gencast.networks import choose_device, fit_networks, load_torch
+from gencast.layers import choose_device, load_torch
+from gencast.networks import fit_networks
 from gencast.stages import Settings, expected_noise, load_survey, make_galaxies, observed_as, split_rows
 
 LABELS = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr")

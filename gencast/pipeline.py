@@ -82,7 +82,7 @@ def check_settings(settings: Settings) -> Settings:  # the same
     if settings.model == "cnn":
         if "photometry" in settings.views:
             raise InputError("the model cnn is for spectra, whose pixels have neighbours; give --views spectra, or another model for photometry")
-        from gencast.networks import load_torch
+        from gencast.layers import load_torch
 
         load_torch()
     if settings.n_galaxies < 100:

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -113,6 +114,8 @@ class Progress:
 
         if not tasks:
             return []
+        # a worker that has loaded PyTorch looks to joblib as if it leaked memory: it is replaced, which costs nothing and is no news
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         calls = (delayed(attempt)(function, task, name, names[i] if names else "") for i, task in enumerate(tasks))
         return Parallel(n_jobs=min(self.jobs, len(tasks)), return_as="generator")(calls)
 

@@ -175,7 +175,7 @@ def _distance_task(path, key, variant, choice, folder, settings, view):
 
 def make_networks(settings: Settings, folder: Path, view: str, keys: list, progress: Progress) -> None:
     "Train the networks of all simulations: as one on a GPU, else one task each."
-    from gencast.networks import load_torch
+    from gencast.layers import load_torch
 
     names = settings.suite.names
     if load_torch().cuda.is_available() and progress.spool is None:

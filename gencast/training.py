@@ -40,7 +40,7 @@ def network_key(settings: Settings, view: str, source: str, key: str) -> str:
     from importlib.metadata import version
 
     options = network_options(settings, view, source)
-    return digest(key, view, settings.properties, options.pop("noise"), options, version("torch"), code_key("networks", "features", "timebins", "stages"))
+    return digest(key, view, settings.properties, options.pop("noise"), options, version("torch"), code_key("layers", "networks", "teams", "features", "timebins", "stages"))
 
 
 def stored_network(folder: Path, settings: Settings, view: str, source: str, key: str) -> Path:

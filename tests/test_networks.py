@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast import networks
+from gencast import layers, networks, teams
 from gencast.core import InputError, checksum, write_json
-from gencast.networks import CNNRegressor, fit_networks, load_network, save_network, weight_shapes
+from gencast.layers import weight_shapes
+from gencast.networks import CNNRegressor, fit_networks, load_network, save_network
 
 try:
     import torch
@@ -66,7 +67,7 @@ def test_shapes_of_answers(fitted):
 
 @needs_torch
 def test_many_galaxies_are_predicted_in_blocks(fitted, monkeypatch):
-    device, whole = networks.choose_device("cpu"), fitted.predict(X)
+    device, whole = layers.choose_device("cpu"), fitted.predict(X)
     parts = networks.predict_members(X, fitted.state_, ((2, 5),), device, block=40).mean(axis=0)
     assert_allclose(parts, whole, atol=1e-5)
 
@@ -77,7 +78,7 @@ def test_any_number_of_features(n_feature):
     x = np.concatenate([X, X], axis=1)[:, :n_feature]
     model = CNNRegressor(n_members=1, epochs=1, device="cpu").fit(x, Y[:, 0])
     assert np.isfinite(model.predict(x)).all()
-    assert ("filter0" in weight_shapes(n_feature, 3, 1)) == (n_feature >= networks.FEWEST_PIXELS)
+    assert ("filter0" in weight_shapes(n_feature, 3, 1)) == (n_feature >= layers.FEWEST_PIXELS)
 
 
 @needs_torch
@@ -157,20 +158,20 @@ def test_sets_of_other_sizes_share_a_team():
 
 @needs_torch
 def test_one_grouped_convolution_says_the_same():
-    with networks.steady(1):
+    with layers.steady(1):
         x, w, b = torch.randn(3, 5, 2, 40), torch.randn(3, 4, 2, 7), torch.randn(3, 4)
-        one, many = (networks.convolve(x, w, b, 3, grouped) for grouped in (True, False))
+        one, many = (layers.convolve(x, w, b, 3, grouped) for grouped in (True, False))
     assert one.shape == many.shape == (3, 5, 4, 12)
     assert_allclose(one.numpy(), many.numpy(), atol=1e-5)
 
 
 @needs_torch
 def test_training_with_grouped_convolutions_ends_alike(fitted, monkeypatch):
-    begin = networks.Team.__init__
+    begin = teams.Team.__init__
     def grouped(self, *args):
         begin(self, *args)
         self.grouped = True
-    monkeypatch.setattr(networks.Team, "__init__", grouped)
+    monkeypatch.setattr(teams.Team, "__init__", grouped)
     assert_allclose(CNNRegressor(**TINY).fit(X, Y).predict(X), fitted.predict(X), atol=1e-3)
 
 
@@ -300,7 +301,7 @@ def test_what_cannot_be_learned_from_is_refused(x, y, options, words):
 def test_a_training_that_diverges_begins_again_and_then_says_so(monkeypatch):
     with pytest.raises(InputError, match="wild: the training of its network diverged.*again.*lower learning_rate"):
         fit_networks([(X, Y)], [0], names=["wild"], learning_rate=1e9, epochs=9, n_members=1, device="cpu")
-    run, seen = networks.Team.note, []
+    run, seen = teams.Team.note, []
 
     def once(self, team, own, losses, judged):
         if not seen:
@@ -308,7 +309,7 @@ def test_a_training_that_diverges_begins_again_and_then_says_so(monkeypatch):
         seen.append(1)
         run(self, team, own, losses, judged)
 
-    monkeypatch.setattr(networks.Team, "note", once)
+    monkeypatch.setattr(teams.Team, "note", once)
     model = CNNRegressor(**TINY).fit(X, Y)
     assert np.isfinite(model.predict(X)).all() and len(seen) == 4, "one round more than there are epochs"
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = sorted(ROOT.glob("nbs/*.ipynb"))
 TEMPLATES = sorted(ROOT.glob("nbs/targets/*.ipynb"))
 NOTEBOOKS = ROOMS + TEMPLATES
-NEEDS = {"43_networks": "torch"}  # what comes with an extra; the others run with what gencast requires
+NEEDS = {"43_layers": "torch", "43_networks": "torch", "43_teams": "torch"}  # what comes with an extra; the others run with what gencast requires
 name = lambda path: path.stem
 
 
