@@ -2,6 +2,7 @@
 
     python benchmarks/bench_models.py                                    # six simulations of the default suite, 2,000 galaxies each
     python benchmarks/bench_models.py --simulations 20 --galaxies 6500   # an hour and more on two cores
+    python benchmarks/bench_models.py --runs results/forest results/cnn  # finished runs beside each other: errors, and how well they were forecast
 
 Simulated spectra are observed and split as a run does it. Each kind of model learns from each simulation and is tested on unseen
 galaxies of all: forests and boosted trees one property at a time, networks (where PyTorch is there) all at once. Printed is the
@@ -29,7 +30,36 @@ parser.add_argument("--simulations", type=int, default=6, help="spread evenly ov
 parser.add_argument("--galaxies", type=int, default=2000)
 parser.add_argument("--kinds", default="random_forest,extra_trees,boosting,cnn")
 parser.add_argument("--folder", type=Path, default=Path("results/models"), help="where simulations are kept")
+parser.add_argument("--runs", type=Path, nargs="+", help="folders of finished runs of one suite with different kinds of model")
 args = parser.parse_args()
+
+
+def compare_runs(folders) -> pd.DataFrame:
+    "Errors of each run's models within and across simulations, and how well its law forecasts them with the target held out."
+    found = []
+    for folder in folders:
+        results = load_results(folder)
+        made, e, s, h = results.run["parameters"], results.errors, results.scores, results.heldout
+        chosen = (s.law == made["law"]) & (s.distance == made["distance"]) & (s.target == "all") & (s.protocol == "leave-simulation-out")
+        for row in s[chosen].itertuples():
+            of = e[(e["view"] == row.view) & (e.property == row.property)]
+            own, across = of[of.source == of.target], of[of.source != of.target]
+            held = h[(h["view"] == row.view) & (h.property == row.property) & (h.law == made["law"]) & (h.distance == made["distance"])]
+            gap = np.abs(10 ** (held.predicted / 2) - 10 ** (held.log_mse / 2))
+            one = {"view": row.view, "property": row.property, "model": made["model"], "within": own.rmse.median(), "across": across.rmse.median(),
+                   "best source": across.groupby("target").rmse.min().median()}
+            if row.property in HISTORIES:
+                one |= {"SMAPE within, %": 100 * own.smape.median(), "SMAPE across, %": 100 * across.smape.median()}
+            found.append(one | {"R2": row.r2, "MAE, dex": row.mae_dex, "rank": row.rank_correlation, "90 % holds": 100 * row.coverage_90, "width": row.width_90,
+                                "off by (median)": gap.median(), "off by (mean)": gap.mean(), "within 0.015": 100 * (gap < 0.015).mean()})
+    return pd.DataFrame(found).sort_values(["view", "property"], kind="stable").set_index(["view", "property", "model"])
+
+
+if args.runs:
+    from gencast.results import load_results
+
+    print(compare_runs(args.runs).round(3).to_string(na_rep=""))
+    raise SystemExit
 
 settings = Settings(load_suite("default"), n_galaxies=args.galaxies, properties=PROPERTIES, views=("spectra",))
 survey = load_survey(settings, "spectra")

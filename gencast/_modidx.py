@@ -490,6 +490,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'gencast.data.readers.odd_light': ('data.readers.html#odd_light', 'gencast/data/readers.py')},
             'gencast.data.references': { 'gencast.data.references._check_references': ( 'data.references.html#_check_references',
                                                                                         'gencast/data/references.py'),
+                                         'gencast.data.references._colour_fitter': ( 'data.references.html#_colour_fitter',
+                                                                                     'gencast/data/references.py'),
                                          'gencast.data.references.aperture_factor': ( 'data.references.html#aperture_factor',
                                                                                       'gencast/data/references.py'),
                                          'gencast.data.references.colour_masses': ( 'data.references.html#colour_masses',

@@ -32,7 +32,7 @@ from .regression import LAWS, PairTable, fit_law, heldout_table, score_table
 from .signals import LAW_SIGNALS, SIGNALS
 from .stages import Settings, apply_errors, code_key, importance_without, load_labels, load_part, load_rows, measure_distances, rank_trees, remember, select_features, survey_distances
 from .timebins import label_columns, labels_of, pick_labels
-from .training import fit_source, network_key, train_network, train_networks
+from .training import fit_source, network_key, network_noise, train_network, train_networks
 from .support import SupportReport, fit_support_model, support_table
 
 # %% ../nbs/69_tables.ipynb #58e9bc6b
@@ -126,12 +126,14 @@ def compute(settings: Settings, folder: Path, view: str, property: str, survey: 
     gap_key = digest(base, code_key("distances", "pairwise"))
     gaps = progress.map(f"{view}: distances", _distance_task, [(*s, c, folder, settings, view) for s, c in zip(step("distances", gap_key), choices)])
     model_key = digest(keys, view, property, settings.model, settings.n_trees, settings.seed, code_key("ensembles", "features", "models", "stages", "timebins", "gather"))
+    noise = None
     if settings.model == "cnn":
-        model_key = digest(model_key, [network_key(settings, view, n, k) for n, k in zip(names, keys)])
-        make_networks(settings, folder, view, keys, progress)
+        noise = network_noise(settings, view)
+        model_key = digest(model_key, [network_key(settings, view, n, k, noise) for n, k in zip(names, keys)])
+        make_networks(settings, folder, view, keys, progress, noise)
     seen_key = digest(model_key, seen.values)
     fits = progress.map(f"{view}: train and apply", _train_task,
-                        [(at("errors", n), model_key, at(survey.name, n), seen_key, folder, settings, view, property, n, k, seen.values) for n, k in zip(names, keys)], names)
+                        [(at("errors", n), model_key, at(survey.name, n), seen_key, folder, settings, view, property, n, k, seen.values, noise) for n, k in zip(names, keys)], names)
     truth = [load_labels(folder, settings, view, n, "test", property) for n in names]
     edges = HISTORIES[property].edges if property in HISTORIES else ()
     metrics = [apply_errors(tests["predicted"], truth, edges)[0] for tests, _ in fits]
@@ -173,24 +175,24 @@ def _distance_task(path, key, variant, choice, folder, settings, view):
     return remember(path, key, lambda: measure_distances(folder, settings, view, variant, choice))
 
 
-def make_networks(settings: Settings, folder: Path, view: str, keys: list, progress: Progress) -> None:
+def make_networks(settings: Settings, folder: Path, view: str, keys: list, progress: Progress, noise: np.ndarray | None = None) -> None:
     "Train the networks of all simulations: as one on a GPU, else one task each."
     from gencast.layers import load_torch
 
     names = settings.suite.names
     if load_torch().cuda.is_available() and progress.spool is None:
         with progress.stage(f"{view}: train networks"):
-            train_networks(folder, settings, view, names, keys, lambda done, total: None)
-    progress.map(f"{view}: train networks", _network_task, [(folder, settings, view, n, k) for n, k in zip(names, keys)], names)
+            train_networks(folder, settings, view, names, keys, lambda done, total: None, noise)
+    progress.map(f"{view}: train networks", _network_task, [(folder, settings, view, n, k, noise) for n, k in zip(names, keys)], names)
 
 
-def _network_task(folder, settings, view, source, key):
-    train_network(folder, settings, view, source, key)
+def _network_task(folder, settings, view, source, key, noise):
+    train_network(folder, settings, view, source, key, noise=noise)
 
 
-def _train_task(path, key, survey_path, survey_key, folder, settings, view, property, source, sim_key, survey):
+def _train_task(path, key, survey_path, survey_key, folder, settings, view, property, source, sim_key, survey, noise):
     "Predictions for all test galaxies and for the survey, with spreads; the model is fitted only if one of them is not there."
-    model = cache(lambda: fit_source(folder, settings, view, property, source, sim_key))
+    model = cache(lambda: fit_source(folder, settings, view, property, source, sim_key, noise=noise))
     tests = remember(path, key, lambda: predict_parts(model(), folder, settings, view))
     observed = remember(survey_path, survey_key, lambda: predict_survey(model(), survey))
     return tests, observed

@@ -28,38 +28,39 @@ def network_noise(settings: Settings, view: str) -> np.ndarray:  # dex, shape (n
     return NOISE * survey_noise(load_survey(settings, view))
 
 
-def network_options(settings: Settings, view: str, source: str) -> dict:  # seed, noise, compositions
-    "Parameters of the network of one simulation, for all properties of the run."
+def network_options(settings: Settings, view: str, source: str, noise: np.ndarray | None = None) -> dict:  # seed, noise, compositions
+    "Parameters of the network of one simulation, for all properties of the run; `noise`, here and below: from `network_noise`, where it is at hand."
     at = [label_columns(settings.properties, p) for p in settings.properties if p in HISTORIES]
     seed = int(rng_for(settings.seed, source, view, "network").integers(2**31))
-    return {"seed": seed, "noise": network_noise(settings, view), "compositions": tuple((c.start, c.stop) for c in at)}
+    return {"seed": seed, "noise": network_noise(settings, view) if noise is None else noise, "compositions": tuple((c.start, c.stop) for c in at)}
 
 
-def network_key(settings: Settings, view: str, source: str, key: str) -> str:
+def network_key(settings: Settings, view: str, source: str, key: str, noise: np.ndarray | None = None) -> str:
     "Fingerprint of all that a network depends on; `key`: that of its simulation."
     from importlib.metadata import version
 
-    options = network_options(settings, view, source)
+    options = network_options(settings, view, source, noise)
     return digest(key, view, settings.properties, options.pop("noise"), options, version("torch"), code_key("layers", "networks", "teams", "features", "timebins", "stages"))
 
 
-def stored_network(folder: Path, settings: Settings, view: str, source: str, key: str) -> Path:
+def stored_network(folder: Path, settings: Settings, view: str, source: str, key: str, noise: np.ndarray | None = None) -> Path:
     "Where the network of a simulation is, or will be."
-    return settings.store(folder) / f"network-{view}-{source}" / network_key(settings, view, source, key)
+    return settings.store(folder) / f"network-{view}-{source}" / network_key(settings, view, source, key, noise)
 
 
-def train_network(folder: Path, settings: Settings, view: str, source: str, key: str, keep: bool = True):  # the fitted `CNNRegressor`
+def train_network(folder: Path, settings: Settings, view: str, source: str, key: str, keep: bool = True, noise: np.ndarray | None = None):  # the fitted `CNNRegressor`
     "The network of one simulation: read where it is stored, else trained, and stored unless `keep` is False."
     from gencast.networks import CNNRegressor, load_network, save_network
 
-    path = stored_network(folder, settings, view, source, key)
+    noise = network_noise(settings, view) if noise is None else noise
+    path = stored_network(folder, settings, view, source, key, noise)
     try:
         return load_network(path)
     except InputError:
         pass  # absent or damaged
     values, sample = load_rows(folder, settings, view, source, "model")
     training = str(path.with_name("training")) if keep else None
-    network = CNNRegressor(**network_options(settings, view, source), device="cpu", checkpoint=training).fit(values, label_matrix(sample, settings.properties))
+    network = CNNRegressor(**network_options(settings, view, source, noise), device="cpu", checkpoint=training).fit(values, label_matrix(sample, settings.properties))
     if not keep:
         return network
     for old in path.parent.iterdir():
@@ -69,20 +70,21 @@ def train_network(folder: Path, settings: Settings, view: str, source: str, key:
     return network
 
 
-def train_networks(folder: Path, settings: Settings, view: str, names: list, keys: list, tell) -> None:
+def train_networks(folder: Path, settings: Settings, view: str, names: list, keys: list, tell, noise: np.ndarray | None = None) -> None:
     "On a GPU: the networks of all simulations that are not stored yet, trained as one. `tell`: called with the epochs done and all there are."
     from gencast.networks import fit_networks, save_network
 
-    todo = [(n, k) for n, k in zip(names, keys) if not stored_network(folder, settings, view, n, k).is_dir()]
+    noise = network_noise(settings, view) if noise is None else noise
+    todo = [(n, k) for n, k in zip(names, keys) if not stored_network(folder, settings, view, n, k, noise).is_dir()]
     if not todo:
         return
     rows = [load_rows(folder, settings, view, n, "model") for n, _ in todo]
-    options = [network_options(settings, view, n) for n, _ in todo]
+    options = [network_options(settings, view, n, noise) for n, _ in todo]
     same = {k: options[0][k] for k in ("noise", "compositions")}
     made = fit_networks([(x, label_matrix(s, settings.properties)) for x, s in rows], [o["seed"] for o in options], names=[n for n, _ in todo], progress=tell, **same,
                         checkpoint=str(settings.store(folder) / f"network-{view}-training"))
     for (n, k), network in zip(todo, made):
-        save_network(network, stored_network(folder, settings, view, n, k))
+        save_network(network, stored_network(folder, settings, view, n, k, noise))
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ class OneLabel:
         return (mean[:, self.columns], spread[:, self.columns]) if return_spread else mean[:, self.columns]
 
 
-def fit_source(folder: Path, settings: Settings, view: str, property: str, source: str, key: str, keep: bool = True):  # something with `predict(X, return_spread=True)`
+def fit_source(folder: Path, settings: Settings, view: str, property: str, source: str, key: str, keep: bool = True, noise: np.ndarray | None = None):  # something with `predict(X, return_spread=True)`
     "The model of one simulation for one property, whatever kind of model the run has; `key`: of the simulation. `keep`: store a network that had to be trained."
     if settings.model != "cnn":
         return train(folder, settings, view, property, source)
-    return OneLabel(train_network(folder, settings, view, source, key, keep), label_columns(settings.properties, property))
+    return OneLabel(train_network(folder, settings, view, source, key, keep, noise), label_columns(settings.properties, property))
 

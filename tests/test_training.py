@@ -65,6 +65,17 @@ def test_networks_are_trained_once(results, suite_file):
     assert {p.name: p.read_bytes() for p in results.folder.glob("*.csv")} == tables
 
 
+def test_the_survey_is_read_once_for_all_networks(results, monkeypatch):
+    from gencast import training
+
+    settings, calls = load_settings(results.folder), []
+    noise = training.network_noise(settings, "spectra")
+    expected = [training.network_key(settings, "spectra", n, "key") for n in settings.suite.names]
+    monkeypatch.setattr(training, "load_survey", lambda *a: calls.append(a) or load_survey(*a))
+    assert [training.network_key(settings, "spectra", n, "key", noise) for n in settings.suite.names] == expected and not calls
+    assert training.network_key(settings, "spectra", settings.suite.names[0], "key", 2 * noise) != expected[0]
+
+
 def test_a_later_forecast_uses_the_stored_networks(results):
     survey = load_survey(load_settings(results.folder), "spectra")
     before = {p: p.stat().st_mtime_ns for p in results.folder.glob("cache/network-*/*/network.json")}

@@ -7,6 +7,7 @@ __all__ = ['A_R', 'MARKS', 'COLOUR', 'read_references', 'colour_masses', 'apertu
 
 # %% ../../nbs/19_data.references.ipynb #de1bae3f
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +77,20 @@ def colour_masses(
     fluxes, redshift = np.atleast_2d(np.asarray(fluxes, float)), np.atleast_1d(np.asarray(redshift, float))
     if fluxes.shape != (len(redshift), 3) or redshift.ndim != 1 or not ((fluxes > 0) & (fluxes < 1e12)).all() or not ((redshift > 0) & (redshift < 1)).all():
         raise InputError(f"colour masses need positive fluxes in g, r, i of each galaxy, shape ({len(redshift)}, 3), and redshifts between 0 and 1; got shape {fluxes.shape}")
-    from astropy.cosmology import Planck18
-    from kcorrect.kcorrect import Kcorrect
-
-    fitter = Kcorrect(responses=["sdss_g0", "sdss_r0", "sdss_i0"], redshift_range=[0.0, 1.0], nredshift=501, cosmo=Planck18)
+    fitter = _colour_fitter()
     maggies, ivar, z = 1e-9 * fluxes, (1e9 / (0.03 * fluxes)) ** 2, redshift.astype("f4")  # errors of 3 %
     coeffs = fitter.fit_coeffs(redshift=z, maggies=maggies.astype("f4"), ivar=ivar.astype("f4"))
     g, _, i = fitter.absmag(redshift=z, maggies=maggies, ivar=ivar, coeffs=np.atleast_2d(coeffs)).T
     return 1.15 + 0.70 * (g - i) - 0.4 * i
+
+
+@cache
+def _colour_fitter():
+    "kcorrect's templates in g, r, i at 501 redshifts: seconds to make, so once a process."
+    from astropy.cosmology import Planck18
+    from kcorrect.kcorrect import Kcorrect
+
+    return Kcorrect(responses=["sdss_g0", "sdss_r0", "sdss_i0"], redshift_range=[0.0, 1.0], nredshift=501, cosmo=Planck18)
 
 # %% ../../nbs/19_data.references.ipynb #f8bf45d7
 def aperture_factor(
