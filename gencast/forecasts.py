@@ -148,5 +148,6 @@ def forecast_survey(
     rows = [{"predictor": name, "source": evidence.names[best] if name == "best" else "", "rmse": 10 ** ((value + (0 if name == "best" else shift(name))) / 2),
              "lower": 10 ** ((value + low) / 2), "upper": 10 ** ((value + high) / 2), "bias": b, "bias_lower": b + down, "bias_upper": b + up}
             for name, (value, low, high, b, down, up) in made.items()]
-    each = np.sqrt((miss(view.predicted[best], view.consensus) ** 2 + own) * 10 ** (log_mse[best] - row[best, table.signals.index("consensus")]))
+    each = miss(view.predicted[best], view.consensus) ** 2 + own
+    each = np.sqrt(each * 10 ** log_mse[best] / each.mean())
     return SurveyForecast(forecast_sources(log_mse, bias, spans), pd.DataFrame(rows), each, best)
