@@ -17,12 +17,12 @@ from gencast.core import HISTORIES, InputError, load_sample, save_sample
 from gencast.data.histories import age_bins
 from gencast.data.simulations import load_suite, simulate
 from gencast.ensembles import Boosting, ExtraTrees, RandomForest
-from gencast.timebins import label_columns, pick_labels
 from gencast.historyplots import histories_of, plot_history
 from gencast.models import MODELS, fit_model, predict_with_spread
 from gencast.pipeline import load_settings, make_settings, run
+from gencast.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
 from gencast.stages import sample_path
-from gencast.timebins import labels_of, smape
+from gencast.timebins import as_shares, label_columns, labels_of, pick_labels, smape
 
 SMALL = {"quick": True, "n_galaxies": 200, "n_trees": 10, "notebooks": False, "progress": False, "jobs": 2, "views": ("spectra",)}
 PROPERTIES = ("log_mstar", "sfh", "dust_slope")
@@ -200,3 +200,38 @@ def test_histories_at_many_redshifts_are_in_common_bins():
     assert np.array(sample.meta["age_edges_gyr"])[-1] > 9 and len(age_bins(9.0)) == len(sample.meta["age_edges_gyr"])
     young = sample.redshift > 1.5
     assert shares[young][:, 7].max() < 1e-6, "no star of z > 1.5 is older than 6.4 Gyr"
+
+
+def history_view(n=700, seed=3):
+    "A target with two models, and what is known of five simulations of which the first is the target: the consensus of all is wrong by the same."
+    rng, lean = np.random.default_rng(seed), np.array([0.2, 0, 0, 0])
+    truth = rng.dirichlet(np.full(4, 2.0), size=(5, n))
+    said = [as_shares(y + lean) for y in truth]
+    models = np.stack([as_shares(truth[0] + lean[::-1]), truth[0]])
+    view = TargetView(models, *[np.ones(models.shape[:2])] * 3, np.ones(models.shape[:2], bool), said[0], {})
+    return truth, view, Known(np.zeros((5, 5)), np.full(5, 0.01), (0, 2), answers=list(zip(said, truth)))
+
+
+def test_the_consensus_mistakes_of_others_tell_what_the_truth_may_be():
+    truth, view, known = history_view()
+    rows, drawn = likely_truths(view, known)
+    assert len(rows) == ASKED and rows[[0, -1]].tolist() == [0, 699] and drawn.shape == (DRAWN, ASKED, 4)
+    assert_allclose(drawn.sum(axis=-1), 1, rtol=1e-6)
+    assert smape(drawn.mean(axis=0), truth[0][rows]).mean() < 0.25 * smape(view.consensus[rows], truth[0][rows]).mean()
+    expected, true = 10 ** (consensus(view, known) / 2), np.mean(smape(view.predicted, truth[0]) ** 2, axis=1) ** 0.5
+    assert true[1] == 0 and expected[1] < 0.03 and abs(expected[0] - true[0]) < 0.03
+
+
+def test_histories_of_those_held_out_have_no_say():
+    _, view, known = history_view()
+    for k, changes in ((0, False), (2, False), (3, True)):
+        answers = list(known.answers)
+        answers[k] = (answers[k][0], answers[k][1][::-1])
+        assert np.array_equal(consensus(view, replace(known, answers=answers)), consensus(view, known)) != changes
+
+
+def test_a_handful_of_galaxies_is_enough():
+    _, view, known = history_view()
+    few = replace(known, answers=[(c[:2], y[:2]) for c, y in known.answers])
+    rows, drawn = likely_truths(view.take(np.array([5])), few)
+    assert rows.tolist() == [0] and drawn.shape == (6, 1, 4) and np.isfinite(consensus(view.take(np.array([5])), few)).all()
