@@ -351,10 +351,10 @@ def describe_wins(
 ) -> str:  # one sentence
     "Who wins where, in words."
     method, other = (c for c in compared if c in METHODS)
-    of = lambda who: [f"{p} ({compared.loc[p, method]:.2f} against {compared.loc[p, other]:.2f})" for p in compared.index[compared.wins == who]]
-    parts = [f"{METHODS[m]} wins in {', '.join(of(m))}" for m in (method, other) if of(m)]
-    even = [p for p in compared.index if compared.wins[p] == "neither"]
-    return f"{where}{': ' if where else ''}" + "; ".join(parts + ([f"no difference beyond twice its error in {', '.join(even)}"] if even else [])) + f" (RMS errors of {METHODS[method]} against {METHODS[other]}, {int(compared.n.iloc[0])} galaxies)."
+    of = lambda who: [f"{SHORT[p]} ({compared.loc[p, method]:.2f} against {compared.loc[p, other]:.2f})" for p in compared.index[compared.wins == who]]
+    parts = [f"{METHODS[m]} closer to the truth in {', '.join(of(m))}" for m in (method, other) if of(m)]
+    even = [SHORT[p] for p in compared.index if compared.wins[p] == "neither"]
+    return f"{where}{': ' if where else ''}" + "; ".join(parts + ([f"no difference beyond twice its error in {', '.join(even)}"] if even else [])) + f" (RMS errors, {METHODS[method]} against {METHODS[other]}, {int(compared.n.iloc[0])} galaxies)."
 
 # %% ../nbs/75_methods.ipynb #740c33b2
 def describe_costs(
