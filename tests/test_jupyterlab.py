@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on PATH: apt-get install chromium, or set CHROMIUM to its path")
 WAIT = 300_000  # milliseconds; a slow machine starts a kernel slowly
+SETTLE = 8_000  # a kernel restarted while JupyterLab still connects to it for the first time is never heard of again (jupyter_server 2.21)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,7 @@ def page(lab):
         page.goto(f"{lab[0]}/lab/tree/nbs/targets/simulation.ipynb?reset")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached")
+        page.wait_for_timeout(SETTLE)
         yield page
         browser.close()
 
