@@ -10,15 +10,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_collection_modifyitems(items):
-    "Two processes share the tests: a file stays together, as its tests share what they made, but notebooks go by themselves."
-    for item in items:
-        if item.originalname != "test_notebook_runs":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        elif item.callspec.params["path"].stem.startswith(("howto_", "index")):
-            item.add_marker(pytest.mark.xdist_group("pages"))  # they use the same folder of results
-
-
 @pytest.fixture(scope="session")
 def root() -> Path:
     "The repository."
