@@ -165,7 +165,7 @@ def one_model(kind, u, snr, names, cache, seen):
         clock = time.process_time()
         predict = fit_learner(kind, parts[u][f"train-{snr}"], parts[u]["train-truth"], SEED, TREES, parts[u][f"noise-{snr}"])
         trained = time.process_time() - clock
-        out = {k: np.array([predict(p[f"{k}-{snr}"]) for p in parts]) for k in ("calibrate",)}
+        out = {"calibrate": np.array([predict(p[f"calibrate-{snr}"]) for p in parts])}
         clock = time.process_time()
         out["heldout"] = np.array([predict(p[f"heldout-{snr}"]) for p in parts])
         asked = (time.process_time() - clock) / (len(parts) * ROUNDS)
@@ -210,12 +210,12 @@ def tables(given):
     seen = observed_sample(given.paths)
     head = pd.DataFrame({"galaxy": sample.ids, "universe": sample.meta["universe"], "snr": sample.meta["snr"]} | {f"truth_{p}": sample.properties[p] for p in FITTED})
     place = pd.MultiIndex.from_arrays([head.universe, [int(g.split(":")[1]) for g in head.galaxy]])
+    truth = np.array([read_arrays(cache / "features" / f"{n}.npz")["calibrate-truth"] for n in names])
     rows, single, outside, facts = [], [], {}, {}
     for kind, ending in LEARNERS.items():
         seconds = []
         for snr in SNRS:
             found = [read_arrays(cache / "models" / kind / f"{n}-{snr}.npz") for n in names]
-            truth = np.array([read_arrays(cache / "features" / f"{n}.npz")["calibrate-truth"] for n in names])
             heldout, calibrate = (np.array([f[k] for f in found]) for k in ("heldout", "calibrate"))
             seconds.append(np.mean([f["seconds"] for f in found], axis=0))
             at = np.flatnonzero(head.snr == snr)
