@@ -53,8 +53,8 @@ def nannyml_losses(folder):
 
 def write_sources(run, view, prop, folder):
     "What NannyML needs of each source, from the run's cache: coordinates and predictions of all test galaxies, labels of its own."
-    from gencast.pipeline import load_settings
-    from gencast.stages import load_labels
+    from gencast.run.pipeline import load_settings
+    from gencast.run.stages import load_labels
     settings = load_settings(run)
     names = settings.suite.names
     truth = [load_labels(run, settings, view, n, "test", prop) for n in names]
@@ -132,7 +132,7 @@ def main():
         return nannyml_losses(args.nannyml_folder)
     if args.run is None or not (args.run / "heldout.csv").exists():
         parser.error("give the folder of a finished run, such as results/default; `gencast run` makes one")
-    from gencast.results import load_results
+    from gencast.report.results import load_results
     results = load_results(args.run)
     pick = lambda asked, known: list(known) if asked == "all" else [asked]
     found = [compare(results, v, p, args.nannyml_python) for v in pick(args.view, results.run["parameters"]["views"]) for p in pick(args.property, results.run["parameters"]["properties"])]

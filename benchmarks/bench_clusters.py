@@ -44,7 +44,7 @@ def cluster(who: str, X, importance, n_clusters: int):
     import numpy as np
 
     if who == "gencast":
-        from gencast.clusters import cluster_features
+        from gencast.features.clusters import cluster_features
 
         return cluster_features(X, importance, n_clusters=n_clusters).labels
     if who == "sklearn-ward":

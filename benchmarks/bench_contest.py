@@ -5,7 +5,7 @@
     python benchmarks/bench_contest.py results/default --galaxies 300 --out results/contest-small
 
 Writes board.csv, duels.csv, reasons.csv and pairs.csv, each with its provenance in the first line. Without `--out` they
-replace those that come with gencast (gencast/data/contest), which nbs/74_answer.ipynb shows. What was measured is kept in
+replace those that come with gencast (gencast/data/contest), which nbs/studies/30_answer.ipynb shows. What was measured is kept in
 `--cache` (results/contest-cache): a benchmark that was stopped goes on where it was. Needs POT (`pip install POT`).
 """
 
@@ -15,9 +15,10 @@ import time
 import warnings
 from pathlib import Path
 
-from gencast.answer import CONTEST_FOLDER, board_table, describe_winner, duel_table, reason_table, save_verdict
-from gencast.contest import MOST_CLASSIFIED, OPTIONS, hold_contest, load_entrants
-from gencast.moments import ShrinkageWarning
+from answer import CONTEST_FOLDER, board_table, describe_winner, duel_table, reason_table, save_verdict
+from contest import MOST_CLASSIFIED, OPTIONS, hold_contest, load_entrants
+
+from gencast.distances.moments import ShrinkageWarning
 
 
 def main():

@@ -21,8 +21,9 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from gencast.distances import METRICS, distance, distance_table, spread
-from gencast.moments import ShrinkageWarning
+from gencast.distances.moments import ShrinkageWarning
+from gencast.distances.metrics import METRICS
+from gencast.distances.tables import distance, distance_table, spread
 
 TEN = ("mean_euclidean", "centroid", "mahalanobis", "coral", "energy", "mmd", "frechet", "sliced_wasserstein", "knn_kl", "proxy_a")
 ALL = (*TEN[:3], "bhattacharyya", *TEN[3:], "uncovered", "weighted")
@@ -48,7 +49,7 @@ def others(scale: float, k: int, weights: np.ndarray, along: np.ndarray) -> dict
     from sklearn.neighbors import NearestNeighbors
     from sklearn.preprocessing import StandardScaler
 
-    from gencast.classifiers import deal
+    from gencast.distances.classifiers import deal
 
     off = lambda m: (m.sum() - np.trace(m)) / len(m) / (len(m) - 1)
     pooled = lambda x, y: ((len(x) - 1) * np.cov(x.T) + (len(y) - 1) * np.cov(y.T)) / (len(x) + len(y) - 2)
@@ -121,8 +122,8 @@ def against(args: argparse.Namespace) -> pd.DataFrame:
     "Every distance by other libraries on a few pairs: seconds for the whole table, and how far the values are apart."
     import dcor
 
-    from gencast.pairwise import feature_set, pooled_scale
-    from gencast.transport import directions
+    from gencast.distances.pairwise import feature_set, pooled_scale
+    from gencast.distances.transport import directions
 
     sets = list(make_sets(args.n, args.sets, args.features).values())
     weights, scale = np.linspace(0.2, 1, args.features), pooled_scale([feature_set(s) for s in sets])

@@ -15,9 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 
-from gencast.core import rng_for
-from gencast.crossed import CrossedParts, draw_crossed, pair_design
-from gencast.inference import jackknife_test, mrqap_test, naive_test, sandwich_test
+from gencast.core.sample import rng_for
+from gencast.regression.crossed import CrossedParts, draw_crossed, pair_design
+from gencast.regression.inference import jackknife_test, mrqap_test, naive_test, sandwich_test
 
 CROSSED = CrossedParts(source=0.3, target=0.3, both=0.15, pair=0.4, reverse=0.2)
 STRONG = CrossedParts(source=0.45, target=0.45, both=0.225, pair=0.1, reverse=0.05)

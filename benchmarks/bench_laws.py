@@ -58,8 +58,8 @@ def unseen_suite(seed: int, n_sim: int = 20) -> dict:
 
 
 def main():
-    from gencast.pipeline import run
-    from gencast.results import load_results
+    from gencast.report.results import load_results
+    from gencast.run.pipeline import run
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="a finished run")

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gencast.core import HISTORIES
-from gencast.data.simulations import load_suite
-from gencast.errors import error_metrics
-from gencast.models import fit_model
-from gencast.stages import Settings, load_rows, load_survey, observed_as, simulate_one
-from gencast.timebins import label_columns, label_matrix, labels_of
-from gencast.training import OneLabel, network_options
+from gencast.core.sample import HISTORIES
+from gencast.models.errors import error_metrics
+from gencast.models.estimators import fit_model
+from gencast.models.timebins import label_columns, label_matrix, labels_of
+from gencast.run.stages import Settings, load_rows, load_survey, observed_as, simulate_one
+from gencast.run.training import OneLabel, network_options
+from gencast.synthesis.simulations import load_suite
 
 PROPERTIES = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr", "sfh")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -56,7 +56,7 @@ def compare_runs(folders) -> pd.DataFrame:
 
 
 if args.runs:
-    from gencast.results import load_results
+    from gencast.report.results import load_results
 
     print(compare_runs(args.runs).round(3).to_string(na_rep=""))
     raise SystemExit
@@ -76,7 +76,7 @@ def models_of(kind: str, name: str) -> dict:  # property -> fitted model
     values, sample = train[name]
     if kind != "cnn":
         return {p: fit_model(kind, values, labels_of(sample, p), seed=1) for p in PROPERTIES}
-    from gencast.networks import CNNRegressor
+    from gencast.models.networks import CNNRegressor
 
     network = CNNRegressor(**network_options(settings, "spectra", name)).fit(values, label_matrix(sample, PROPERTIES))
     return {p: OneLabel(network, label_columns(PROPERTIES, p)) for p in PROPERTIES}

@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 
 TENTH = "from gencast import stages; stages.MOST_TRAINED, stages.MOST_TESTED, stages.MOST_IN_MEMORY = 2000, 1000, 1000; "
-CODE = "import sys; from gencast.pipeline import run; r = run('default', out=sys.argv[1], notebooks=False, progress=False, views=('spectra',), n_galaxies=int(sys.argv[2]), jobs=int(sys.argv[3]))"
+CODE = "import sys; from gencast.run.pipeline import run; r = run('default', out=sys.argv[1], notebooks=False, progress=False, views=('spectra',), n_galaxies=int(sys.argv[2]), jobs=int(sys.argv[3]))"
 
 
 def held(process: psutil.Process) -> float:

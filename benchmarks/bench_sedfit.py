@@ -6,7 +6,7 @@
     python benchmarks/bench_sedfit.py known                  # both on galaxies drawn from the priors themselves, 10 of them by BAGPIPES
     python benchmarks/bench_sedfit.py library                # two libraries of 100,000 models, 600 galaxies: minutes; one needs gencast[sed]
     python benchmarks/bench_sedfit.py learn                  # 60 forests, boosted trees and networks: an hour on one core; networks need gencast[cnn]
-    python benchmarks/bench_sedfit.py tables [PATH ...]      # the tables that nbs/methods_compared.ipynb shows
+    python benchmarks/bench_sedfit.py tables [PATH ...]      # the tables that nbs/studies/methods_compared.ipynb shows
 
 Each part keeps what it has done in `--cache` (results/methods): what was stopped goes on where it was. `tables` writes
 gencast/data/methods with the provenance beside it, from whatever is there; give `--out` to write elsewhere.
@@ -20,17 +20,30 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from methods import (
+    FITTED,
+    LEARNERS,
+    METHODS_FOLDER,
+    SNRS,
+    bin_features,
+    consensus_outside,
+    draw_parts,
+    fit_learner,
+    heldout_sample,
+    learned_answers,
+    observe_at,
+    save_methods,
+    snr_of,
+)
 
-from gencast.core import Sample, digest
+from gencast.core.cache import package_versions, read_arrays, remember
+from gencast.core.progress import Progress
+from gencast.core.sample import Sample, digest
 from gencast.data.photometry import SDSS_BANDS, band_luminosity, band_wavelengths
 from gencast.data.references import load_spectra
-from gencast.data.simulations import load_suite, simulate
-from gencast.fullfit import SETTINGS, fit_bagpipes, fit_table, fit_versions, make_tasks, missing_fits
-from gencast.methods import (FITTED, LEARNERS, METHODS_FOLDER, SNRS, bin_features, consensus_outside, draw_parts, fit_learner, heldout_sample, learned_answers,
-                             observe_at, save_methods, snr_of)
-from gencast.priors import PERCENTILES, Priors, build_library, fit_models, rebin
-from gencast.progress import Progress
-from gencast.stages import package_versions, read_arrays, remember, write_arrays
+from gencast.sed.bagpipes import SETTINGS, fit_bagpipes, fit_table, fit_versions, make_tasks, missing_fits
+from gencast.sed.priors import PERCENTILES, Priors, build_library, fit_models, rebin
+from gencast.synthesis.simulations import load_suite, simulate
 
 SEED, ROUNDS, N_TRAIN, N_CALIBRATE = 11, 30, 3000, 100  # galaxies of each universe
 TRAINED, TREES = 2000, 60  # of those that could train, and trees of a forest

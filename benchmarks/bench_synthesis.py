@@ -19,9 +19,9 @@ import time
 
 import numpy as np
 
-from gencast.data.histories import delayed_tau
-from gencast.data.simulations import Suite, load_suite, simulate
-from gencast.data.ssp import load_ssp
+from gencast.synthesis.histories import delayed_tau
+from gencast.synthesis.simulations import Suite, load_suite, simulate
+from gencast.synthesis.ssp import load_ssp
 
 WAVE = {"start": 3600, "stop": 9000, "pixels": 3000, "fwhm_kms": 300}
 RECIPE = {
@@ -102,7 +102,7 @@ def whole_suite() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         start, peak = time.perf_counter(), 0.0
-        run = psutil.Popen([sys.executable, "-c", "from gencast.cli import main; main()", "simulate", "default", "--out", folder, "--jobs", "2"], stdout=subprocess.DEVNULL)
+        run = psutil.Popen([sys.executable, "-c", "from gencast.cli.main import main; main()", "simulate", "default", "--out", folder, "--jobs", "2"], stdout=subprocess.DEVNULL)
         done = threading.Event()
 
         def watch():

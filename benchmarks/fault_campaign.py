@@ -27,9 +27,9 @@ import numpy as np
 import psutil
 from kill_campaign import damaged, kill_family, small_suite, what_it_says
 
-from gencast.keeping import UNFINISHED
+from gencast.core.locks import UNFINISHED
 
-CODE = "from gencast.cli import main; main()"
+CODE = "from gencast.cli.main import main; main()"
 CODES = {0: "complete", 1: "something failed, named", 2: "input", 3: "machine", 130: "Ctrl-C", 143: "SIGTERM"}
 
 

@@ -18,8 +18,9 @@ from astropy.io import fits
 from astropy.table import Table
 
 import gencast
-from gencast.cli import main
-from gencast.core import InputError, Sample, load_sample, save_sample
+from gencast.cli.main import main
+from gencast.core.cache import remember
+from gencast.core.sample import InputError, Sample, load_sample, save_sample
 from gencast.data.catalogues import write_catalogue
 from gencast.data.fetch import COLUMNS, REFERENCE, fetch_3dhst, read_manifest
 from gencast.data.fields import load_catalogue
@@ -30,11 +31,10 @@ from gencast.data.references import load_spectra
 from gencast.data.specfiles import write_spec
 from gencast.data.suites import load_suite
 from gencast.data.surveys import WAVE_GRID, load_sdss_spectra
-from gencast.docs import stage_targets
-from gencast.pipeline import load_settings
-from gencast.reports import describe_survey, provenance, stage_times, survey_notes
-from gencast.results import choices, describe_forecast, load_results, pair_table, toy_results
-from gencast.stages import remember
+from gencast.report.results import choices, describe_forecast, load_results, pair_table, toy_results
+from gencast.report.sentences import describe_survey, provenance, stage_times, survey_notes
+from gencast.run.pipeline import load_settings
+from gencast.site.build import stage_targets
 
 BANDS = dict(u=3560.0, g=4700.0, r=6180.0, i=7500.0, z=8960.0)
 N, N_WAVE = 12, 60

@@ -27,13 +27,13 @@ import numpy as np
 import psutil
 import yaml
 
-from gencast.core import InputError, load_sample, read_sealed
-from gencast.data.simulations import list_suites
-from gencast.keeping import UNFINISHED
-from gencast.stages import read_arrays
+from gencast.core.cache import read_arrays
+from gencast.core.locks import UNFINISHED
+from gencast.core.sample import InputError, load_sample, read_sealed
+from gencast.synthesis.simulations import list_suites
 
 TIMES = ("started", "stages", "jobs", "checksum")  # of run.json: what may differ
-CODE = "import sys; from gencast.pipeline import run; run(sys.argv[1], True, sys.argv[2], int(sys.argv[3]), sys.argv[4] == 'True', n_galaxies=130, views=(sys.argv[5],))"
+CODE = "import sys; from gencast.run.pipeline import run; run(sys.argv[1], True, sys.argv[2], int(sys.argv[3]), sys.argv[4] == 'True', n_galaxies=130, views=(sys.argv[5],))"
 
 
 def small_suite(folder: Path) -> Path:

@@ -28,7 +28,7 @@ POPULATIONS = {  # family -> (name of the fit in diffstar, what it was fitted to
     "um": ("smdpl_dr1", "UniverseMachine on SMDPL, data release 1", "Behroozi et al. 2019 MNRAS 488 3143"),
 }
 VOLUMES = ((10.0, 11.7, 50.0**3), (11.7, 13.0, 200.0**3), (13.0, 17.0, 800.0**3))  # halo mass from, to (log10 Msun), comoving Mpc^3
-SURVIVING = 0.6  # of the formed mass, as in gencast.data.histories
+SURVIVING = 0.6  # of the formed mass, as in gencast.synthesis.histories
 MASS, BIN = (7.25, 12.25), 0.125  # log10 of surviving stellar mass, Msun
 N_STEP, LEAST = 100, -9.0
 CITATION = ("Alarcon et al. 2025 arXiv:2510.27604 (DiffstarPop); Alarcon et al. 2023 MNRAS 518 562 (Diffstar); "
@@ -61,9 +61,11 @@ def draw_haloes(key):
 
 def draw_formed(params, mah, haloes, key, time):
     "Mass formed until each time, Msun, shape (n_gal, n_time): the trapezoidal rule on a grid twenty times finer."
-    import jax
     from diffmah.defaults import DiffmahParams
-    from diffsky.experimental.mc_diffstarpop_wrappers import mc_diffstar_params_galpop, mc_select_diffstar_params
+    from diffsky.experimental.mc_diffstarpop_wrappers import (
+        mc_diffstar_params_galpop,
+        mc_select_diffstar_params,
+    )
     from diffstar import calc_sfh_galpop
     from diffstar.defaults import FB
 
@@ -137,7 +139,7 @@ def main():
         write(args.out / f"diffstar_{family}.fits", family, time, formed[rows], density, args.seed)
     for path in sorted(args.out.glob("diffstar_*.fits")):
         print(f"{path.name}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}  {path.stat().st_size} bytes")
-    print("write these checksums into TABLES of nbs/10_data.populations.ipynb")
+    print("write these checksums into TABLES of nbs/synthesis/30_populations.ipynb")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ matplotlib.use("agg")
 
 from PIL import Image
 
-from gencast.lawplots import plot_laws
-from gencast.results import load_results
-from gencast.style import save_figure
+from gencast.figures.laws import plot_laws
+from gencast.figures.style import save_figure
+from gencast.report.results import load_results
 
 IMAGES = Path(__file__).resolve().parent.parent / "nbs" / "images"
 

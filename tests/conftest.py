@@ -21,7 +21,7 @@ def some_universes(tmp_path_factory):
     "A function that writes a suite of some of the default suite's universes: name, step, how many; its path comes back."
     import yaml
 
-    from gencast.data.simulations import list_suites
+    from gencast.synthesis.simulations import list_suites
 
     def write(name: str, step: int, n: int):
         text = yaml.safe_load(list_suites()["default"].read_text())

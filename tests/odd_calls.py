@@ -1,13 +1,12 @@
 """Sound calls of public functions, for `test_odd_input.py`, which damages one argument after the other. What is not called stands in `odd_left_out.yaml`."""
 import functools
 import tempfile
-from pathlib import Path
 from typing import Callable, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from gencast.core import Sample
+from gencast.core.sample import Sample
 
 RNG = np.random.default_rng(5)
 WAVE = np.geomspace(3600.0, 7000.0, 40)
@@ -53,40 +52,40 @@ def rng() -> np.random.Generator:
 
 
 def priors():
-    from gencast.priors import Priors
+    from gencast.sed.priors import Priors
     return Priors()
 
 
 def drawn():
-    from gencast.priors import draw_parameters
+    from gencast.sed.priors import draw_parameters
     return draw_parameters(priors(), 12.0, 20, 1)
 
 
 def bins():
-    from gencast.data.histories import age_bins
+    from gencast.synthesis.histories import age_bins
     return age_bins(12.0)
 
 
 @functools.cache
 def clusters():
-    from gencast.clusters import cluster_features
+    from gencast.features.clusters import cluster_features
     return cluster_features(X, np.arange(1.0, 5), n_clusters=2)
 
 
 @functools.cache
 def design():
-    from gencast.crossed import pair_design
+    from gencast.regression.crossed import pair_design
     return pair_design(PAIRS, GAPS[..., None], ("gap",))
 
 
 @functools.cache
 def signal_table():
-    from gencast.contract import made_up_signals
+    from gencast.regression.pairs import made_up_signals
     return made_up_signals(7)
 
 
 def pairs():
-    from gencast.regression import PairTable
+    from gencast.regression.intervals import PairTable
     return PairTable(NAMES, PAIRS, GAPS, np.repeat(GAPS[None], 7, 0))
 
 
@@ -99,20 +98,20 @@ RECIPE = {"name": "odd", "ssp": "bc03_stelib", "dust": {"law": "calzetti", "a_v"
 
 @functools.cache
 def ssp():
-    from gencast.data.ssp import load_ssp
+    from gencast.synthesis.ssp import load_ssp
     return load_ssp("bc03_stelib", WAVE, 800.0)
 
 
 @functools.cache
 def small_suite(redshifts: bool = False):
-    from gencast.data.simulations import Suite
+    from gencast.synthesis.simulations import Suite
     grid = {"start": 4000.0, "stop": 6800.0, "pixels": 30, "fwhm_kms": 900.0}
     return Suite("odd", "", 0.1, 100, grid, grid, (RECIPE,), (0.05, 1.0) if redshifts else ())
 
 
 @functools.cache
 def galaxies():
-    from gencast.data.simulations import draw_galaxies
+    from gencast.synthesis.simulations import draw_galaxies
     return draw_galaxies(RECIPE, 0.1, 5, 0)
 
 
@@ -131,26 +130,26 @@ def spectrum():
 
 
 def wide_sample(redshift: bool = False):
-    from gencast.core import Sample
+    from gencast.core.sample import Sample
     wave = np.geomspace(1500.0, 14000.0, 60)
     return Sample("s", FLUX[:6, :1] * np.ones(60), wave, redshift=np.linspace(0.05, 0.1, 6) if redshift else None)
 
 
 @functools.cache
 def judged():
-    from gencast.judge import judge
+    from judge import judge
     return judge({("p", "c", "m"): np.repeat(GAPS[None], 7, 0), ("p", "c", "k"): np.repeat(GAPS.T[None] ** 2, 7, 0)}, {"p": PAIRS})[1]
 
 
 @functools.cache
 def forest():
-    from gencast.models import fit_model
+    from gencast.models.estimators import fit_model
     return fit_model("random_forest", X, LABELS, seed=0, n_trees=3)
 
 
 @functools.cache
 def heldout():
-    from gencast.regression import heldout_table
+    from gencast.regression.intervals import heldout_table
     return heldout_table(pairs(), "pooled_line", (0.5,))
 
 
@@ -172,7 +171,7 @@ def observed_galaxies():
 
 
 def law():
-    from gencast.regression import ErrorLaw
+    from gencast.regression.intervals import ErrorLaw
     return ErrorLaw(-2.0, 0.5)
 
 

@@ -17,22 +17,22 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table
 
-from gencast.cli import main
-from gencast.core import InputError, define_property, read_sealed
+from gencast.cli.main import main
+from gencast.core.checks import load_yaml
+from gencast.core.sample import InputError, define_property, read_sealed
+from gencast.core.units import parse_unit
 from gencast.data.catalogues import read_catalogue
-from gencast.data.checks import load_yaml
 from gencast.data.columns import read_columns
 from gencast.data.fetch import HOSTS, check_url, open_url
 from gencast.data.readers import load_mapping, load_table
 from gencast.data.references import read_references
 from gencast.data.specfiles import read_spec, write_spec
 from gencast.data.suites import restore_suite
-from gencast.data.units import parse_unit
-from gencast.docs import stage_targets
-from gencast.notebooks import execute_notebook, template_path
-from gencast.pipeline import load_settings
-from gencast.reports import describe_survey, galaxies_of, survey_notes
-from gencast.results import load_results, plain_markdown, toy_results
+from gencast.report.results import load_results, plain_markdown, toy_results
+from gencast.report.sentences import describe_survey, galaxies_of, survey_notes
+from gencast.run.notebooks import execute_notebook, template_path
+from gencast.run.pipeline import load_settings
+from gencast.site.build import stage_targets
 
 ROOT = Path(__file__).resolve().parent.parent
 BANDS = {"u": {"column": "f_u", "wave": 3560.0}, "g": {"column": "f_g", "wave": 4700.0}}

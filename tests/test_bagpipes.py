@@ -11,12 +11,12 @@ import pytest
 
 pytest.importorskip("bagpipes", reason="bagpipes is not installed; pip install 'gencast[sed]'")
 
-from gencast.core import Z_SUN
-from gencast.data.libraries import air_to_vacuum
-from gencast.data.histories import age_bins, delayed_tau
-from gencast.data.resample import broadening_matrix, overlap_matrix, pixel_edges
-from gencast.data.simulations import Galaxies, synthesize
-from gencast.data.ssp import load_ssp
+from gencast.core.resample import broadening_matrix, overlap_matrix, pixel_edges
+from gencast.core.sample import Z_SUN
+from gencast.synthesis.histories import age_bins, delayed_tau
+from gencast.synthesis.libraries import air_to_vacuum
+from gencast.synthesis.simulations import Galaxies, synthesize
+from gencast.synthesis.ssp import load_ssp
 
 REDSHIFT, FWHM = 0.1, 500.0
 WAVE = np.geomspace(3830, 7900, 1000)

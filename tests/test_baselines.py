@@ -6,9 +6,19 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.baselines import BASELINES, Applied, PairInputs, baseline, components, galaxy_losses, importance_weights, predict_baselines
-from gencast.core import InputError, rng_for
-from gencast.failures import assumption_cost, choices_of, hardest_pairs, plot_assumption_cost
+from gencast.core.sample import InputError, rng_for
+from gencast.figures.hardest import plot_assumption_cost
+from gencast.regression.baselines import (
+    BASELINES,
+    Applied,
+    PairInputs,
+    baseline,
+    components,
+    galaxy_losses,
+    importance_weights,
+    predict_baselines,
+)
+from gencast.report.hardest import assumption_cost, choices_of, hardest_pairs
 
 
 def draw(mean, n, rng, p=3, concept=0.0):

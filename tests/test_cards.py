@@ -1,19 +1,19 @@
 "Objects show themselves in a notebook; a name from outside never becomes a part of the page."
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from dataclasses import replace
 
-from gencast.cards import card, interval_bar, sparkline
-from gencast.contract import make_signal_law
-from gencast.core import Sample
-from gencast.data.simulations import load_suite
-from gencast.examples import toy_law_results
-from gencast.forecasts import SurveyForecast
-from gencast.regression import ErrorLaw
-from gencast.results import load_results
+from gencast.core.display import card, interval_bar, sparkline
+from gencast.core.sample import Sample
+from gencast.regression.forecasts import SurveyForecast
+from gencast.regression.intervals import ErrorLaw
+from gencast.regression.pairs import make_signal_law
+from gencast.report.examples import toy_law_results
+from gencast.report.results import load_results
+from gencast.synthesis.simulations import load_suite
 
 BAD = '<script>alert("1")</script>'
 WAVE = np.linspace(4000, 7000, 900)

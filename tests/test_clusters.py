@@ -3,8 +3,18 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.clusters import check_matrix, cluster_features, cluster_values, describe_clusters, grow_tree, rank_correlation, rank_distance, reweigh, standard_ranks
-from gencast.core import InputError
+from gencast.core.sample import InputError
+from gencast.features.clusters import (
+    check_matrix,
+    cluster_features,
+    cluster_values,
+    describe_clusters,
+    grow_tree,
+    rank_correlation,
+    rank_distance,
+    reweigh,
+    standard_ranks,
+)
 
 RNG = np.random.default_rng(3)
 TRUTH = RNG.integers(0, 5, 40)
@@ -186,7 +196,7 @@ def test_constant_features_are_left_out_only_on_request_and_said_so():
 
 # the transformer
 
-selector = pytest.importorskip("gencast.selector")
+selector = pytest.importorskip("gencast.features.selector")
 Y = X[:, 0] + 0.5 * X[:, 7] + 0.1 * RNG.normal(size=400)
 
 
@@ -252,8 +262,9 @@ def overlap(texts, renderer) -> list:
 @pytest.mark.parametrize("size", [None, (5, 3)])
 def test_line_labels_never_overlap(size):
     import matplotlib.pyplot as plt
-    from gencast.clusterplots import plot_cluster_spectrum
-    from gencast.features import EMISSION_LINES, MARKED_LINES
+
+    from gencast.features.ranking import EMISSION_LINES, MARKED_LINES
+    from gencast.figures.clusters import plot_cluster_spectrum
     wave = np.geomspace(3600, 8600, 40)
     found = cluster_features(X, IMPORTANCE, n_clusters=9)
     for lines in (MARKED_LINES, EMISSION_LINES):
@@ -269,7 +280,13 @@ def test_line_labels_never_overlap(size):
 
 def test_figures_draw_on_given_axes_and_refuse_what_does_not_fit():
     import matplotlib.pyplot as plt
-    from gencast.clusterplots import keep_apart, plot_cluster_matrix, plot_cluster_spectrum, plot_property_clusters
+
+    from gencast.figures.clusters import (
+        keep_apart,
+        plot_cluster_matrix,
+        plot_cluster_spectrum,
+        plot_property_clusters,
+    )
     found, wave = cluster_features(X, IMPORTANCE, n_clusters=9), np.append(np.geomspace(3600, 8600, 39), np.nan)
     before, rc = plt.get_fignums(), dict(plt.rcParams)
     fig, own = plt.subplots()

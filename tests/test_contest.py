@@ -4,16 +4,37 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from answer import (
+    CONTEST_FOLDER,
+    LINE,
+    board_table,
+    describe_clusters,
+    describe_winner,
+    duel_table,
+    load_verdict,
+    luminosity_distance,
+    plain_entry,
+    reason_table,
+    save_verdict,
+)
+from contest import (
+    CHOICES,
+    PAPER,
+    Entrants,
+    apply_choice,
+    contest_metrics,
+    hold_contest,
+    hold_groups,
+    load_entrants,
+)
+from judge import choose_without, compare, error_limits, judge, predict_heldout, ranks
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import spearmanr
 
-from gencast.answer import CONTEST_FOLDER, LINE, board_table, describe_clusters, describe_winner, duel_table, load_verdict, luminosity_distance, plain_entry, reason_table, save_verdict
-from gencast.contest import CHOICES, PAPER, Entrants, apply_choice, contest_metrics, hold_contest, hold_groups, load_entrants
-from gencast.core import BUILT_IN, InputError
-from gencast.data.simulations import load_suite
-from gencast.judge import choose_without, compare, error_limits, judge, predict_heldout, ranks
-from gencast.metrics import METRICS
-from gencast.stages import Settings
+from gencast.core.sample import BUILT_IN, InputError
+from gencast.distances.metrics import METRICS
+from gencast.run.stages import Settings
+from gencast.synthesis.simulations import load_suite
 
 N_SIM, N_WAVE = 8, 40
 FEW = ("top100", "clusters20_weighted", "shape")

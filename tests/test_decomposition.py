@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.core import InputError
-from gencast.decomposition import decomposition_table, distance_bins, plot_decomposition, plot_shares, split_error, split_residual
+from gencast.core.sample import InputError
+from gencast.figures.decomposition import distance_bins, plot_decomposition, plot_shares
+from gencast.regression.decomposition import decomposition_table, split_error, split_residual
 
 RNG = np.random.default_rng(8)
 NAMES = ("A", "B", "C", "D")

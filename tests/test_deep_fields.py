@@ -12,20 +12,20 @@ from astropy.cosmology import Planck18
 from astropy.table import Table
 from numpy.testing import assert_allclose
 
-from gencast.cli import main
-from gencast.comparison import compare_reference
-from gencast.core import InputError, Sample, load_sample
+from gencast.cli.main import main
+from gencast.core.sample import InputError, Sample, load_sample
 from gencast.data.bands import band_curve, eazy_filters, pivot
 from gencast.data.catalogues import band_curves, read_catalogue, write_catalogue
-from gencast.data.epochs import simulate_epochs
 from gencast.data.fields import load_catalogue, survey_catalogue
 from gencast.data.photometry import band_luminosity, band_wavelengths, nu_l_nu, observe_photometry
-from gencast.data.simulations import load_suite
 from gencast.data.specfiles import write_spec
 from gencast.data.surveys import load_sdss_spectra
-from gencast.features import feature_table
-from gencast.pipeline import run
-from gencast.results import load_results
+from gencast.features.ranking import feature_table
+from gencast.report.comparison import compare_reference
+from gencast.report.results import load_results
+from gencast.run.pipeline import run
+from gencast.synthesis.epochs import simulate_epochs
+from gencast.synthesis.simulations import load_suite
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "zfourge"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="../shared/data/zfourge, a ZFOURGE catalogue, is not there")

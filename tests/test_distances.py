@@ -7,14 +7,15 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
 
-import gencast.pairwise as pairwise
-from gencast.classifiers import deal, proxy_a, stack
-from gencast.core import InputError
-from gencast.distances import DISTANCES, FAST, METRICS, distance, distance_table, galaxy_distances, null_distance, profile, spread
-from gencast.metrics import Plan, join, prepare
-from gencast.moments import Moments, ShrinkageWarning, bhattacharyya, fit_moments, frechet
-from gencast.pairwise import KERNELS, compare, feature_set, pooled_scale
-from gencast.transport import cut_slices, directions, sliced_wasserstein
+import gencast.distances.pairwise as pairwise
+from gencast.core.sample import InputError
+from gencast.distances.classifiers import deal, proxy_a, stack
+from gencast.distances.metrics import Plan, join, prepare
+from gencast.distances.moments import Moments, ShrinkageWarning, bhattacharyya, fit_moments, frechet
+from gencast.distances.pairwise import KERNELS, compare, feature_set, pooled_scale
+from gencast.distances.tables import DISTANCES, distance, distance_table, galaxy_distances, null_distance, profile, spread
+from gencast.distances.metrics import FAST, METRICS
+from gencast.distances.transport import cut_slices, directions, sliced_wasserstein
 
 RNG = np.random.default_rng(7)
 D = 6

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-import gencast.docs as docs
-from gencast.core import InputError
-from gencast.links import PAGES, check_site
-from gencast.pages import count_site
+import gencast.site.build as docs
+from gencast.core.sample import InputError
+from gencast.site.links import PAGES, check_site
+from gencast.site.pages import count_site
 
 ROOT = Path(__file__).resolve().parent.parent
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -87,7 +87,7 @@ def test_reference_has_every_public_name_with_its_shapes(report):
 
 
 def test_figures_have_a_text(report):
-    cells = nbformat.read(report.staged / "60_plots.ipynb", as_version=4).cells
+    cells = nbformat.read(report.staged / "figures/20_plots.ipynb", as_version=4).cells
     drawn = [c.source for c in cells if any("image/png" in o.get("data", {}) for o in c.get("outputs", []))]
     assert len(drawn) > 5 and all(s.startswith("#| fig-alt: ") for s in drawn)
     assert yaml.safe_load(drawn[0].splitlines()[0][3:])["fig-alt"].endswith(".")
@@ -147,7 +147,7 @@ def test_executed_notebook_becomes_a_page(report):
 
 
 def test_rooms_show_documentation_instead_of_code(report):
-    nb = nbformat.read(report.staged / "00_core.ipynb", as_version=4)
+    nb = nbformat.read(report.staged / "core/10_sample.ipynb", as_version=4)
     text = json.dumps(nb)
     assert "__main__." not in text and "#| export" not in text
     assert "### load_sample" in text and "[`Sample`](core.html#sample)" in text
@@ -163,9 +163,9 @@ def test_broken_things_are_named(results, report, tmp_path):
     shutil.copytree(report.staged, staged)
     for path, words in [(staged / "method.qmd", "\n[a](gone.html) ![b](figures/gone.png) [c](core.html#gone)\n"), (staged / "changelog.md", '\n<img src="no.svg">\n')]:
         path.write_text(path.read_text(encoding="utf-8") + words, encoding="utf-8")
-    (staged / "00_core.ipynb").unlink()
+    (staged / "core/10_sample.ipynb").unlink()
     broken = check_site(staged)
-    for word in ("gone.html", "figures/gone.png", "no.svg", "00_core.ipynb leads nowhere", "core.html#sample leads nowhere"):
+    for word in ("gone.html", "figures/gone.png", "no.svg", "core/10_sample.ipynb leads nowhere", "core.html#sample leads nowhere"):
         assert any(word in b for b in broken), word
 
 

@@ -1,13 +1,13 @@
 """The attenuation curves against other packages' and their own definitions."""
-import sys
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.core import InputError
-from gencast.data.dust import ATTENUATION, attenuation_curve, list_dust
+from gencast.core.sample import InputError
+from gencast.synthesis.dust import ATTENUATION, attenuation_curve, list_dust
 
 WAVE = np.geomspace(1200, 22000, 3000)
 
@@ -77,5 +77,5 @@ def test_names_are_checked():
 
 def test_table_and_lazy_import():
     assert list(list_dust().index) == list(ATTENUATION)
-    code = "import gencast.data.dust, sys; assert not {'dust_extinction', 'pandas', 'matplotlib'} & set(sys.modules)"
+    code = "import gencast.synthesis.dust, sys; assert not {'dust_extinction', 'pandas', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

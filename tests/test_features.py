@@ -3,11 +3,27 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core import InputError, Sample
-from gencast.features import ABSORPTION_LINES, EMISSION_LINES, MARKED_LINES, feature_table, line_mask, rank_features, rank_groups
-from gencast.indices import list_indices, measure_indices
-from gencast.spaces import SPACES, FeatureSpace, normalise_continuum, split_shape
-from gencast.stability import choice_stability, choose_clusters, choose_top, close_wavelengths, jaccard, labels_agree, selection_stability
+from gencast.core.sample import InputError, Sample
+from gencast.features.indices import list_indices, measure_indices
+from gencast.features.ranking import (
+    ABSORPTION_LINES,
+    EMISSION_LINES,
+    MARKED_LINES,
+    feature_table,
+    line_mask,
+    rank_features,
+    rank_groups,
+)
+from gencast.features.spaces import SPACES, FeatureSpace, normalise_continuum, split_shape
+from gencast.features.stability import (
+    choice_stability,
+    choose_clusters,
+    choose_top,
+    close_wavelengths,
+    jaccard,
+    labels_agree,
+    selection_stability,
+)
 
 RNG = np.random.default_rng(5)
 WAVE = np.geomspace(3700, 7000, 900)
@@ -23,7 +39,7 @@ def test_line_lists_agree_with_each_other():
 
 
 def test_lines_are_in_vacuum():
-    from gencast.data.libraries import air_to_vacuum
+    from gencast.synthesis.libraries import air_to_vacuum
     for name, air in {"Hα": 6562.8, "Hβ": 4861.33, "[O III] 5008": 5006.84, "[O I]": 6300.30}.items():  # NIST, air
         assert abs(air_to_vacuum(air) - EMISSION_LINES[name]) < 0.1
     for name, air in {"Ca K": 3933.66, "Ca H": 3968.47, "Ca I": 4226.73, "Ca II 8544": 8542.09}.items():

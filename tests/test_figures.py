@@ -15,14 +15,21 @@ import pytest
 from matplotlib.axis import Axis
 from matplotlib.text import Text
 
-from gencast import clusterplots, comparison, decomposition, failures, historyplots, lawplots, plots, surveyplots
-from gencast.clusters import cluster_features
-from gencast.core import InputError
-from gencast.examples import toy_histories, toy_law_results
-from gencast.overlays import plot_overlay
-from gencast.results import load_results, select
-from gencast.style import house_style, save_figure
-from gencast.surveyplots import place_on_map, plot_methods
+from gencast.core.sample import InputError
+from gencast.features.clusters import cluster_features
+from gencast.figures import clusters as clusterplots
+from gencast.figures import histories as historyplots
+from gencast.figures import laws as lawplots
+from gencast.figures import plots
+from gencast.figures import surveys as surveyplots
+from gencast.figures.overlays import plot_overlay
+from gencast.figures.style import house_style, save_figure
+from gencast.figures.surveys import place_on_map, plot_methods
+from gencast.regression import decomposition
+from gencast.report import comparison
+from gencast.report import hardest as failures
+from gencast.report.examples import toy_histories, toy_law_results
+from gencast.report.results import load_results
 
 BASELINE = Path(__file__).parent / "baseline"
 TOLERANCE = 5  # RMS of grey levels; matplotlib 3.9 with FreeType 2.6 stays below 2 of 3.11 with 2.14

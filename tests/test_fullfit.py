@@ -6,15 +6,29 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from methods import load_methods, observe_at, save_methods, score_methods
 from numpy.testing import assert_allclose
 
-from gencast import fullfit
-from gencast.core import InputError, Sample
-from gencast.data.histories import age_bins, mass_weighted_age
-from gencast.fullfit import FITTED, fit_bagpipes, fit_sample, missing_fits
-from gencast.methods import load_methods, observe_at, save_methods, score_methods
-from gencast.priors import AGE_TODAY, PARAMETERS, Priors, build_library, derive_properties, draw_parameters, fit_models, history_fractions, library_parameters, narrow_priors, rebin, universe_age, weighted_percentiles
-from gencast.sedfit import fit_library
+from gencast.core.sample import InputError, Sample
+from gencast.sed import bagpipes as fullfit
+from gencast.sed.bagpipes import FITTED, fit_bagpipes, fit_sample, missing_fits
+from gencast.sed.library import fit_library
+from gencast.sed.priors import (
+    AGE_TODAY,
+    PARAMETERS,
+    Priors,
+    build_library,
+    derive_properties,
+    draw_parameters,
+    fit_models,
+    history_fractions,
+    library_parameters,
+    narrow_priors,
+    rebin,
+    universe_age,
+    weighted_percentiles,
+)
+from gencast.synthesis.histories import age_bins, mass_weighted_age
 
 WAVE = np.geomspace(3830, 7380, 240)
 RNG = np.random.default_rng(3)
@@ -188,7 +202,7 @@ def models(tmp_path_factory):
 def test_library_is_cached_and_keyed(models, tmp_path, monkeypatch):
     options = dict(wave=models.wave, ssp="bc03_stelib", n=50)
     first = build_library(tmp_path / "l", **options)
-    monkeypatch.setattr("gencast.priors.synthesize", None)
+    monkeypatch.setattr("gencast.sed.priors.synthesize", None)
     assert np.array_equal(build_library(tmp_path / "l", **options).flux, first.flux)
     with pytest.raises(TypeError):  # another seed: made again
         build_library(tmp_path / "l", **options, seed=2)
@@ -320,7 +334,7 @@ class TestBagpipes:
 
 
 def test_the_command_fits_and_says_so(tmp_path, capsys):
-    from gencast.cli import main
+    from gencast.cli.main import main
 
     for _ in range(2):  # the second time the library is there
         with pytest.raises(SystemExit) as end:

@@ -6,11 +6,20 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
 
-from gencast.core import Z_SUN, InputError, rng_for
-from gencast.data.histories import (
-    FAMILIES, GALLAZZI05, age_bins, burst_factor, draw_histories, draw_metallicities, list_histories, mass_weighted_age, recent_sfr, saturated,
+from gencast.core.sample import Z_SUN, InputError, rng_for
+from gencast.synthesis.histories import (
+    FAMILIES,
+    GALLAZZI05,
+    age_bins,
+    burst_factor,
+    draw_histories,
+    draw_metallicities,
+    list_histories,
+    mass_weighted_age,
+    recent_sfr,
+    saturated,
 )
-from gencast.data.populations import TABLES
+from gencast.synthesis.populations import TABLES
 
 EDGES = age_bins(12.4)
 QUENCH = {"mass": 10.7, "width": 0.55, "timescale_gyr": [0.2, 0.8]}

@@ -13,16 +13,16 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.core import HISTORIES, InputError, load_sample, save_sample
-from gencast.data.histories import age_bins
-from gencast.data.simulations import load_suite, simulate
-from gencast.ensembles import Boosting, ExtraTrees, RandomForest
-from gencast.historyplots import histories_of, plot_history
-from gencast.models import MODELS, fit_model, predict_with_spread
-from gencast.pipeline import load_settings, make_settings, run
-from gencast.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
-from gencast.stages import sample_path
-from gencast.timebins import as_shares, label_columns, labels_of, pick_labels, smape
+from gencast.core.sample import HISTORIES, InputError, load_sample, save_sample
+from gencast.figures.histories import histories_of, plot_history
+from gencast.models.ensembles import Boosting, RandomForest
+from gencast.models.estimators import MODELS, fit_model, predict_with_spread
+from gencast.models.timebins import as_shares, label_columns, labels_of, pick_labels, smape
+from gencast.regression.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
+from gencast.run.pipeline import load_settings, make_settings, run
+from gencast.run.stages import sample_path
+from gencast.synthesis.histories import age_bins
+from gencast.synthesis.simulations import load_suite, simulate
 
 SMALL = {"quick": True, "n_galaxies": 200, "n_trees": 10, "notebooks": False, "progress": False, "jobs": 2, "views": ("spectra",)}
 PROPERTIES = ("log_mstar", "sfh", "dust_slope")
@@ -52,7 +52,7 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
     "The SMAPE of Lovell et al. (2019), by a formula of its own, and the Wasserstein distance by SciPy."
     from scipy.stats import wasserstein_distance
 
-    from gencast.stages import load_labels
+    from gencast.run.stages import load_labels
 
     settings = load_settings(results.folder)
     names, row = settings.suite.names, results.errors.query("property == 'sfh'").iloc[8]  # source 1, target 2
@@ -66,7 +66,7 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
     edges = HISTORIES["sfh"].edges
     points = np.concatenate([np.linspace(lo, hi, 401)[:-1] + (hi - lo) / 800 for lo, hi in zip(edges[:-1], edges[1:])])
     moved = [wasserstein_distance(points, points, np.repeat(a, 400), np.repeat(b, 400)) for a, b in zip(t[:40], p[:40])]
-    from gencast.timebins import wasserstein_time
+    from gencast.models.timebins import wasserstein_time
 
     assert_allclose(wasserstein_time(p[:40], t[:40], np.array(edges)), moved, rtol=2e-3, atol=1e-3)
 
@@ -127,7 +127,7 @@ def test_the_table_of_histories_holds_histories(results):
 
 def test_templates_run_with_a_history(results, tmp_path):
     "Both templates, executed for a property that is no single number."
-    from gencast.notebooks import execute_notebook, template_path
+    from gencast.run.notebooks import execute_notebook, template_path
 
     for template, target in (("simulation", load_settings(results.folder).suite.names[0]), ("survey", "sdss_spectra")):
         out = tmp_path / f"{template}.ipynb"
@@ -191,7 +191,7 @@ def test_enrichment_and_star_formation_differ_where_metals_do():
 
 
 def test_histories_at_many_redshifts_are_in_common_bins():
-    from gencast.data.epochs import simulate_epochs
+    from gencast.synthesis.epochs import simulate_epochs
 
     suite = load_suite("photometry")
     sample = simulate_epochs(suite.simulations[0], suite, np.linspace(0.5, 1.9, 50), 1, 60)

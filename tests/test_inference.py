@@ -3,9 +3,18 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core import InputError, rng_for
-from gencast.crossed import CrossedParts, crossed_parts, draw_crossed, pair_design, share_products
-from gencast.inference import jackknife_errors, jackknife_test, mrqap_test, naive_test, null_statistics, relation_test, sandwich_covariance, sandwich_test
+from gencast.core.sample import InputError, rng_for
+from gencast.regression.crossed import CrossedParts, crossed_parts, draw_crossed, pair_design, share_products
+from gencast.regression.inference import (
+    jackknife_errors,
+    jackknife_test,
+    mrqap_test,
+    naive_test,
+    null_statistics,
+    relation_test,
+    sandwich_covariance,
+    sandwich_test,
+)
 
 WORLD = CrossedParts(source=0.3, target=0.3, both=0.15, pair=0.4, reverse=0.2)
 RNG = np.random.default_rng(5)
@@ -162,7 +171,7 @@ def test_mrqap_agrees_with_a_loop():
 
 
 def test_mrqap_statistic_of_the_data_is_the_least_squares_t():
-    from gencast.inference import slope_statistics
+    from gencast.regression.inference import slope_statistics
     y, X = example()
     design = pair_design(y, X)
     Z = design.Z[design.pairs]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gencast.examples import toy_law_results
+from gencast.report.examples import toy_law_results
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 ROOT = Path(__file__).resolve().parent.parent

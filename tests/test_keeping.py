@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 import yaml
 
-import gencast.core
-import gencast.notebooks
-import gencast.tables
-import gencast.training
-from gencast.cli import main
-from gencast.core import InputError, load_sample, read_sealed, write_json
-from gencast.data.simulations import list_suites
-from gencast.keeping import RunFailed, clear_leftovers, hold_folder, machine_trouble, read_failures
-from gencast.notebooks import execute_targets, is_current
-from gencast.pipeline import failed_settings, load_settings, run, table_checksum
-from gencast.progress import Progress
-from gencast.results import load_results
-from gencast.stages import read_arrays
+import gencast.core.sample
+import gencast.run.notebooks
+import gencast.run.tables
+import gencast.run.training
+from gencast.cli.main import main
+from gencast.core.cache import read_arrays
+from gencast.core.locks import RunFailed, clear_leftovers, hold_folder, machine_trouble, read_failures
+from gencast.core.progress import Progress
+from gencast.core.sample import InputError, load_sample, read_sealed, write_json
+from gencast.report.results import load_results
+from gencast.run.notebooks import execute_targets, is_current
+from gencast.run.pipeline import failed_settings, load_settings, run, table_checksum
+from gencast.synthesis.simulations import list_suites
 
 TINY = {"quick": True, "n_galaxies": 120, "views": ("photometry",), "notebooks": False, "progress": False, "jobs": 1}
 
@@ -76,12 +76,12 @@ def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypat
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(gencast.core.os, "fsync", full)
+    monkeypatch.setattr(gencast.core.sample.os, "fsync", full)
     with pytest.raises(SystemExit) as end:
         main(["run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "1", "--no-notebooks", "--out", str(out)])
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert end.value.code == 3 and said.startswith("gencast: ") and "the disk is full; free some space" in said and "goes on" in said
-    monkeypatch.setattr(gencast.core.os, "fsync", real)
+    monkeypatch.setattr(gencast.core.sample.os, "fsync", real)
     if number in (12, 95):
         assert tables(run(suite_file, out=out, **TINY).folder) == tables(whole.folder)
 
@@ -91,7 +91,7 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
     def train(*_):
         raise MemoryError
 
-    monkeypatch.setattr(gencast.training, "train", train)
+    monkeypatch.setattr(gencast.run.training, "train", train)
     with pytest.raises(SystemExit) as end:
         main(["run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "1", "--no-notebooks", "--out", str(tmp_path / "out")])
     said = capsys.readouterr().err.strip().splitlines()[-1]
@@ -99,7 +99,7 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
 
 
 def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch, capsys):
-    suite_file, real, out = write_suite(tmp_path, 6), gencast.training.train, tmp_path / "out"
+    suite_file, real, out = write_suite(tmp_path, 6), gencast.run.training.train, tmp_path / "out"
     text = yaml.safe_load(suite_file.read_text())
     bad = text["simulations"].pop(2)["name"]
     less = tmp_path / "less.yaml"
@@ -110,7 +110,7 @@ def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch
             raise FloatingPointError("no tree would grow")
         return real(folder, settings, view, property, source)
 
-    monkeypatch.setattr(gencast.training, "train", train)
+    monkeypatch.setattr(gencast.run.training, "train", train)
     results = run(suite_file, out=out, **TINY)
     assert [f["name"] for f in results.run["failures"]] == [bad] and results.run["parameters"]["without"] == [bad]
     assert "no tree would grow" in (out / results.run["failures"][0]["log"]).read_text() and "Traceback" in (out / results.run["failures"][0]["log"]).read_text()
@@ -120,7 +120,7 @@ def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch
         main(["run", str(suite_file), "--retry-failed", "--out", str(out), "--jobs", "1", "--no-notebooks"])
     said = capsys.readouterr().err
     assert end.value.code == 1 and f"simulation {bad} failed" in said and f"fitted without {bad}, to the other 5" in said and "Traceback" not in said
-    monkeypatch.setattr(gencast.training, "train", real)
+    monkeypatch.setattr(gencast.run.training, "train", real)
     mended = run(suite_file, out=out, retry_failed=True, **{k: v for k, v in TINY.items() if k in ("notebooks", "progress", "jobs")})
     assert len(mended.simulations) == 6 and not mended.run["failures"] and not (out / "failures.json").exists() and not (out / "logs").exists()
     again = {p.name: p.stat().st_mtime_ns for p in (out / "cache").glob("errors-*.npz")}
@@ -136,7 +136,7 @@ def test_too_few_simulations_left_is_no_result(suite_file, tmp_path, monkeypatch
     def train(folder, settings, view, property, source):
         raise ValueError("nothing works")
 
-    monkeypatch.setattr(gencast.training, "train", train)
+    monkeypatch.setattr(gencast.run.training, "train", train)
     with pytest.raises(RunFailed, match="0 of 5 simulations are left, and at least 5 are needed.*nothing works"):
         run(suite_file, out=tmp_path / "out", **TINY)
     failures, _ = read_failures(tmp_path / "out")
@@ -148,7 +148,7 @@ def test_an_error_of_ours_is_written_down(suite_file, tmp_path, monkeypatch, cap
     def broken(*_, **__):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr(gencast.tables, "fit_support_model", broken)
+    monkeypatch.setattr(gencast.run.tables, "fit_support_model", broken)
     with pytest.raises(SystemExit) as end:
         main(["run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "1", "--no-notebooks", "--out", str(tmp_path / "out")])
     said = capsys.readouterr().err.strip().splitlines()[-1]
@@ -162,8 +162,8 @@ def test_a_failing_notebook_does_not_stop_the_others(whole, tmp_path, monkeypatc
     for name, code in {"simulation": "1 / 0", "survey": "print('all is well')"}.items():
         nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}, cells=[nbformat.v4.new_code_cell(code)])
         nbformat.write(nb, tmp_path / f"{name}.ipynb")
-    monkeypatch.setattr(gencast.notebooks, "template_path", lambda name: tmp_path / f"{name}.ipynb")
-    monkeypatch.setattr(gencast.notebooks, "plan_targets", lambda *_: [("simulation", "bad", {}), ("survey", "good", {})])
+    monkeypatch.setattr(gencast.run.notebooks, "template_path", lambda name: tmp_path / f"{name}.ipynb")
+    monkeypatch.setattr(gencast.run.notebooks, "plan_targets", lambda *_: [("simulation", "bad", {}), ("survey", "good", {})])
     go = lambda: execute_targets(folder, load_settings(folder), Progress(1, False), {})
     failure, = go()
     assert failure.name == "bad" and failure.error == "ZeroDivisionError: division by zero" and "\x1b" not in failure.traceback
@@ -240,7 +240,7 @@ def test_a_folder_that_cannot_be_written(suite_file, tmp_path, capsys):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_in_words(suite_file, tmp_path, number):
     out = tmp_path / "out"
-    command = [sys.executable, "-c", "from gencast.cli import main; main()", "run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "2", "--no-notebooks", "--out", str(out)]
+    command = [sys.executable, "-c", "from gencast.cli.main import main; main()", "run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "2", "--no-notebooks", "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     end = time.monotonic() + 180
     while not list(out.glob("simulations/*/*/sample.json")) and time.monotonic() < end:
@@ -301,6 +301,6 @@ def test_lack_of_memory_is_told_in_whatever_dress_it_comes():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of address space are Linux's")
 def test_too_little_room_is_told_before_anything_starts():
-    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400_000_000,) * 2); from gencast.cli import main; main(['list', 'suites'])"
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400_000_000,) * 2); from gencast.cli.main import main; main(['list', 'suites'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 3 and done.stderr.startswith("gencast: this session may use 400 MB") and done.stderr.count("\n") == 1

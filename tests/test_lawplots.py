@@ -12,10 +12,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from gencast import lawplots, lawreports, reports
-from gencast.core import InputError
-from gencast.examples import toy_law_results
-from gencast.results import heldout_table, load_results, toy_results
+from gencast.core.sample import InputError
+from gencast.figures import laws as lawplots
+from gencast.report import laws as lawreports
+from gencast.report import sentences as reports
+from gencast.report.examples import toy_law_results
+from gencast.report.results import heldout_table, load_results, toy_results
 
 N = 12  # simulations of the made-up run
 STACK, PAPER = ("stack", "mean_euclidean"), lawreports.PAPER_LAW
@@ -179,6 +181,6 @@ def test_made_up_runs_are_the_same_for_the_same_seed(tmp_path):
 
 
 def test_import_is_light():
-    code = "import sys, gencast.lawplots; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
+    code = "import sys, gencast.figures.laws; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "MPLBACKEND": "agg"})
     assert done.stdout.strip() == "[]"

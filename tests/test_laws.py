@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.components import fit_components, reml_loss, same
-from gencast.core import InputError
-from gencast.laws import RIVALS, SIGNAL_LAWS, SignalTable, fit_bias, make_signal_law
-from gencast.protocol import direction_scores, heldout_signals, model_intervals, signal_scores
-from gencast.regression import PairTable, heldout_table
+from gencast.core.sample import InputError
+from gencast.regression.components import fit_components, reml_loss, same
+from gencast.regression.intervals import PairTable, heldout_table
+from gencast.regression.laws import RIVALS, fit_bias
+from gencast.regression.pairs import SIGNAL_LAWS, SignalTable, make_signal_law
+from gencast.regression.protocol import direction_scores, heldout_signals, model_intervals, signal_scores
 
 SIGNALS = ("consensus", "mean_euclidean", "in_domain", "spread", *RIVALS)
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast import layers, networks, teams
-from gencast.core import InputError, checksum, write_json
-from gencast.layers import weight_shapes
-from gencast.networks import CNNRegressor, fit_networks, load_network, save_network
+from gencast.core.sample import InputError, checksum, write_json
+from gencast.models import layers, networks
+from gencast.models import members as teams
+from gencast.models.layers import weight_shapes
+from gencast.models.networks import CNNRegressor, fit_networks, load_network, save_network
 
 try:
     import torch
@@ -128,7 +129,7 @@ def test_another_process_makes_the_same_bytes(fitted, tmp_path):
         import sys, torch
         torch.set_num_threads(2)
         from test_networks import TINY, X, Y
-        from gencast.networks import CNNRegressor, save_network
+        from gencast.models.networks import CNNRegressor, save_network
         save_network(CNNRegressor(**TINY).fit(X, Y), sys.argv[1])"""
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), tmp_path / "net"], cwd=__file__.rsplit("/", 1)[0], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -208,7 +209,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(fitted, tmp_path):
     code = """
         import os, sys
         from test_networks import TINY, X, Y
-        from gencast.networks import fit_networks
+        from gencast.models.networks import fit_networks
         kill = lambda done, total: os.kill(os.getpid(), 9) if done == 4 else None
         fit_networks([(X, Y)], [0], progress=kill, checkpoint=sys.argv[1], save_every=1, **TINY)"""
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), tmp_path], cwd=__file__.rsplit("/", 1)[0], capture_output=True, text=True)
@@ -340,5 +341,5 @@ def test_a_missing_extra_is_named(monkeypatch):
 
 
 def test_importing_gencast_does_not_import_torch():
-    done = subprocess.run([sys.executable, "-c", "import sys, gencast.networks; sys.exit('torch' in sys.modules)"], capture_output=True)
+    done = subprocess.run([sys.executable, "-c", "import sys, gencast.models.networks; sys.exit('torch' in sys.modules)"], capture_output=True)
     assert done.returncode == 0

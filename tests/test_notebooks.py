@@ -12,8 +12,8 @@ import nbformat
 import pytest
 import yaml
 
-from gencast.docs import sync_templates
-from gencast.links import nav_links
+from gencast.site.build import sync_templates
+from gencast.site.links import nav_links
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = sorted(ROOT.glob("nbs/*.ipynb"))
@@ -66,7 +66,7 @@ def test_export_is_in_sync(copy):
 def test_templates_are_in_sync(copy):
     before = {p.name: p.read_bytes() for p in copy.glob("gencast/templates/*.ipynb")}
     after = {p.name: p.read_bytes() for p in sync_templates(copy)}
-    assert before == after, 'run python -c "from gencast.docs import sync_templates; sync_templates()"'
+    assert before == after, 'run python -c "from gencast.site.build import sync_templates; sync_templates()"'
     assert set(after) >= {"simulation.ipynb", "survey.ipynb", "summary.ipynb"}
 
 

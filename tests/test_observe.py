@@ -11,14 +11,29 @@ from astropy.cosmology import Planck18
 from astropy.io import fits
 from numpy.testing import assert_allclose
 
-from gencast.core import InputError, Sample
+from gencast.core.resample import pixel_edges
+from gencast.core.sample import InputError, Sample
 from gencast.data import libraries
-from gencast.data.libraries import air_to_vacuum, inside_archives, library_files, read_vazdekis, resampling_bands, resampling_matrix
-from gencast.data.nebular import HBETA_PER_PHOTON, LSUN, add_nebular, check_nebular, ionising_photons, line_ratios, nebular_light
 from gencast.data.observe import correlated_noise, observe, observe_spectra, r_magnitude
-from gencast.data.resample import pixel_edges
-from gencast.data.simulations import list_suites, load_suite, recipe_grid, simulate
-from gencast.data.ssp import load_ssp
+from gencast.synthesis.libraries import (
+    air_to_vacuum,
+    inside_archives,
+    library_files,
+    read_vazdekis,
+    resampling_bands,
+    resampling_matrix,
+)
+from gencast.synthesis.nebular import (
+    HBETA_PER_PHOTON,
+    LSUN,
+    add_nebular,
+    check_nebular,
+    ionising_photons,
+    line_ratios,
+    nebular_light,
+)
+from gencast.synthesis.simulations import list_suites, load_suite, recipe_grid, simulate
+from gencast.synthesis.ssp import load_ssp
 
 WAVE = np.geomspace(3830, 7380, 950)
 
@@ -262,8 +277,8 @@ def test_archives_are_read_within_bounds(tmp_path, monkeypatch):
 
 def test_pixels_leave_little_trace_at_the_common_resolution():
     "The libraries of the default suite have pixels of one size; and pixels twice as wide would change a spectrum by less than 0.001 dex."
-    from gencast.data.libraries import read_carried
-    from gencast.data.ssp import on_pixels
+    from gencast.synthesis.libraries import read_carried
+    from gencast.synthesis.ssp import on_pixels
 
     names = sorted({s["ssp"] for s in load_suite("default").simulations})
     steps = [np.diff(np.log(read_carried(n).edges)) * 299792.458 for n in names]

@@ -10,11 +10,19 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.comparison import bin_facts, describe_bins, describe_views, forecast_bins, heldout_bins, views_of
-from gencast.core import InputError, Sample
-from gencast.features import line_mask
-from gencast.overlays import FEWEST, REDSHIFT_WINDOW, SOFTENING, overlay_rows, plot_overlay, plot_overlays
-from gencast.results import load_results, toy_results
+from gencast.core.sample import InputError, Sample
+from gencast.features.ranking import line_mask
+from gencast.figures.overlays import plot_overlay, plot_overlays
+from gencast.report.comparison import (
+    bin_facts,
+    describe_bins,
+    describe_views,
+    forecast_bins,
+    heldout_bins,
+    views_of,
+)
+from gencast.report.overlays import FEWEST, REDSHIFT_WINDOW, SOFTENING, overlay_rows
+from gencast.report.results import load_results, toy_results
 
 WAVE = np.geomspace(3850, 7800, 240)
 BANDS = ("sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z")

@@ -9,17 +9,24 @@ import yaml
 from astropy.table import Table
 from numpy.testing import assert_allclose
 
-from gencast.cli import main
-from gencast.core import PROPERTIES, InputError, load_sample
+from gencast.cli.main import main
+from gencast.core.sample import PROPERTIES, InputError, load_sample
 from gencast.data.photometry import band_luminosity, band_wavelengths
-from gencast.data.simulations import load_suite as load_recipes
-from gencast.data.simulations import simulate
-from gencast.data.suites import OwnSuite, load_suite, main_family, suite_families, suite_properties, suite_views
-from gencast.notebooks import execute_notebook, template_path
-from gencast.pipeline import load_settings, run
-from gencast.results import load_results
-from gencast.stages import SMALLEST_NOISE, TABLE_NOISE, expected_noise, load_survey, sample_path
-from gencast.tables import family_labels
+from gencast.data.suites import (
+    OwnSuite,
+    load_suite,
+    main_family,
+    suite_families,
+    suite_properties,
+    suite_views,
+)
+from gencast.report.results import load_results
+from gencast.run.notebooks import execute_notebook, template_path
+from gencast.run.pipeline import load_settings, run
+from gencast.run.stages import SMALLEST_NOISE, TABLE_NOISE, expected_noise, load_survey, sample_path
+from gencast.run.tables import family_labels
+from gencast.synthesis.simulations import load_suite as load_recipes
+from gencast.synthesis.simulations import simulate
 
 BANDS, FORMATS = "ugriz", {"tng": "csv", "eagle": "fits", "simba": "hdf5", "horizon": "parquet", "magneticum": "npz"}
 SMALL = {"quick": True, "notebooks": False, "progress": False, "jobs": 1}
@@ -193,7 +200,7 @@ def test_three_families_are_held_out_as_a_whole(folder):
     for entry, code in zip(text["simulations"], ("a", "b", "c", "c", "c")):
         entry["family"] = {"code": code}
     (folder / "families.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
-    from gencast.stages import Settings
+    from gencast.run.stages import Settings
 
     assert family_labels(Settings(load_suite(folder / "families.yaml"))) == {}  # three left must be more than two when two families are out
     for entry in text["simulations"]:

@@ -87,7 +87,7 @@ def test_wheel_holds_all_that_a_run_needs(built):
     assert in_tree - names == set(), "files of gencast/ that MANIFEST.in leaves out of the wheel"
     assert not [n for n in names if n.startswith(("tests/", "nbs/"))]
     entry = next(n for n in names if n.endswith("entry_points.txt"))
-    assert "gencast = gencast.cli:main" in zipfile.ZipFile(built[0]).read(entry).decode().replace("=", " = ").replace("  ", " ")
+    assert "gencast = gencast.cli.main:main" in zipfile.ZipFile(built[0]).read(entry).decode().replace("=", " = ").replace("  ", " ")
     for pattern in (r"gencast/suites/.*\.yaml", r"gencast/templates/.*\.ipynb", r"gencast/data/ssp_grids/.*\.fits"):
         assert any(re.fullmatch(pattern, n) for n in names), f"the wheel has no {pattern}"
 
@@ -95,14 +95,14 @@ def test_wheel_holds_all_that_a_run_needs(built):
 def test_sdist_can_be_built_from(built):
     with tarfile.open(built[1]) as tar:
         names = {n.split("/", 1)[1] for n in tar.getnames() if "/" in n}
-    assert {"settings.ini", "setup.py", "pyproject.toml", "README.md", "LICENSE", "_quarto.yml", "nbs/00_core.ipynb", "tests/test_package.py"} <= names
+    assert {"settings.ini", "setup.py", "pyproject.toml", "README.md", "LICENSE", "_quarto.yml", "nbs/core/10_sample.ipynb", "tests/test_package.py"} <= names
 
 
 def test_installed_package_works_without_the_source_tree(built, tmp_path):
     "From the unpacked wheel alone: import, read templates and suites, refuse to make the site with one sentence."
     zipfile.ZipFile(built[0]).extractall(tmp_path)
     code = (
-        "import gencast; from pathlib import Path; from gencast.core import InputError; from gencast.docs import build_docs\n"
+        "import gencast; from pathlib import Path; from gencast.core.sample import InputError; from gencast.site.build import build_docs\n"
         "here = Path(gencast.__file__).parent; assert here.parent == Path.cwd(), here\n"
         "assert list((here / 'templates').glob('*.ipynb')) and list((here / 'suites').glob('*.yaml'))\n"
         "try: build_docs(out='site')\n"

@@ -7,10 +7,10 @@ import pytest
 from astropy.cosmology import Planck18
 from numpy.testing import assert_allclose
 
-from gencast.core import InputError
+from gencast.core.sample import InputError
 from gencast.data.domains import read_table
 from gencast.data.particles import particle_histories, read_particles, shine
-from gencast.data.ssp import load_ssp
+from gencast.synthesis.ssp import load_ssp
 
 Z, N_GAL, N_STAR = 0.1, 6, 150
 TNG = {"part": "PartType4", "galaxy": "SubhaloID", "formation": "GFM_StellarFormationTime", "mass": "GFM_InitialMass", "metallicity": "GFM_Metallicity", "mass_unit": "1.476e10 Msun"}

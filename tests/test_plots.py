@@ -14,10 +14,19 @@ import nbformat
 import numpy as np
 import pytest
 
-from gencast import plots, reports
-from gencast.core import InputError
-from gencast.examples import toy_law_results
-from gencast.results import TABLES, describe_forecast, heldout_table, load_results, outliers, pair_table, toy_results
+from gencast.core.sample import InputError
+from gencast.figures import plots
+from gencast.report import sentences as reports
+from gencast.report.examples import toy_law_results
+from gencast.report.results import (
+    TABLES,
+    describe_forecast,
+    heldout_table,
+    load_results,
+    outliers,
+    pair_table,
+    toy_results,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 N = 12  # simulations of the made-up run
@@ -215,7 +224,7 @@ def test_a_name_that_pandas_would_take_for_missing_survives(tmp_path):
 
 def test_results_import_is_light():
     "Notebook kernels start fast: no scikit-learn, SciPy or astropy behind results and plots."
-    code = "import sys, gencast.plots, gencast.reports; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
+    code = "import sys, gencast.figures.plots, gencast.report.sentences; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "MPLBACKEND": "agg"})
     assert done.stdout.strip() == "[]"
 

@@ -7,11 +7,26 @@ from astropy.cosmology import Planck18
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core import InputError, rng_for
+from gencast.core.sample import InputError, rng_for
 from gencast.data import populations
-from gencast.data.epochs import recipe_at
-from gencast.data.histories import SURVIVING, age_bins, draw_histories, list_histories, mass_weighted_age, recent_sfr
-from gencast.data.populations import TABLE_FOLDER, TABLES, Population, draw_rows, formed_until, read_population, table_histories
+from gencast.synthesis.epochs import recipe_at
+from gencast.synthesis.histories import (
+    SURVIVING,
+    age_bins,
+    draw_histories,
+    list_histories,
+    mass_weighted_age,
+    recent_sfr,
+)
+from gencast.synthesis.populations import (
+    TABLE_FOLDER,
+    TABLES,
+    Population,
+    draw_rows,
+    formed_until,
+    read_population,
+    table_histories,
+)
 
 EDGES = age_bins(float(Planck18.age(0.1).value))
 MASS = rng_for(0, "mass").uniform(8, 11.9, 4000)

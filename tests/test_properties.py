@@ -15,17 +15,24 @@ from hypothesis import HealthCheck, assume, example, given, settings  # noqa: E4
 from hypothesis import strategies as st  # noqa: E402
 from hypothesis.extra import numpy as hnp  # noqa: E402
 
-from gencast.clusters import cluster_features, rank_distance  # noqa: E402
-from gencast.core import InputError, Sample, digest, load_sample, rng_for, save_sample  # noqa: E402
-from gencast.data.checks import check_name, load_yaml  # noqa: E402
+from gencast.core.checks import check_name, load_yaml  # noqa: E402
+from gencast.core.resample import pixel_edges, resample  # noqa: E402
+from gencast.core.sample import (  # noqa: E402
+    PROPERTIES,  # noqa: E402
+    InputError,
+    Sample,
+    digest,
+    load_sample,
+    rng_for,
+    save_sample,
+)
+from gencast.core.units import convert_property, parse_unit  # noqa: E402
 from gencast.data.columns import read_columns  # noqa: E402
 from gencast.data.readers import load_table  # noqa: E402
-from gencast.data.resample import pixel_edges, resample  # noqa: E402
-from gencast.data.units import convert_property, parse_unit  # noqa: E402
-from gencast.core import PROPERTIES  # noqa: E402
-from gencast.distances import distance, galaxy_distances  # noqa: E402
-from gencast.metrics import METRICS  # noqa: E402
-from gencast.regression import conformal_interval, fit_law, fit_line  # noqa: E402
+from gencast.distances.metrics import METRICS  # noqa: E402
+from gencast.distances.tables import distance, galaxy_distances  # noqa: E402
+from gencast.features.clusters import cluster_features, rank_distance  # noqa: E402
+from gencast.regression.intervals import conformal_interval, fit_law, fit_line  # noqa: E402
 
 N = int(os.environ.get("GENCAST_EXAMPLES", 25))
 settings.register_profile("gencast", derandomize=N == 25, deadline=None, max_examples=N, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])

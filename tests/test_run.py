@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from gencast.cli import main
-from gencast.core import InputError, load_sample, save_sample
-from gencast.data.simulations import list_suites, load_suite
-from gencast.pipeline import load_settings, make_settings, run
-from gencast.stages import sample_path, split_rows
+from gencast.cli.main import main
+from gencast.core.sample import InputError, load_sample, save_sample
+from gencast.run.pipeline import load_settings, make_settings, run
+from gencast.run.stages import sample_path, split_rows
+from gencast.synthesis.simulations import list_suites, load_suite
 
 SMALL = {"quick": True, "n_galaxies": 260, "notebooks": False, "progress": False, "jobs": 2}
 VICTIM = 3  # the simulation whose labels are shuffled
@@ -111,7 +111,7 @@ def test_errors_are_those_of_the_stored_galaxies(results):
 def test_distances_agree_with_scipy(results):
     from scipy.spatial.distance import cdist
 
-    from gencast.features import feature_table
+    from gencast.features.ranking import feature_table
 
     settings = load_settings(results.folder)
     names = settings.suite.names
@@ -168,7 +168,7 @@ def test_second_run_reuses_and_a_change_recomputes(results, suite_file, tmp_path
 
 
 def test_a_changed_table_is_noticed(results, tmp_path):
-    from gencast.results import load_results
+    from gencast.report.results import load_results
 
     folder = tmp_path / "six"
     shutil.copytree(results.folder, folder)
@@ -191,7 +191,7 @@ def test_interrupted_run_goes_on(results, suite_file, tmp_path):
 
 def command(*arguments) -> tuple[int, str]:
     "Run the command line in a process of its own."
-    done = subprocess.run([sys.executable, "-c", "import sys; from gencast.cli import main; main(sys.argv[1:])", *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", "import sys; from gencast.cli.main import main; main(sys.argv[1:])", *map(str, arguments)], capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -294,8 +294,8 @@ def test_notebooks_of_a_run(results, tmp_path):
     "Executed for each target, reused when nothing changed, removed when they no longer show the tables."
     import nbformat
 
-    from gencast.notebooks import execute_targets
-    from gencast.pipeline import Progress
+    from gencast.run.notebooks import execute_targets
+    from gencast.run.pipeline import Progress
 
     folder = tmp_path / "six"
     shutil.copytree(results.folder, folder)
@@ -340,8 +340,8 @@ def test_simulate_command(suite_file, tmp_path):
 
 def test_noise_is_outside_the_simulations_range(results):
     "An alien: flat spectra of random brightness, a thousand times too bright."
-    from gencast.core import Sample
-    from gencast.pipeline import forecast
+    from gencast.core.sample import Sample
+    from gencast.run.pipeline import forecast
 
     settings = load_settings(results.folder)
     wave = settings.suite.wave()
@@ -361,8 +361,8 @@ def test_run_record_is_json(results):
 
 
 def make_settings_of(record):
-    from gencast.data.simulations import Suite
-    from gencast.stages import Settings
+    from gencast.run.stages import Settings
+    from gencast.synthesis.simulations import Suite
 
     suite = Suite(**{**record["suite"], **{k: tuple(record["suite"][k]) for k in ("simulations", "redshift_range")}})
     return Settings(suite, record["seed"], **{k: tuple(v) if isinstance(v, list) else v for k, v in record["parameters"].items()})

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast import gather, stages
-from gencast.core import load_sample
-from gencast.data.simulations import map_array, simulate
-from gencast.features import feature_table
-from gencast.pipeline import make_settings
-from gencast.stages import load_labels, load_rows, row_blocks, sample_path, simulate_one, split_rows
+from gencast.core.sample import load_sample
+from gencast.features.ranking import feature_table
+from gencast.regression.intervals import evidence as gather
+from gencast.run import stages
+from gencast.run.pipeline import make_settings
+from gencast.run.stages import load_labels, load_rows, row_blocks, sample_path, simulate_one, split_rows
+from gencast.synthesis.simulations import map_array, simulate
 
 
 @pytest.fixture(scope="module")

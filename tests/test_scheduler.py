@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
-from gencast.cli import main
-from gencast.core import InputError
-from gencast.data.simulations import list_suites
-from gencast.pipeline import run
-from gencast.progress import Progress
-from gencast.scheduler import check_workers, on_cluster, workers
+from gencast.cli.main import main
+from gencast.core.progress import Progress
+from gencast.core.sample import InputError
+from gencast.core.workers import check_workers, on_cluster, workers
+from gencast.run.pipeline import run
+from gencast.synthesis.simulations import list_suites
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed; pip install 'gencast[dask]'")
 TINY = {"quick": True, "n_galaxies": 130, "progress": False, "views": ("photometry",)}
@@ -83,7 +83,7 @@ def test_a_cluster_gives_the_same_bytes_though_workers_die(suite_file, start, ad
     early, late, other = (worker(start, address) for _ in range(3))
     with distributed.Client(address) as client:
         client.wait_for_workers(3, timeout=60)
-    work = subprocess.Popen([sys.executable, "-c", f"from gencast.pipeline import run; run({str(suite_file)!r}, out='there', scheduler={address!r}, **{TINY!r})"], cwd=tmp_path)
+    work = subprocess.Popen([sys.executable, "-c", f"from gencast.run.pipeline import run; run({str(suite_file)!r}, out='there', scheduler={address!r}, **{TINY!r})"], cwd=tmp_path)
     try:
         for doomed, sign in ((early, "simulations/photometry/*/sample.json"), (late, "cache/baselines-*.npz")):
             wait_for(lambda: list((tmp_path / "there").glob(sign)), 120)
@@ -111,7 +111,7 @@ def test_unfit_workers_are_named(start, address, tmp_path, monkeypatch):
         client.wait_for_workers(1, timeout=60)
         assert check_workers(client, tmp_path) == 1
         with monkeypatch.context() as m:
-            m.setattr("gencast.scheduler.own_code", lambda: "something else")
+            m.setattr("gencast.core.workers.own_code", lambda: "something else")
             with pytest.raises(InputError, match="has another gencast, Python, or other packages"):
                 check_workers(client, tmp_path)
     assert not list(tmp_path.glob(".seen*"))

@@ -11,11 +11,29 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.core import InputError
+from gencast.core.resample import C_KMS, pixel_edges
+from gencast.core.sample import InputError
 from gencast.data import libraries
-from gencast.data.libraries import CARRIED, IMF_TO_CHABRIER, LIBRARIES, bin_points, log_edges, read_carried, read_popstar, resampling_matrix
-from gencast.data.resample import C_KMS, pixel_edges
-from gencast.data.ssp import AGES, list_ssp, load_ssp, log_weights, mass_to_light, on_pixels, popstar_log_flux, read_library, surviving_fraction
+from gencast.synthesis.libraries import (
+    CARRIED,
+    IMF_TO_CHABRIER,
+    LIBRARIES,
+    bin_points,
+    log_edges,
+    read_carried,
+    resampling_matrix,
+)
+from gencast.synthesis.ssp import (
+    AGES,
+    list_ssp,
+    load_ssp,
+    log_weights,
+    mass_to_light,
+    on_pixels,
+    popstar_log_flux,
+    read_library,
+    surviving_fraction,
+)
 
 FOLDER = files("gencast") / "data" / "ssp_grids"
 WAVE = np.geomspace(3830, 8000, 1000)
@@ -243,7 +261,7 @@ def test_list_ssp():
 
 
 def test_import_reads_nothing():
-    code = "import sys, gencast.data.ssp; print([m for m in ('astropy.io.fits', 'pandas', 'matplotlib', 'speclite', 'pst') if m in sys.modules])"
+    code = "import sys, gencast.synthesis.ssp; print([m for m in ('astropy.io.fits', 'pandas', 'matplotlib', 'speclite', 'pst') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

@@ -6,8 +6,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
-from gencast.core import InputError, rng_for
-from gencast.support import STATISTICS, TIERS, Yardstick, compare, fit_sheet, fit_support_model, support_table
+from gencast.core.sample import InputError, rng_for
+from gencast.regression.support import (
+    STATISTICS,
+    TIERS,
+    Yardstick,
+    compare,
+    fit_sheet,
+    fit_support_model,
+    support_table,
+)
 
 FAMILIES = list("aaabbbcccddd")
 

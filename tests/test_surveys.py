@@ -9,13 +9,20 @@ from astropy.cosmology import Planck18
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core import InputError, Sample, load_sample, save_sample
+from gencast.core.resample import C_KMS, broadening_matrix, overlap_matrix, pixel_edges, resample
+from gencast.core.sample import InputError, Sample, load_sample, save_sample
 from gencast.data.photometry import (
-    SDSS_BANDS, band_luminosity, band_wavelengths, kcorrect_masses, load_sdss_photometry, nu_l_nu, observe_photometry, survey_partners,
+    SDSS_BANDS,
+    band_luminosity,
+    band_wavelengths,
+    kcorrect_masses,
+    load_sdss_photometry,
+    nu_l_nu,
+    observe_photometry,
+    survey_partners,
 )
-from gencast.data.resample import C_KMS, broadening_matrix, overlap_matrix, pixel_edges, resample
-from gencast.data.specfiles import built_in_spectra, luminosity, read_spec, write_spec
 from gencast.data.references import colour_masses, load_spectra
+from gencast.data.specfiles import built_in_spectra, luminosity, read_spec, write_spec
 from gencast.data.surveys import MAX_GAP, WAVE_GRID, fibre_fluxes, load_sdss_spectra, read_galaxies
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "sdss"

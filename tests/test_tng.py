@@ -13,10 +13,10 @@ import yaml
 from astropy.cosmology import Planck18
 from numpy.testing import assert_allclose
 
-from gencast.core import InputError
+from gencast.core.sample import InputError
 from gencast.data import fetch, tng
 from gencast.data.domains import read_table
-from gencast.data.ssp import load_ssp
+from gencast.synthesis.ssp import load_ssp
 
 SECRET = "0123456789abcdef0123456789abcdef"
 MASSES = {i: 0.2142 + 0.001 * i for i in range(0, 5000, 2)}  # id -> mass_stars, 1e10 Msun/h
@@ -289,7 +289,7 @@ def test_nothing_fetched(tmp_path):
 def test_command_line(server, tmp_path, monkeypatch, capsys):
     from functools import partial
 
-    from gencast import cli
+    from gencast.cli.main import main as cli
 
     monkeypatch.setattr(tng, "fetch_tng", partial(tng.fetch_tng, open_url=server.open_url, sleep=lambda s: None))
     with pytest.raises(SystemExit) as end:

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from gencast.core import InputError
-from gencast.pipeline import forecast, load_settings, make_settings, run
-from gencast.stages import load_survey
+from gencast.core.sample import InputError
+from gencast.run.pipeline import forecast, load_settings, make_settings, run
+from gencast.run.stages import load_survey
 
 SMALL = {"quick": True, "n_galaxies": 200, "n_trees": 10, "notebooks": False, "progress": False, "jobs": 2, "model": "cnn", "properties": ("log_mstar", "sfh")}
 
@@ -66,7 +66,7 @@ def test_networks_are_trained_once(results, suite_file):
 
 
 def test_the_survey_is_read_once_for_all_networks(results, monkeypatch):
-    from gencast import training
+    from gencast.run import training
 
     settings, calls = load_settings(results.folder), []
     noise = training.network_noise(settings, "spectra")
@@ -99,7 +99,7 @@ def test_a_damaged_network_is_trained_again_to_the_same_bytes(results, suite_fil
 
 
 def test_verify_derives_the_errors_of_networks_again(results):
-    from gencast.verify import verify
+    from gencast.run.verify import verify
 
     found = verify(results.folder, sample=6)
     assert found.good, str(found)
