@@ -1,4 +1,5 @@
 "Build script: every piece of metadata comes from settings.ini."
+
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -9,9 +10,7 @@ parser = ConfigParser(delimiters=["="], interpolation=None)
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 extras = {
-    name.removesuffix("_requirements"): cfg[name].split()
-    for name in cfg
-    if name.endswith("_requirements")
+    name.removesuffix("_requirements"): cfg[name].split() for name in cfg if name.endswith("_requirements")
 }
 
 setup(

@@ -15,6 +15,7 @@ NannyML need not be in the environment of gencast. Make another one and name its
 
 It is left out, with words, where it is not installed.
 """
+
 import argparse
 import os
 import shutil
@@ -35,19 +36,44 @@ def nannyml_losses(folder):
     "For each file of a source in `folder`, NannyML's MSE of every target, written beside it. Runs in NannyML's environment."
     import logging
     import warnings
+
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     import nannyml
+
     for path in sorted(Path(folder).glob("source-*.npz")):
         with np.load(path) as stored:
             data = {k: stored[k] for k in stored.files}
         columns = [f"c{i}" for i in range(data["features"].shape[1])]
-        frame = lambda rows: pd.DataFrame(data["features"][rows], columns=columns).assign(prediction=data["predicted"][rows])
+
+        def frame(rows):
+            return pd.DataFrame(data["features"][rows], columns=columns).assign(
+                prediction=data["predicted"][rows]
+            )
+
         cuts, own = data["cuts"], int(data["number"])
         reference = frame(slice(*cuts[[own, own + 1]])).assign(truth=data["labels"])
-        found = nannyml.DLE(feature_column_names=columns, y_pred="prediction", y_true="truth", metrics=["mse"], chunk_number=1, tune_hyperparameters=False).fit(reference)
-        ask = lambda j: found.estimate(frame(slice(*cuts[[j, j + 1]]))).filter(period="analysis").to_df()[("mse", "value")].iloc[0]
-        np.save(path.with_name(path.stem.replace("source", "mse") + ".npy"), np.array([np.nan if j == own else float(ask(j)) for j in range(len(cuts) - 1)]))
+        found = nannyml.DLE(
+            feature_column_names=columns,
+            y_pred="prediction",
+            y_true="truth",
+            metrics=["mse"],
+            chunk_number=1,
+            tune_hyperparameters=False,
+        ).fit(reference)
+
+        def ask(j):
+            return (
+                found.estimate(frame(slice(*cuts[[j, j + 1]])))
+                .filter(period="analysis")
+                .to_df()[("mse", "value")]
+                .iloc[0]
+            )
+
+        np.save(
+            path.with_name(path.stem.replace("source", "mse") + ".npy"),
+            np.array([np.nan if j == own else float(ask(j)) for j in range(len(cuts) - 1)]),
+        )
         print(f"NannyML {nannyml.__version__}: {path.stem}", file=sys.stderr, flush=True)
 
 
@@ -55,27 +81,48 @@ def write_sources(run, view, prop, folder):
     "What NannyML needs of each source, from the run's cache: coordinates and predictions of all test galaxies, labels of its own."
     from gencast.run.pipeline import load_settings
     from gencast.run.stages import load_labels
+
     settings = load_settings(run)
     names = settings.suite.names
     truth = [load_labels(run, settings, view, n, "test", prop) for n in names]
     cuts = np.concatenate([[0], np.cumsum([len(t) for t in truth])])
     for i, name in enumerate(names):
-        with np.load(run / "cache" / f"errors-{view}-{prop}-{name}.npz") as made, np.load(run / "cache" / f"neighbours-{view}-{name}.npz") as near:
+        with (
+            np.load(run / "cache" / f"errors-{view}-{prop}-{name}.npz") as made,
+            np.load(run / "cache" / f"neighbours-{view}-{name}.npz") as near,
+        ):
             predicted, features = made["predicted"], near["coordinates"][: cuts[-1], 1:]
-        np.savez(folder / f"source-{i:03d}.npz", number=i, cuts=cuts, features=features, predicted=predicted, labels=truth[i])
+        np.savez(
+            folder / f"source-{i:03d}.npz",
+            number=i,
+            cuts=cuts,
+            features=features,
+            predicted=predicted,
+            labels=truth[i],
+        )
     return names
 
 
 def ask_nannyml(run, view, prop, python):
     "NannyML's log10 MSE for every pair, as rows of heldout.csv; None where it is not installed."
-    if shutil.which(python) is None or subprocess.run([python, "-c", "import nannyml"], capture_output=True).returncode:
+    if (
+        shutil.which(python) is None
+        or subprocess.run([python, "-c", "import nannyml"], capture_output=True).returncode
+    ):
         print(f"NannyML is not installed for {python}: its row is left out (see the head of this file)")
         return None
     with tempfile.TemporaryDirectory() as work:
         names = write_sources(run, view, prop, Path(work))
-        subprocess.run([python, __file__, "--nannyml-folder", work], check=True, stdout=subprocess.DEVNULL)  # LightGBM talks a lot
+        subprocess.run(
+            [python, __file__, "--nannyml-folder", work], check=True, stdout=subprocess.DEVNULL
+        )  # LightGBM talks a lot
         mse = np.array([np.load(Path(work) / f"mse-{i:03d}.npy") for i in range(len(names))])
-    rows = [(s, t, np.log10(max(mse[i, j], 1e-12))) for i, s in enumerate(names) for j, t in enumerate(names) if i != j]
+    rows = [
+        (s, t, np.log10(max(mse[i, j], 1e-12)))
+        for i, s in enumerate(names)
+        for j, t in enumerate(names)
+        if i != j
+    ]
     return pd.DataFrame(rows, columns=["source", "target", "predicted"])
 
 
@@ -94,9 +141,17 @@ def score(table, best):
     miss = table.predicted - table.log_mse
     groups = [g for _, g in table.groupby("target") if g.predicted.nunique() > 1]
     behind = (miss.abs().groupby(table.target).mean() - best).to_numpy()
-    return {"r2": 1 - (miss**2).sum() / ((table.log_mse - table.log_mse.mean()) ** 2).sum(), "mae_dex": miss.abs().mean(), "bias_dex": miss.mean(),
-            "rank_correlation": np.mean([g.predicted.corr(g.log_mse, method="spearman") for g in groups]) if groups else np.nan,
-            "behind": behind.mean(), "its_error": behind.std(ddof=1) / np.sqrt(len(behind)), "pairs": len(table)}
+    return {
+        "r2": 1 - (miss**2).sum() / ((table.log_mse - table.log_mse.mean()) ** 2).sum(),
+        "mae_dex": miss.abs().mean(),
+        "bias_dex": miss.mean(),
+        "rank_correlation": np.mean([g.predicted.corr(g.log_mse, method="spearman") for g in groups])
+        if groups
+        else np.nan,
+        "behind": behind.mean(),
+        "its_error": behind.std(ddof=1) / np.sqrt(len(behind)),
+        "pairs": len(table),
+    }
 
 
 def compare(results, view, prop, python):
@@ -104,7 +159,10 @@ def compare(results, view, prop, python):
     made = results.run["parameters"]
     held = results.heldout[(results.heldout["view"] == view) & (results.heldout.property == prop)]
     held = held[(held.distance == made["distance"]) | held.law.isin(["pooled_line"])]
-    tables = {law if law != "pooled_line" or d == made["distance"] else f"{law}, {d}": g.reset_index(drop=True) for (law, d), g in held.groupby(["law", "distance"], sort=False)}
+    tables = {
+        law if law != "pooled_line" or d == made["distance"] else f"{law}, {d}": g.reset_index(drop=True)
+        for (law, d), g in held.groupby(["law", "distance"], sort=False)
+    }
     start, found = time.perf_counter(), ask_nannyml(Path(results.folder), view, prop, python)
     if found is not None:
         truth = tables[made["law"]][["source", "target", "log_mse"]]
@@ -112,15 +170,21 @@ def compare(results, view, prop, python):
         tables["nannyml_dle_line"] = found.assign(predicted=calibrated(found))
         both = found.merge(tables["dle"], on=["source", "target"], suffixes=("", "_ours"))
         gap = both.predicted_ours - both.predicted
-        print(f"{view}, {prop}: our DLE less NannyML's, {len(gap)} pairs: mean {gap.mean():+.3f}, scatter {gap.std():.3f} dex; correlation {both.predicted_ours.corr(both.predicted):.3f}; NannyML took {time.perf_counter() - start:.0f} s")
+        print(
+            f"{view}, {prop}: our DLE less NannyML's, {len(gap)} pairs: mean {gap.mean():+.3f}, scatter {gap.std():.3f} dex; correlation {both.predicted_ours.corr(both.predicted):.3f}; NannyML took {time.perf_counter() - start:.0f} s"
+        )
     law = tables[made["law"]]
     best = (law.predicted - law.log_mse).abs().groupby(law.target).mean()
-    rows = [{"view": view, "property": prop, "law": name, **score(table, best)} for name, table in tables.items()]
+    rows = [
+        {"view": view, "property": prop, "law": name, **score(table, best)} for name, table in tables.items()
+    ]
     return pd.DataFrame(rows).sort_values("mae_dex")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, nargs="?", help="folder of a finished run, e.g. results/default")
     parser.add_argument("--view", default="spectra", help="spectra, photometry, or all")
     parser.add_argument("--property", default="log_mstar", help="a property of the run, or all")
@@ -133,9 +197,17 @@ def main():
     if args.run is None or not (args.run / "heldout.csv").exists():
         parser.error("give the folder of a finished run, such as results/default; `gencast run` makes one")
     from gencast.report.results import load_results
+
     results = load_results(args.run)
-    pick = lambda asked, known: list(known) if asked == "all" else [asked]
-    found = [compare(results, v, p, args.nannyml_python) for v in pick(args.view, results.run["parameters"]["views"]) for p in pick(args.property, results.run["parameters"]["properties"])]
+
+    def pick(asked, known):
+        return list(known) if asked == "all" else [asked]
+
+    found = [
+        compare(results, v, p, args.nannyml_python)
+        for v in pick(args.view, results.run["parameters"]["views"])
+        for p in pick(args.property, results.run["parameters"]["properties"])
+    ]
     table = pd.concat(found, ignore_index=True)
     if args.out:
         table.to_csv(args.out, index=False)

@@ -35,7 +35,9 @@ def make(n_wave: int, n_gal: int):
     X = np.empty((n_gal, n_wave), np.float32)
     for i in range(0, n_gal, 1000):
         rows = X[i : i + 1000]
-        rows[:] = rng.normal(size=(len(rows), 12)).astype(np.float32) @ curves + 0.02 * rng.standard_normal(rows.shape, np.float32)
+        rows[:] = rng.normal(size=(len(rows), 12)).astype(np.float32) @ curves + 0.02 * rng.standard_normal(
+            rows.shape, np.float32
+        )
     return X, rng.random(n_wave)
 
 
@@ -57,7 +59,9 @@ def cluster(who: str, X, importance, n_clusters: int):
     if who == "scikit-learn":
         from sklearn.cluster import AgglomerativeClustering
 
-        return AgglomerativeClustering(n_clusters, metric="precomputed", linkage="average").fit(distance).labels_
+        return (
+            AgglomerativeClustering(n_clusters, metric="precomputed", linkage="average").fit(distance).labels_
+        )
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
@@ -76,11 +80,20 @@ def run_one(who: str, n_wave: int, n_gal: int, n_clusters: int, repeats: int) ->
         seconds.append(time.perf_counter() - start)
         cpu.append(time.process_time() - used)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"who": who, "seconds": min(seconds), "cpu": min(cpu), "extra_gb": (peak - before) / 1e6, "peak_gb": peak / 1e6, "labels": [int(k) for k in labels]}
+    return {
+        "who": who,
+        "seconds": min(seconds),
+        "cpu": min(cpu),
+        "extra_gb": (peak - before) / 1e6,
+        "peak_gb": peak / 1e6,
+        "labels": [int(k) for k in labels],
+    }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--full", action="store_true", help="6,001 wavelengths x 20,000 galaxies")
     parser.add_argument("--n-wave", type=int)
     parser.add_argument("--n-gal", type=int)
@@ -94,21 +107,45 @@ def main():
     if args.one:
         print(json.dumps(run_one(args.one, n_wave, n_gal, args.n_clusters, args.repeats)))
         return
-    env = os.environ | {k: str(args.threads) for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    env = os.environ | {
+        k: str(args.threads) for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    }
     found = []
     for who in args.only:
-        options = ["--one", who, "--n-wave", n_wave, "--n-gal", n_gal, "--n-clusters", args.n_clusters, "--repeats", args.repeats]
-        done = subprocess.run([sys.executable, __file__, *map(str, options)], env=env, capture_output=True, text=True)
+        options = [
+            "--one",
+            who,
+            "--n-wave",
+            n_wave,
+            "--n-gal",
+            n_gal,
+            "--n-clusters",
+            args.n_clusters,
+            "--repeats",
+            args.repeats,
+        ]
+        done = subprocess.run(
+            [sys.executable, __file__, *map(str, options)], env=env, capture_output=True, text=True
+        )
         if done.returncode:
             sys.exit(f"{who} failed:\n{done.stderr[-2000:]}")
         found.append(json.loads(done.stdout.splitlines()[-1]))
     from sklearn.metrics import adjusted_rand_score
 
-    print(f"{n_wave:,} features x {n_gal:,} galaxies, {args.n_clusters} clusters, {args.threads} threads, best of {args.repeats}")
-    print(f"{'':14}{'seconds':>9}{'ratio':>8}{'CPU seconds':>13}{'memory beyond the data, GB':>29}{'same clusters (ARI)':>22}")
+    print(
+        f"{n_wave:,} features x {n_gal:,} galaxies, {args.n_clusters} clusters, {args.threads} threads, best of {args.repeats}"
+    )
+    print(
+        f"{'':14}{'seconds':>9}{'ratio':>8}{'CPU seconds':>13}{'memory beyond the data, GB':>29}{'same clusters (ARI)':>22}"
+    )
     for row in found:
-        ratio, same = row["seconds"] / found[0]["seconds"], adjusted_rand_score(found[0]["labels"], row["labels"])
-        print(f"{row['who']:14}{row['seconds']:9.1f}{ratio:8.1f}{row['cpu']:13.1f}{row['extra_gb']:29.2f}{same:22.3f}")
+        ratio, same = (
+            row["seconds"] / found[0]["seconds"],
+            adjusted_rand_score(found[0]["labels"], row["labels"]),
+        )
+        print(
+            f"{row['who']:14}{row['seconds']:9.1f}{ratio:8.1f}{row['cpu']:13.1f}{row['extra_gb']:29.2f}{same:22.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -22,15 +22,26 @@ from gencast.distances.moments import ShrinkageWarning
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("--galaxies", type=int, default=1000, help="of each simulation, between which distances are measured")
-    parser.add_argument("--groups", type=int, default=5, help="groups of simulations held out together from the choice of features")
+    parser.add_argument(
+        "--galaxies", type=int, default=1000, help="of each simulation, between which distances are measured"
+    )
+    parser.add_argument(
+        "--groups",
+        type=int,
+        default=5,
+        help="groups of simulations held out together from the choice of features",
+    )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=CONTEST_FOLDER)
     parser.add_argument("--cache", type=Path, default=Path("results/contest-cache"))
     given = parser.parse_args()
-    warnings.simplefilter("ignore", ShrinkageWarning)  # ten galaxies to a feature, collinear ones: shrunk where it must be
+    warnings.simplefilter(
+        "ignore", ShrinkageWarning
+    )  # ten galaxies to a feature, collinear ones: shrunk where it must be
     start = time.process_time()
     entrants = load_entrants(given.run, n_galaxies=given.galaxies)
     distances = hold_contest(entrants, given.cache, n_groups=given.groups, jobs=given.jobs)
@@ -38,9 +49,17 @@ def main():
     duels = duel_table(board, judged, entrants.log_mse)
     reasons, pairs = reason_table(entrants, distances)
     made = json.loads((given.run / "run.json").read_text(encoding="utf-8"))
-    record = {"suite": entrants.settings.suite.name, "seed": entrants.settings.seed, "versions": made["versions"], "simulations": len(entrants.names),
-              "galaxies": len(entrants.galaxies[0]), "selection": len(entrants.selection[0]), "groups": given.groups, "checksum": entrants.checksum,
-              "subsets": OPTIONS | {"classifier_auc_galaxies": MOST_CLASSIFIED}}
+    record = {
+        "suite": entrants.settings.suite.name,
+        "seed": entrants.settings.seed,
+        "versions": made["versions"],
+        "simulations": len(entrants.names),
+        "galaxies": len(entrants.galaxies[0]),
+        "selection": len(entrants.selection[0]),
+        "groups": given.groups,
+        "checksum": entrants.checksum,
+        "subsets": OPTIONS | {"classifier_auc_galaxies": MOST_CLASSIFIED},
+    }
     save_verdict(given.out, {"board": board, "duels": duels, "reasons": reasons, "pairs": pairs}, record)
     for p in entrants.log_mse:
         print(describe_winner(board, duels, p), "\n")

@@ -6,6 +6,7 @@
 Each world draws an error matrix and a signal; without a relation, a test at 5 % should find one in 5 % of the data sets.
 With 2,000 data sets the standard error of a size of 5 % is 0.5 %.
 """
+
 import argparse
 import os
 import time
@@ -103,10 +104,18 @@ def rejections(world, n_sim, n_sets, slope, draws, seed, level):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--n-sets", type=int, default=2000, help="data sets a world")
     parser.add_argument("--n-sim", type=int, default=20, help="simulations")
-    parser.add_argument("--slopes", type=float, nargs="+", default=[0.0], help="true slopes; 0 for the size, others for the power")
+    parser.add_argument(
+        "--slopes",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        help="true slopes; 0 for the size, others for the power",
+    )
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
     parser.add_argument("--draws", type=int, default=399, help="permutations, and draws of the bootstrap")
     parser.add_argument("--level", type=float, default=0.05)
@@ -119,11 +128,21 @@ def main():
             start = time.perf_counter()
             row = rejections(world, args.n_sim, args.n_sets, slope, args.draws, args.seed, args.level)
             rows.append({"world": world, "n_sim": args.n_sim, "slope": slope, **row.to_dict()})
-            print(f"{world:20s} N={args.n_sim} slope={slope:g}  " + "  ".join(f"{k} {100 * v:.1f}" for k, v in row.items()) + f"  [{time.perf_counter() - start:.0f} s]", flush=True)
+            print(
+                f"{world:20s} N={args.n_sim} slope={slope:g}  "
+                + "  ".join(f"{k} {100 * v:.1f}" for k, v in row.items())
+                + f"  [{time.perf_counter() - start:.0f} s]",
+                flush=True,
+            )
     table = pd.DataFrame(rows)
     if args.out:
         table.to_csv(args.out, index=False)
-    print("\nrejected at", args.level, "in %\n" + table.assign(**{c: (100 * table[c]).round(1) for c in table.columns[3:]}).to_string(index=False))
+    print(
+        "\nrejected at",
+        args.level,
+        "in %\n"
+        + table.assign(**{c: (100 * table[c]).round(1) for c in table.columns[3:]}).to_string(index=False),
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ galaxies of all: forests and boosted trees one property at a time, networks (whe
 RMSE, of a history the RMS SMAPE and in brackets the median SMAPE: within a simulation, and across (the median over sources, for
 each target), as means over simulations with their standard errors. CPU seconds are those of training, all properties, per simulation.
 """
+
 import argparse
 import time
 from pathlib import Path
@@ -30,7 +31,9 @@ parser.add_argument("--simulations", type=int, default=6, help="spread evenly ov
 parser.add_argument("--galaxies", type=int, default=2000)
 parser.add_argument("--kinds", default="random_forest,extra_trees,boosting,cnn")
 parser.add_argument("--folder", type=Path, default=Path("results/models"), help="where simulations are kept")
-parser.add_argument("--runs", type=Path, nargs="+", help="folders of finished runs of one suite with different kinds of model")
+parser.add_argument(
+    "--runs", type=Path, nargs="+", help="folders of finished runs of one suite with different kinds of model"
+)
 args = parser.parse_args()
 
 
@@ -40,19 +43,53 @@ def compare_runs(folders) -> pd.DataFrame:
     for folder in folders:
         results = load_results(folder)
         made, e, s, h = results.run["parameters"], results.errors, results.scores, results.heldout
-        chosen = (s.law == made["law"]) & (s.distance == made["distance"]) & (s.target == "all") & (s.protocol == "leave-simulation-out")
+        chosen = (
+            (s.law == made["law"])
+            & (s.distance == made["distance"])
+            & (s.target == "all")
+            & (s.protocol == "leave-simulation-out")
+        )
         for row in s[chosen].itertuples():
             of = e[(e["view"] == row.view) & (e.property == row.property)]
             own, across = of[of.source == of.target], of[of.source != of.target]
-            held = h[(h["view"] == row.view) & (h.property == row.property) & (h.law == made["law"]) & (h.distance == made["distance"])]
+            held = h[
+                (h["view"] == row.view)
+                & (h.property == row.property)
+                & (h.law == made["law"])
+                & (h.distance == made["distance"])
+            ]
             gap = np.abs(10 ** (held.predicted / 2) - 10 ** (held.log_mse / 2))
-            one = {"view": row.view, "property": row.property, "model": made["model"], "within": own.rmse.median(), "across": across.rmse.median(),
-                   "best source": across.groupby("target").rmse.min().median()}
+            one = {
+                "view": row.view,
+                "property": row.property,
+                "model": made["model"],
+                "within": own.rmse.median(),
+                "across": across.rmse.median(),
+                "best source": across.groupby("target").rmse.min().median(),
+            }
             if row.property in HISTORIES:
-                one |= {"SMAPE within, %": 100 * own.smape.median(), "SMAPE across, %": 100 * across.smape.median()}
-            found.append(one | {"R2": row.r2, "MAE, dex": row.mae_dex, "rank": row.rank_correlation, "90 % holds": 100 * row.coverage_90, "width": row.width_90,
-                                "off by (median)": gap.median(), "off by (mean)": gap.mean(), "within 0.015": 100 * (gap < 0.015).mean()})
-    return pd.DataFrame(found).sort_values(["view", "property"], kind="stable").set_index(["view", "property", "model"])
+                one |= {
+                    "SMAPE within, %": 100 * own.smape.median(),
+                    "SMAPE across, %": 100 * across.smape.median(),
+                }
+            found.append(
+                one
+                | {
+                    "R2": row.r2,
+                    "MAE, dex": row.mae_dex,
+                    "rank": row.rank_correlation,
+                    "90 % holds": 100 * row.coverage_90,
+                    "width": row.width_90,
+                    "off by (median)": gap.median(),
+                    "off by (mean)": gap.mean(),
+                    "within 0.015": 100 * (gap < 0.015).mean(),
+                }
+            )
+    return (
+        pd.DataFrame(found)
+        .sort_values(["view", "property"], kind="stable")
+        .set_index(["view", "property", "model"])
+    )
 
 
 if args.runs:
@@ -61,10 +98,15 @@ if args.runs:
     print(compare_runs(args.runs).round(3).to_string(na_rep=""))
     raise SystemExit
 
-settings = Settings(load_suite("default"), n_galaxies=args.galaxies, properties=PROPERTIES, views=("spectra",))
+settings = Settings(
+    load_suite("default"), n_galaxies=args.galaxies, properties=PROPERTIES, views=("spectra",)
+)
 survey = load_survey(settings, "spectra")
 seen_as = observed_as(settings, "spectra", survey)
-names = [settings.suite.names[k] for k in np.linspace(0, len(settings.suite.names) - 1, args.simulations).round().astype(int)]
+names = [
+    settings.suite.names[k]
+    for k in np.linspace(0, len(settings.suite.names) - 1, args.simulations).round().astype(int)
+]
 for name in names:
     simulate_one(settings, args.folder, "spectra", name, seen_as)
 train = {n: load_rows(args.folder, settings, "spectra", n, "model") for n in names}
@@ -78,7 +120,9 @@ def models_of(kind: str, name: str) -> dict:  # property -> fitted model
         return {p: fit_model(kind, values, labels_of(sample, p), seed=1) for p in PROPERTIES}
     from gencast.models.networks import CNNRegressor
 
-    network = CNNRegressor(**network_options(settings, "spectra", name)).fit(values, label_matrix(sample, PROPERTIES))
+    network = CNNRegressor(**network_options(settings, "spectra", name)).fit(
+        values, label_matrix(sample, PROPERTIES)
+    )
     return {p: OneLabel(network, label_columns(PROPERTIES, p)) for p in PROPERTIES}
 
 
@@ -92,12 +136,28 @@ for kind in args.kinds.split(","):
             for p, model in models.items():
                 edges = HISTORIES[p].edges if p in HISTORIES else None
                 found = error_metrics(labels_of(test[target][1], p), model.predict(test[target][0]), edges)
-                rows.append({"kind": kind, "source": source, "target": target, "property": p, "cost": cost, **found})
-    print(f"{kind}: {np.mean([r['cost'] for r in rows if r['kind'] == kind]):.1f} CPU s a simulation", flush=True)
+                rows.append(
+                    {"kind": kind, "source": source, "target": target, "property": p, "cost": cost, **found}
+                )
+    print(
+        f"{kind}: {np.mean([r['cost'] for r in rows if r['kind'] == kind]):.1f} CPU s a simulation",
+        flush=True,
+    )
 table = pd.DataFrame(rows)
-said = lambda v: f"{v.mean():.3f} ± {v.std() / np.sqrt(len(v)):.3f}"
+
+
+def said(v):
+    return f"{v.mean():.3f} ± {v.std() / np.sqrt(len(v)):.3f}"
+
+
 for p in PROPERTIES:
     for kind, part in table[table.property == p].groupby("kind", sort=False):
         own, across = part[part.source == part.target], part[part.source != part.target].groupby("target")
-        extra = (f" ({100 * own.smape.median():.1f} %)", f" ({100 * across.smape.median().median():.1f} %)") if p in HISTORIES else ("", "")
-        print(f"{p:10} {kind:14} within {said(own.rmse)}{extra[0]}   across {said(across.rmse.median())}{extra[1]}")
+        extra = (
+            (f" ({100 * own.smape.median():.1f} %)", f" ({100 * across.smape.median().median():.1f} %)")
+            if p in HISTORIES
+            else ("", "")
+        )
+        print(
+            f"{p:10} {kind:14} within {said(own.rmse)}{extra[0]}   across {said(across.rmse.median())}{extra[1]}"
+        )

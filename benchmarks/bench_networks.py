@@ -13,6 +13,7 @@ Every model learns five labels and the share of the stellar mass in eight bins o
 `together` is the mode that trains the simulations as one network, which is meant for GPUs. CPU seconds count all threads, and depend
 little on what else runs; wall seconds do. Times grow with simulations, epochs, members, galaxies and pixels.
 """
+
 import argparse
 import os
 import time
@@ -51,10 +52,14 @@ def make_sets(settings: Settings, names: tuple) -> tuple:  # training sets, test
     survey = load_survey(settings, "spectra")
     seen_as, learn, test = observed_as(settings, "spectra", survey), [], []
     for name in names:
-        sample = make_galaxies(settings, settings.suite.simulations[settings.suite.names.index(name)], "spectra", seen_as, None)
+        sample = make_galaxies(
+            settings, settings.suite.simulations[settings.suite.names.index(name)], "spectra", seen_as, None
+        )
         values, sfh = feature_table(sample).values, sample.properties["sfh"]
         shares = np.add.reduceat(sfh, np.linspace(0, sfh.shape[1], BINS + 1).round().astype(int)[:-1], axis=1)
-        labels = np.column_stack([*(sample.properties[k] for k in LABELS), shares / shares.sum(axis=1, keepdims=True)])
+        labels = np.column_stack(
+            [*(sample.properties[k] for k in LABELS), shares / shares.sum(axis=1, keepdims=True)]
+        )
         rows = split_rows(len(sample), settings, name, "spectra")
         learn.append((values[rows["model"]], labels[rows["model"]]))
         test.append((values[rows["test"]], labels[rows["test"]]))
@@ -65,8 +70,16 @@ class Forests:
     "One forest for each label and one for the shares."
 
     def __init__(self, X, y):
-        grow = lambda target: RandomForestRegressor(args.trees, max_features="sqrt", min_samples_leaf=2, random_state=args.seed, n_jobs=args.threads).fit(X, target)
-        self.models = [grow(y[:, k]) for k in range(len(LABELS))] + [grow(y[:, len(LABELS):])]
+        def grow(target):
+            return RandomForestRegressor(
+                args.trees,
+                max_features="sqrt",
+                min_samples_leaf=2,
+                random_state=args.seed,
+                n_jobs=args.threads,
+            ).fit(X, target)
+
+        self.models = [grow(y[:, k]) for k in range(len(LABELS))] + [grow(y[:, len(LABELS) :])]
 
     def predict(self, X):
         return np.column_stack([m.predict(X) for m in self.models])
@@ -78,7 +91,9 @@ class Ridge:
     def __init__(self, X, y, noise):
         self.mean, self.middle = X.mean(axis=0, dtype=float), y.mean(axis=0)
         centred = X - self.mean
-        self.slopes = np.linalg.solve(centred.T @ centred + len(X) * np.diag(noise**2), centred.T @ (y - self.middle))
+        self.slopes = np.linalg.solve(
+            centred.T @ centred + len(X) * np.diag(noise**2), centred.T @ (y - self.middle)
+        )
 
     def predict(self, X):
         return (X - self.mean) @ self.slopes + self.middle
@@ -112,16 +127,31 @@ def main():
     torch, suite = load_torch(), load_suite("default")
     names = suite.names[:: max(1, len(suite.names) // args.simulations)][: args.simulations]
     learn, test, noise = make_sets(Settings(suite, args.seed, args.galaxies), names)
-    options = {"noise": args.noise * noise, "compositions": ((len(LABELS), len(LABELS) + BINS),), "epochs": args.epochs, "n_members": args.members, "threads": args.threads, "device": args.device}
+    options = {
+        "noise": args.noise * noise,
+        "compositions": ((len(LABELS), len(LABELS) + BINS),),
+        "epochs": args.epochs,
+        "n_members": args.members,
+        "threads": args.threads,
+        "device": args.device,
+    }
     seeds, device = [args.seed + i for i in range(len(names))], choose_device(args.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    print(f"{len(names)} simulations, {len(learn[0][0]):,} training galaxies x {learn[0][0].shape[1]} pixels; PyTorch {torch.__version__} on {where}, {args.threads} threads, load {os.getloadavg()[0]:.1f}")
-    fit_networks([(X[:100], y[:100]) for X, y in learn[:1]], [0], **options | {"epochs": 1})  # wakes the device
+    print(
+        f"{len(names)} simulations, {len(learn[0][0]):,} training galaxies x {learn[0][0].shape[1]} pixels; PyTorch {torch.__version__} on {where}, {args.threads} threads, load {os.getloadavg()[0]:.1f}"
+    )
+    fit_networks(
+        [(X[:100], y[:100]) for X, y in learn[:1]], [0], **options | {"epochs": 1}
+    )  # wakes the device
     contenders = {
         "forests": lambda: [Forests(X, y) for X, y in learn],
         "ridge": lambda: [Ridge(X, y, noise) for X, y in learn],
         "networks": lambda: [m for s, k in zip(learn, seeds) for m in fit_networks([s], [k], **options)],
-    } | ({} if args.skip_together else {"together": lambda: fit_networks(learn, seeds, together=len(learn), **options)})
+    } | (
+        {}
+        if args.skip_together
+        else {"together": lambda: fit_networks(learn, seeds, together=len(learn), **options)}
+    )
     found, times = {}, {}
     print(f"\n{'':12}{'wall s':>10}{'CPU s':>10}{'of forests, CPU':>17}{'wall':>8}")
     for who, make in contenders.items():
@@ -129,7 +159,10 @@ def main():
         (wall, cpu), (wall0, cpu0) = times[who], times["forests"]
         print(f"{who:12}{wall:10.1f}{cpu:10.1f}{cpu / cpu0:17.2f}{wall / wall0:8.2f}", flush=True)
     if "together" in found:
-        apart = max(np.abs(a.predict(t[0]) - b.predict(t[0])).max() for a, b, t in zip(found["networks"], found["together"], test))
+        apart = max(
+            np.abs(a.predict(t[0]) - b.predict(t[0])).max()
+            for a, b, t in zip(found["networks"], found["together"], test)
+        )
         print(f"networks trained together and one by one differ by {apart:.1e} at most")
     if not args.skip_accuracy:
         show_errors({k: v for k, v in found.items() if k != "together"}, test)

@@ -39,7 +39,9 @@ def held(process: psutil.Process) -> float:
 def measure(n: int, folder: Path, jobs: int, tenth: bool) -> dict:
     "One run: wall and CPU seconds, peaks of the main process, of the largest worker, and of all together (GB), disk (GB)."
     peaks, start = np.zeros(3), time.perf_counter()
-    run = psutil.Popen([sys.executable, "-c", (TENTH if tenth else "") + CODE, str(folder), str(n), str(jobs)])
+    run = psutil.Popen(
+        [sys.executable, "-c", (TENTH if tenth else "") + CODE, str(folder), str(n), str(jobs)]
+    )
     done = threading.Event()
 
     def watch():
@@ -62,17 +64,37 @@ def measure(n: int, folder: Path, jobs: int, tenth: bool) -> dict:
     stages = json.loads((folder / "run.json").read_text())["stages"]
     disk = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e9
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"galaxies": n, "wall": round(wall), "cpu": round(cpu), "main_gb": round(peaks[0], 2), "worker_gb": round(peaks[1], 2), "all_gb": round(peaks[2], 2),
-            "disk_gb": round(disk, 2), "stages": {k: round(v, 1) for k, v in sorted(stages.items(), key=lambda kv: -kv[1])[:6]}}
+    return {
+        "galaxies": n,
+        "wall": round(wall),
+        "cpu": round(cpu),
+        "main_gb": round(peaks[0], 2),
+        "worker_gb": round(peaks[1], 2),
+        "all_gb": round(peaks[2], 2),
+        "disk_gb": round(disk, 2),
+        "stages": {k: round(v, 1) for k, v in sorted(stages.items(), key=lambda kv: -kv[1])[:6]},
+    }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("galaxies", nargs="*", type=int, default=[5000, 10000, 20000], help="numbers of galaxies of each simulation")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "galaxies",
+        nargs="*",
+        type=int,
+        default=[5000, 10000, 20000],
+        help="numbers of galaxies of each simulation",
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the results go")
     parser.add_argument("--keep", action="store_true", help="keep the results")
-    parser.add_argument("--tenth", action="store_true", help="no more than 2,000 galaxies train and 1,000 test, instead of ten times as many; in one process")
+    parser.add_argument(
+        "--tenth",
+        action="store_true",
+        help="no more than 2,000 galaxies train and 1,000 test, instead of ten times as many; in one process",
+    )
     args = parser.parse_args()
     if args.tenth:
         args.jobs = 1  # other processes would not know the bounds
@@ -86,11 +108,19 @@ def main():
             shutil.rmtree(folder)
     if len(rows) > 1:
         x = np.array([r["galaxies"] for r in rows]) / 1000
-        for what, unit in (("worker_gb", "GB a worker"), ("main_gb", "GB in the main process"), ("wall", "s"), ("cpu", "CPU s"), ("disk_gb", "GB on disk")):
+        for what, unit in (
+            ("worker_gb", "GB a worker"),
+            ("main_gb", "GB in the main process"),
+            ("wall", "s"),
+            ("cpu", "CPU s"),
+            ("disk_gb", "GB on disk"),
+        ):
             slope, zero = np.polyfit(x, [r[what] for r in rows], 1)
             last, before = rows[-1], rows[-2]
             step = (last[what] - before[what]) / (last["galaxies"] - before["galaxies"]) * 1000
-            print(f"{what:<10} {zero:8.2f} + {slope:8.4f} per 1,000 galaxies; last step {step:8.4f}; line at 200,000 galaxies: {zero + 200 * slope:8.1f} {unit}")
+            print(
+                f"{what:<10} {zero:8.2f} + {slope:8.4f} per 1,000 galaxies; last step {step:8.4f}; line at 200,000 galaxies: {zero + 200 * slope:8.1f} {unit}"
+            )
 
 
 if __name__ == "__main__":

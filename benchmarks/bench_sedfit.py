@@ -54,9 +54,22 @@ SSPS = {"library": "bc03_miles", "library-stelib": "bc03_stelib"}
 def observed_sample(paths) -> Sample:
     "The spectra that ppxf carries, and those given."
     parts = [load_spectra()] + ([load_spectra(paths, skip=True)] if paths else [])
-    stack = lambda key: np.concatenate([getattr(p, key) for p in parts])
+
+    def stack(key):
+        return np.concatenate([getattr(p, key) for p in parts])
+
     reference = np.concatenate([p.properties.get("log_mstar", np.full(len(p), np.nan)) for p in parts])
-    return Sample("observed", stack("flux"), parts[0].wave, (), stack("flux_err"), stack("redshift"), sum((p.ids for p in parts), ()), {"log_mstar": reference}, parts[0].meta)
+    return Sample(
+        "observed",
+        stack("flux"),
+        parts[0].wave,
+        (),
+        stack("flux_err"),
+        stack("redshift"),
+        sum((p.ids for p in parts), ()),
+        {"log_mstar": reference},
+        parts[0].meta,
+    )
 
 
 def full(given):
@@ -64,7 +77,13 @@ def full(given):
     sample = heldout_sample(load_suite("default"), load_spectra(), SEED, ROUNDS)
     n = given.rounds * len(set(sample.meta["universe"]))
     models = build_library(given.cache / "models-bc03_miles", wave=rebin(sample).wave, n=given.models)
-    table = fit_bagpipes(sample.take(np.arange(n)), given.cache / "full", jobs=given.jobs, budget_s=given.budget, library=models)
+    table = fit_bagpipes(
+        sample.take(np.arange(n)),
+        given.cache / "full",
+        jobs=given.jobs,
+        budget_s=given.budget,
+        library=models,
+    )
     print(table[["log_mstar", "chi2", "n_likelihood", "cpu_seconds"]].round(2), missing_fits(table), sep="\n")
 
 
@@ -72,18 +91,32 @@ def observed(given):
     "BAGPIPES on observed spectra."
     sample = observed_sample(given.paths)
     models = build_library(given.cache / "models-bc03_miles", wave=rebin(sample).wave, n=given.models)
-    table = fit_bagpipes(sample, given.cache / "full-observed", jobs=given.jobs, budget_s=given.budget, library=models)
+    table = fit_bagpipes(
+        sample, given.cache / "full-observed", jobs=given.jobs, budget_s=given.budget, library=models
+    )
     print(table[["log_mstar", "chi2", "n_likelihood", "cpu_seconds"]].round(2), missing_fits(table), sep="\n")
 
 
 def known_sample(given) -> Sample:
     "Galaxies drawn from the priors of the fits, with noise at the three levels by turns."
     survey = load_spectra()
-    clean = build_library(given.cache / "models-known", wave=survey.wave, n=KNOWN, seed=SEED + 1, ssp="bc03_miles")
+    clean = build_library(
+        given.cache / "models-known", wave=survey.wave, n=KNOWN, seed=SEED + 1, ssp="bc03_miles"
+    )
     levels = snr_of(np.arange(KNOWN))
     seen = {s: observe_at(clean, survey, s, SEED) for s in SNRS}
-    stack = lambda key: np.array([getattr(seen[s], key)[i] for i, s in enumerate(levels)])
-    return replace(clean, name="known", flux=stack("flux"), flux_err=stack("flux_err"), ids=tuple(f"known:{i}" for i in range(KNOWN)), meta={"snr": levels.tolist(), "fwhm_kms": survey.meta.get("fwhm_kms", 0.0)})
+
+    def stack(key):
+        return np.array([getattr(seen[s], key)[i] for i, s in enumerate(levels)])
+
+    return replace(
+        clean,
+        name="known",
+        flux=stack("flux"),
+        flux_err=stack("flux_err"),
+        ids=tuple(f"known:{i}" for i in range(KNOWN)),
+        meta={"snr": levels.tolist(), "fwhm_kms": survey.meta.get("fwhm_kms", 0.0)},
+    )
 
 
 def known(given):
@@ -91,29 +124,61 @@ def known(given):
     sample = known_sample(given)
     models = build_library(given.cache / "models-bc03_miles", wave=rebin(sample).wave, n=given.models)
     fit_models(rebin(sample), models).to_csv(given.cache / "library-known.csv")
-    table = fit_bagpipes(sample.take(np.arange(KNOWN_FULL)), given.cache / "full-known", jobs=given.jobs, budget_s=given.budget, library=models)
+    table = fit_bagpipes(
+        sample.take(np.arange(KNOWN_FULL)),
+        given.cache / "full-known",
+        jobs=given.jobs,
+        budget_s=given.budget,
+        library=models,
+    )
     print(table[["log_mstar", "chi2", "n_likelihood", "cpu_seconds"]].round(2), missing_fits(table), sep="\n")
 
 
 def known_rows(given) -> pd.DataFrame:
     "Both fits beside the truth."
     sample = known_sample(given)
-    head = pd.DataFrame({"galaxy": sample.ids, "universe": sample.ids, "snr": sample.meta["snr"]} | {f"truth_{p}": sample.properties[p] for p in FITTED})
-    found = {"library": pd.read_csv(given.cache / "library-known.csv"), "bagpipes": stored(sample, given.cache, "full-known")}
-    return pd.concat([head.merge(t.drop(columns="status", errors="ignore"), on="galaxy").assign(method=m) for m, t in found.items() if len(t)], ignore_index=True)
+    head = pd.DataFrame(
+        {"galaxy": sample.ids, "universe": sample.ids, "snr": sample.meta["snr"]}
+        | {f"truth_{p}": sample.properties[p] for p in FITTED}
+    )
+    found = {
+        "library": pd.read_csv(given.cache / "library-known.csv"),
+        "bagpipes": stored(sample, given.cache, "full-known"),
+    }
+    return pd.concat(
+        [
+            head.merge(t.drop(columns="status", errors="ignore"), on="galaxy").assign(method=m)
+            for m, t in found.items()
+            if len(t)
+        ],
+        ignore_index=True,
+    )
 
 
 def photometry() -> Sample:
     "Ten held-out galaxies in SDSS ugriz at z = 0.1 with errors of 5 % in u, 2 % in g, r, i and 3 % in z."
     suite, rows = load_suite("default"), []
     for recipe in suite.simulations[::2]:
-        clean = simulate(recipe, suite, SEED, ROUNDS + N_CALIBRATE + N_TRAIN, view="photometry").take(np.arange(1))
-        rows.append((recipe["name"], clean, band_luminosity(clean.wave, clean.flux, suite.redshift, SDSS_BANDS)))
+        clean = simulate(recipe, suite, SEED, ROUNDS + N_CALIBRATE + N_TRAIN, view="photometry").take(
+            np.arange(1)
+        )
+        rows.append(
+            (recipe["name"], clean, band_luminosity(clean.wave, clean.flux, suite.redshift, SDSS_BANDS))
+        )
     light = np.concatenate([r[2] for r in rows])
     err = light * np.array([0.05, 0.02, 0.02, 0.02, 0.03])
     noisy = light + err * np.random.default_rng(SEED).normal(size=light.shape)
-    return Sample("bands", noisy, band_wavelengths(SDSS_BANDS), SDSS_BANDS, err, np.full(len(rows), suite.redshift), tuple(f"{r[0]}:0" for r in rows),
-                  {p: np.concatenate([r[1].properties[p] for r in rows]) for p in FITTED}, {"universe": [r[0] for r in rows]})
+    return Sample(
+        "bands",
+        noisy,
+        band_wavelengths(SDSS_BANDS),
+        SDSS_BANDS,
+        err,
+        np.full(len(rows), suite.redshift),
+        tuple(f"{r[0]}:0" for r in rows),
+        {p: np.concatenate([r[1].properties[p] for r in rows]) for p in FITTED},
+        {"universe": [r[0] for r in rows]},
+    )
 
 
 def bands(given):
@@ -134,11 +199,26 @@ def library(given):
         start = time.process_time()
         table = fit_models(seen, models)
         fitted = time.process_time() - start
-        facts[name] = {"ssp": ssp, "models": len(models), "build_cpu_s": round(built, 1), "megabytes": round(models.flux.nbytes / 1e6, 1), "fit_cpu_s_per_galaxy": round(fitted / len(seen), 4)}
-        print(name, facts[name], f"{time.perf_counter() - clock:.0f} s in all", f"effective models: {table.n_effective.describe().round(1).to_dict()}", flush=True)
+        facts[name] = {
+            "ssp": ssp,
+            "models": len(models),
+            "build_cpu_s": round(built, 1),
+            "megabytes": round(models.flux.nbytes / 1e6, 1),
+            "fit_cpu_s_per_galaxy": round(fitted / len(seen), 4),
+        }
+        print(
+            name,
+            facts[name],
+            f"{time.perf_counter() - clock:.0f} s in all",
+            f"effective models: {table.n_effective.describe().round(1).to_dict()}",
+            flush=True,
+        )
         table.to_csv(given.cache / f"{name}.csv")
         (given.cache / f"{name}.json").write_text(json.dumps(facts[name]))
-    fit_models(rebin(observed_sample(given.paths)), build_library(given.cache / "models-bc03_miles", wave=seen.wave, n=given.models)).to_csv(given.cache / "library-observed.csv")
+    fit_models(
+        rebin(observed_sample(given.paths)),
+        build_library(given.cache / "models-bc03_miles", wave=seen.wave, n=given.models),
+    ).to_csv(given.cache / "library-observed.csv")
 
 
 def one_universe(u, cache):
@@ -159,7 +239,11 @@ def one_universe(u, cache):
                     out[f"noise-{snr}"] = feature_noise(seen)
         return out
 
-    remember(cache / "features" / f"{recipe['name']}.npz", digest("features-2", recipe, SEED, ROUNDS, N_TRAIN, N_CALIBRATE, TRAINED), make)
+    remember(
+        cache / "features" / f"{recipe['name']}.npz",
+        digest("features-2", recipe, SEED, ROUNDS, N_TRAIN, N_CALIBRATE, TRAINED),
+        make,
+    )
     return recipe["name"]
 
 
@@ -173,10 +257,13 @@ def feature_noise(seen) -> np.ndarray:
 
 def one_model(kind, u, snr, names, cache, seen):
     "What the model of a universe at a noise level says about everybody."
+
     def make():
         parts = [read_arrays(cache / "features" / f"{n}.npz") for n in names]
         clock = time.process_time()
-        predict = fit_learner(kind, parts[u][f"train-{snr}"], parts[u]["train-truth"], SEED, TREES, parts[u][f"noise-{snr}"])
+        predict = fit_learner(
+            kind, parts[u][f"train-{snr}"], parts[u]["train-truth"], SEED, TREES, parts[u][f"noise-{snr}"]
+        )
         trained = time.process_time() - clock
         out = {"calibrate": np.array([predict(p[f"calibrate-{snr}"]) for p in parts])}
         clock = time.process_time()
@@ -185,7 +272,11 @@ def one_model(kind, u, snr, names, cache, seen):
         out["observed"] = predict(seen)
         return out | {"seconds": np.array([trained, asked])}
 
-    remember(cache / "models" / kind / f"{names[u]}-{snr}.npz", digest("models-1", names, snr, SEED, TRAINED, TREES, seen), make)
+    remember(
+        cache / "models" / kind / f"{names[u]}-{snr}.npz",
+        digest("models-1", names, snr, SEED, TRAINED, TREES, seen),
+        make,
+    )
     return u
 
 
@@ -195,7 +286,11 @@ def learn(given):
     names = progress.map("galaxies", one_universe, [(u, given.cache) for u in range(len(suite.simulations))])
     seen = bin_features(observed_sample(given.paths)).astype(np.float32)
     for kind in LEARNERS:
-        progress.map(kind, one_model, [(kind, u, snr, names, given.cache, seen) for snr in SNRS for u in range(len(names))])
+        progress.map(
+            kind,
+            one_model,
+            [(kind, u, snr, names, given.cache, seen) for snr in SNRS for u in range(len(names))],
+        )
 
 
 def stored(sample, cache, name) -> pd.DataFrame:
@@ -206,7 +301,9 @@ def stored(sample, cache, name) -> pd.DataFrame:
     sample = sample.take(np.arange(int(found[-1].stem.split("-")[1]) + 1))
     models = None if sample.bands else build_library(cache / "models-bc03_miles", wave=rebin(sample).wave)
     tasks = make_tasks(sample, None, Priors(), 4, 1, SETTINGS, models)
-    table = fit_table(tasks, [cache / name / f"galaxy-{i:05d}.npz" for i in range(len(tasks))], ["done"] * len(tasks))
+    table = fit_table(
+        tasks, [cache / name / f"galaxy-{i:05d}.npz" for i in range(len(tasks))], ["done"] * len(tasks)
+    )
     return table[table.chi2.notna()].reset_index()
 
 
@@ -221,7 +318,10 @@ def tables(given):
     names = list(suite.names)
     sample = heldout_sample(suite, load_spectra(), SEED, ROUNDS)
     seen = observed_sample(given.paths)
-    head = pd.DataFrame({"galaxy": sample.ids, "universe": sample.meta["universe"], "snr": sample.meta["snr"]} | {f"truth_{p}": sample.properties[p] for p in FITTED})
+    head = pd.DataFrame(
+        {"galaxy": sample.ids, "universe": sample.meta["universe"], "snr": sample.meta["snr"]}
+        | {f"truth_{p}": sample.properties[p] for p in FITTED}
+    )
     place = pd.MultiIndex.from_arrays([head.universe, [int(g.split(":")[1]) for g in head.galaxy]])
     truth = np.array([read_arrays(cache / "features" / f"{n}.npz")["calibrate-truth"] for n in names])
     rows, single, outside, facts = [], [], {}, {}
@@ -232,25 +332,61 @@ def tables(given):
             heldout, calibrate = (np.array([f[k] for f in found]) for k in ("heldout", "calibrate"))
             seconds.append(np.mean([f["seconds"] for f in found], axis=0))
             at = np.flatnonzero(head.snr == snr)
-            t, i = np.array([names.index(u) for u in place[at].get_level_values(0)]), place[at].get_level_values(1).to_numpy()
+            t, i = (
+                np.array([names.index(u) for u in place[at].get_level_values(0)]),
+                place[at].get_level_values(1).to_numpy(),
+            )
             for method, answers in learned_answers(heldout, calibrate, truth).items():
                 rows.append(head.iloc[at].assign(method=method + ending, **wide(answers[t, i])))
             actual = head.iloc[at][[f"truth_{p}" for p in FITTED]].to_numpy()
             gap = heldout[:, t, i] - actual  # (source, galaxy, property)
             for k, p in enumerate(FITTED):
-                single += [{"kind": kind, "snr": snr, "universe": n, "property": p, "mse": float(np.mean(np.delete(gap[:, t == u, k], u, axis=0) ** 2))} for u, n in enumerate(names)]
+                single += [
+                    {
+                        "kind": kind,
+                        "snr": snr,
+                        "universe": n,
+                        "property": p,
+                        "mse": float(np.mean(np.delete(gap[:, t == u, k], u, axis=0) ** 2)),
+                    }
+                    for u, n in enumerate(names)
+                ]
             outside[kind, snr] = consensus_outside(np.array([f["observed"] for f in found]), calibrate, truth)
         trained, asked = np.mean(seconds, axis=0)
-        facts[kind] = {"train_cpu_s": round(float(trained), 2), "cpu_s_per_galaxy": float(asked), "trained_on": TRAINED} | ({"trees": TREES} if kind == "random_forest" else {})
+        facts[kind] = {
+            "train_cpu_s": round(float(trained), 2),
+            "cpu_s_per_galaxy": float(asked),
+            "trained_on": TRAINED,
+        } | ({"trees": TREES} if kind == "random_forest" else {})
     for name in SSPS:
         table = pd.read_csv(cache / f"{name}.csv")
         rows.append(head.assign(method=name, **{c: table[c].to_numpy() for c in table if c != "galaxy"}))
         facts[name] = json.loads((cache / f"{name}.json").read_text())
     table = stored(sample, cache, "full")
     rows.append(head.merge(table.drop(columns=["status"]), on="galaxy").assign(method="bagpipes"))
-    facts["bagpipes"] = {"settings": SETTINGS, "versions": fit_versions(), "galaxies": len(table), "median_cpu_s": float(table.cpu_seconds.median()), "median_likelihoods": float(table.n_likelihood.median())}
-    made = {"simulated": pd.concat(rows, ignore_index=True), "single": pd.DataFrame(single), "observed": observed_rows(seen, outside, cache), "bands": band_rows(cache), "known": known_rows(given)}
-    record = {"suite": suite.name, "seed": SEED, "heldout_of_each": ROUNDS, "calibrate_of_each": N_CALIBRATE, "priors": Priors().__dict__, "facts": facts, "versions": package_versions()}
+    facts["bagpipes"] = {
+        "settings": SETTINGS,
+        "versions": fit_versions(),
+        "galaxies": len(table),
+        "median_cpu_s": float(table.cpu_seconds.median()),
+        "median_likelihoods": float(table.n_likelihood.median()),
+    }
+    made = {
+        "simulated": pd.concat(rows, ignore_index=True),
+        "single": pd.DataFrame(single),
+        "observed": observed_rows(seen, outside, cache),
+        "bands": band_rows(cache),
+        "known": known_rows(given),
+    }
+    record = {
+        "suite": suite.name,
+        "seed": SEED,
+        "heldout_of_each": ROUNDS,
+        "calibrate_of_each": N_CALIBRATE,
+        "priors": Priors().__dict__,
+        "facts": facts,
+        "versions": package_versions(),
+    }
     save_methods(given.out or METHODS_FOLDER, made, record)
     print({k: v.shape for k, v in made.items()}, json.dumps(facts, indent=1))
 
@@ -259,26 +395,55 @@ def observed_rows(seen, outside, cache) -> pd.DataFrame:
     "Observed galaxies: consensus at the nearest noise level, library, BAGPIPES."
     snr = np.median(seen.flux / seen.flux_err, axis=1)
     nearest = np.array(SNRS)[np.abs(np.log(snr[:, None] / np.array(SNRS))).argmin(axis=1)]
-    head = pd.DataFrame({"galaxy": seen.ids, "redshift": seen.redshift, "snr": snr.round(1), "reference_log_mstar": seen.properties["log_mstar"]})
-    rows = [head.assign(method="consensus" + ending, **wide(np.array([outside[kind, s][i] for i, s in enumerate(nearest)]))) for kind, ending in LEARNERS.items()]
-    for method, table in (("library", pd.read_csv(cache / "library-observed.csv")), ("bagpipes", stored(seen, cache, "full-observed"))):
+    head = pd.DataFrame(
+        {
+            "galaxy": seen.ids,
+            "redshift": seen.redshift,
+            "snr": snr.round(1),
+            "reference_log_mstar": seen.properties["log_mstar"],
+        }
+    )
+    rows = [
+        head.assign(
+            method="consensus" + ending,
+            **wide(np.array([outside[kind, s][i] for i, s in enumerate(nearest)])),
+        )
+        for kind, ending in LEARNERS.items()
+    ]
+    for method, table in (
+        ("library", pd.read_csv(cache / "library-observed.csv")),
+        ("bagpipes", stored(seen, cache, "full-observed")),
+    ):
         if len(table):
-            rows.append(head.merge(table.drop(columns="status", errors="ignore"), on="galaxy").assign(method=method))
+            rows.append(
+                head.merge(table.drop(columns="status", errors="ignore"), on="galaxy").assign(method=method)
+            )
     return pd.concat(rows, ignore_index=True)
 
 
 def band_rows(cache) -> pd.DataFrame:
     "Photometric fits beside the truth."
     sample = photometry()
-    head = pd.DataFrame({"galaxy": sample.ids, "universe": sample.meta["universe"]} | {f"truth_{p}": sample.properties[p] for p in FITTED})
+    head = pd.DataFrame(
+        {"galaxy": sample.ids, "universe": sample.meta["universe"]}
+        | {f"truth_{p}": sample.properties[p] for p in FITTED}
+    )
     table = stored(sample, cache, "full-bands")
-    return head.merge(table.drop(columns="status"), on="galaxy").assign(method="bagpipes") if len(table) else head.assign(method="none")
+    return (
+        head.merge(table.drop(columns="status"), on="galaxy").assign(method="bagpipes")
+        if len(table)
+        else head.assign(method="none")
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", choices=["full", "observed", "bands", "known", "library", "learn", "tables"])
-    parser.add_argument("paths", type=Path, nargs="*", help="spec files or folders, beside the spectra that ppxf carries")
+    parser.add_argument(
+        "paths", type=Path, nargs="*", help="spec files or folders, beside the spectra that ppxf carries"
+    )
     parser.add_argument("--rounds", type=int, default=1, help="full: galaxies of each universe")
     parser.add_argument("--models", type=int, default=100_000, help="library: how many")
     parser.add_argument("--budget", type=float, default=1e12, help="seconds after which no galaxy is started")

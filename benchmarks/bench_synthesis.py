@@ -25,8 +25,12 @@ from gencast.synthesis.ssp import load_ssp
 
 WAVE = {"start": 3600, "stop": 9000, "pixels": 3000, "fwhm_kms": 300}
 RECIPE = {
-    "name": "bench", "ssp": "bc03_miles", "nebular": {"escape": 0.0}, "dust": {"law": "calzetti", "a_v": 0.5, "birth_cloud": 1.0},
-    "history": {"family": "delayed_tau"}, "metallicity": {"relation": "gallazzi05", "offset": 0.0, "scatter": 0.15, "enrichment": "constant"},
+    "name": "bench",
+    "ssp": "bc03_miles",
+    "nebular": {"escape": 0.0},
+    "dust": {"law": "calzetti", "a_v": 0.5, "birth_cloud": 1.0},
+    "history": {"family": "delayed_tau"},
+    "metallicity": {"relation": "gallazzi05", "offset": 0.0, "scatter": 0.15, "enrichment": "constant"},
     "mass": {"knee": 10.8, "slope": -1.2, "minimum": 8.5},
 }
 
@@ -47,8 +51,21 @@ def bagpipes_seconds(n: int) -> float:
     import bagpipes
 
     rng = np.random.default_rng(1)
-    parts = lambda: {"redshift": 0.1, "delayed": {"age": rng.uniform(3, 11), "tau": rng.uniform(0.5, 6), "massformed": 10.0, "metallicity": rng.uniform(0.3, 2)},
-                     "dust": {"type": "Calzetti", "Av": rng.uniform(0, 1), "eta": 2.0}, "nebular": {"logU": -3.0}, "t_bc": 0.01}
+
+    def parts():
+        return {
+            "redshift": 0.1,
+            "delayed": {
+                "age": rng.uniform(3, 11),
+                "tau": rng.uniform(0.5, 6),
+                "massformed": 10.0,
+                "metallicity": rng.uniform(0.3, 2),
+            },
+            "dust": {"type": "Calzetti", "Av": rng.uniform(0, 1), "eta": 2.0},
+            "nebular": {"logU": -3.0},
+            "t_bc": 0.01,
+        }
+
     model = bagpipes.model_galaxy(parts(), spec_wavs=np.geomspace(3600, 9000, 3000) * 1.1)
     start = time.process_time()
     for _ in range(n):
@@ -64,7 +81,12 @@ def dsps_seconds(n: int) -> float:
     grid = load_ssp("bc03_miles", np.geomspace(3600, 9000, 3000), 300.0)
     time_gyr = np.linspace(0.05, 12.4, 100)
     lgmet, lgage, flux = np.log10(grid.zmet), np.log10(grid.age), jnp.array(grid.flux)
-    run = lambda tau: calc_rest_sed_sfh_table_lognormal_mdf(time_gyr, delayed_tau(time_gyr, tau, 1.0)[0] + 1e-9, -2.0, 0.2, lgmet, lgage, flux, 12.4).rest_sed.block_until_ready()
+
+    def run(tau):
+        return calc_rest_sed_sfh_table_lognormal_mdf(
+            time_gyr, delayed_tau(time_gyr, tau, 1.0)[0] + 1e-9, -2.0, 0.2, lgmet, lgage, flux, 12.4
+        ).rest_sed.block_until_ready()
+
     run(2.0)
     start = time.process_time()
     for tau in np.linspace(0.5, 6, n):
@@ -81,7 +103,13 @@ def pst_seconds(n: int) -> float:
     ssp.cut_wavelength(3600 * u.AA, 9000 * u.AA)
     start = time.process_time()
     for tau in np.linspace(0.5, 6, n):
-        models.ExponentialDelayedZPowerLawCEM(today=12.4 * u.Gyr, mass_today=1e10 * u.Msun, tau=tau * u.Gyr, ism_metallicity_today=0.02 * u.dimensionless_unscaled, alpha_powerlaw=1.0).compute_SED(ssp, t_obs=12.4 * u.Gyr)
+        models.ExponentialDelayedZPowerLawCEM(
+            today=12.4 * u.Gyr,
+            mass_today=1e10 * u.Msun,
+            tau=tau * u.Gyr,
+            ism_metallicity_today=0.02 * u.dimensionless_unscaled,
+            alpha_powerlaw=1.0,
+        ).compute_SED(ssp, t_obs=12.4 * u.Gyr)
     return (time.process_time() - start) / n
 
 
@@ -102,14 +130,34 @@ def whole_suite() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         start, peak = time.perf_counter(), 0.0
-        run = psutil.Popen([sys.executable, "-c", "from gencast.cli.main import main; main()", "simulate", "default", "--out", folder, "--jobs", "2"], stdout=subprocess.DEVNULL)
+        run = psutil.Popen(
+            [
+                sys.executable,
+                "-c",
+                "from gencast.cli.main import main; main()",
+                "simulate",
+                "default",
+                "--out",
+                folder,
+                "--jobs",
+                "2",
+            ],
+            stdout=subprocess.DEVNULL,
+        )
         done = threading.Event()
 
         def watch():
             nonlocal peak
             while not done.wait(0.1):
                 try:
-                    peak = max(peak, sum(p.memory_info().rss - p.memory_info().shared for p in (run, *run.children(recursive=True))) / 1e9)
+                    peak = max(
+                        peak,
+                        sum(
+                            p.memory_info().rss - p.memory_info().shared
+                            for p in (run, *run.children(recursive=True))
+                        )
+                        / 1e9,
+                    )
                 except psutil.NoSuchProcess:
                     pass
 
@@ -119,11 +167,15 @@ def whole_suite() -> None:
         wall = time.perf_counter() - start
         done.set()
         watcher.join()
-        print(f"\ndefault suite, {len(load_suite('default').names)} x 6,500 spectra, two processes: {wall:.0f} s, {peak:.2f} GB at most, exit {code}")
+        print(
+            f"\ndefault suite, {len(load_suite('default').names)} x 6,500 spectra, two processes: {wall:.0f} s, {peak:.2f} GB at most, exit {code}"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--suite", action="store_true")
     args = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
@@ -137,7 +189,9 @@ def main() -> None:
     attempt("pst, PopStar, stars only (beside ours with PopStar)", pst_seconds, 60, coarse)
     print("\n| galaxies (3,000 pixels) | s | | pixels (4,000 galaxies) | s |\n|---|---|---|---|---|")
     for n, p in zip((1000, 2000, 4000, 8000, 16000), (500, 1000, 2000, 4000, 8000)):
-        print(f"| {n:,} | {min(ours(n) for _ in range(2)):.2f} | | {p:,} | {min(ours(4000, p) for _ in range(2)):.2f} |")
+        print(
+            f"| {n:,} | {min(ours(n) for _ in range(2)):.2f} | | {p:,} | {min(ours(4000, p) for _ in range(2)):.2f} |"
+        )
     if args.suite:
         whole_suite()
 

@@ -35,19 +35,45 @@ CODES = {0: "complete", 1: "something failed, named", 2: "input", 3: "machine", 
 
 def command(suite: Path, out: Path, jobs: int) -> list:
     "A small run, as a user starts it."
-    return [sys.executable, "-c", CODE, "run", str(suite), "--quick", "--galaxies", "130", "--no-notebooks", "--jobs", str(jobs), "--out", str(out)]
+    return [
+        sys.executable,
+        "-c",
+        CODE,
+        "run",
+        str(suite),
+        "--quick",
+        "--galaxies",
+        "130",
+        "--no-notebooks",
+        "--jobs",
+        str(jobs),
+        "--out",
+        str(out),
+    ]
 
 
 def start(suite: Path, out: Path, jobs: int = 2, limits: dict | None = None) -> subprocess.Popen:
     "The same, with limits: what `resource` calls it -> value."
+
     def limit():
         for name, value in (limits or {}).items():
             resource.setrlimit(getattr(resource, name), (value, value))
 
-    return subprocess.Popen(command(suite, out, jobs), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True, preexec_fn=limit, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        command(suite, out, jobs),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        preexec_fn=limit,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
-def finish(process: subprocess.Popen, timeout: float = 300) -> tuple[int, str]:  # exit code, and what it said on stderr
+def finish(
+    process: subprocess.Popen, timeout: float = 300
+) -> tuple[int, str]:  # exit code, and what it said on stderr
     "Wait for the end."
     try:
         _, said = process.communicate(timeout=timeout)
@@ -58,10 +84,14 @@ def finish(process: subprocess.Popen, timeout: float = 300) -> tuple[int, str]: 
 
 
 @contextmanager
-def small_disk(kilobytes: int):  # yields a folder on a file system of that size, or None where this is not permitted
+def small_disk(
+    kilobytes: int,
+):  # yields a folder on a file system of that size, or None where this is not permitted
     "A tmpfs."
     with tempfile.TemporaryDirectory() as folder:
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], capture_output=True).returncode:
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], capture_output=True
+        ).returncode:
             yield None
             return
         try:
@@ -106,14 +136,24 @@ class Faults:
             self.problems.append(f"{name}, resumed: exit code {code}: {said[-800:]}")
             return
         found = what_it_says(out)
-        self.problems += [f"{name}, resumed: {f} differs" for f in sorted({*found, *self.expected}) if found.get(f) != self.expected.get(f)]
-        self.problems += [f"{name}, resumed: {p.name} was left behind" for p in out.rglob("*") if UNFINISHED.fullmatch(p.name)]
+        self.problems += [
+            f"{name}, resumed: {f} differs"
+            for f in sorted({*found, *self.expected})
+            if found.get(f) != self.expected.get(f)
+        ]
+        self.problems += [
+            f"{name}, resumed: {p.name} was left behind"
+            for p in out.rglob("*")
+            if UNFINISHED.fullmatch(p.name)
+        ]
 
     def limits(self, what: str, values: list, good: tuple = (2, 3)) -> None:
         "Runs under limits of one kind, in one folder, ever wider; then without."
         out = self.folder / what
         for value in values:
-            self.end(f"{what} {value:,}", *finish(start(self.suite, out, limits={what: value})), out, (0, *good))
+            self.end(
+                f"{what} {value:,}", *finish(start(self.suite, out, limits={what: value})), out, (0, *good)
+            )
         self.resume(what, out)
 
     def disks(self, sizes: list) -> None:
@@ -125,7 +165,12 @@ class Faults:
                     return
                 out = disk / "run"
                 self.end(f"disk of {size:,} kB", *finish(start(self.suite, out)), out, (0, 3))
-                if subprocess.run(["mount", "-o", "remount,size=400m", str(disk)], capture_output=True).returncode == 0:
+                if (
+                    subprocess.run(
+                        ["mount", "-o", "remount,size=400m", str(disk)], capture_output=True
+                    ).returncode
+                    == 0
+                ):
                     self.resume(f"disk of {size:,} kB", out)
 
     def signals(self, times: int) -> None:
@@ -137,7 +182,12 @@ class Faults:
             time.sleep(self.rng.uniform(2.0, 0.5 * self.seconds))
             if process.poll() is None:
                 (os.killpg if group else os.kill)(process.pid, number)
-            self.end(f"{number.name} to {'group' if group else 'main process'}", *finish(process), out, (0, 128 + number))
+            self.end(
+                f"{number.name} to {'group' if group else 'main process'}",
+                *finish(process),
+                out,
+                (0, 128 + number),
+            )
         self.resume("signals", out)
 
     def workers(self, always: bool) -> None:
@@ -149,7 +199,11 @@ class Faults:
             while process.poll() is None and (always or not killed):
                 time.sleep(0.2)
                 try:
-                    found = [c for c in psutil.Process(process.pid).children() if "LokyProcess" in " ".join(c.cmdline())]
+                    found = [
+                        c
+                        for c in psutil.Process(process.pid).children()
+                        if "LokyProcess" in " ".join(c.cmdline())
+                    ]
                     for c in found if always else found[:1]:
                         c.kill()
                         killed.append(c.pid)
@@ -158,29 +212,50 @@ class Faults:
 
         thread = threading.Thread(target=hunt, daemon=True)
         thread.start()
-        self.end(f"{'every worker' if always else 'one worker'} killed", *finish(process), out, (3,) if always else (0,))
+        self.end(
+            f"{'every worker' if always else 'one worker'} killed",
+            *finish(process),
+            out,
+            (3,) if always else (0,),
+        )
         thread.join()
         self.problems += [] if killed else ["no worker was found to kill"]
         self.resume("workers", out)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", default="disk,memory,files,signals,workers")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         faults = Faults(Path(folder), given.seed)
         todo = {
-            "disk": lambda: (faults.disks([8, 300, 1200, 2500, 4000, 5500]), faults.limits("RLIMIT_FSIZE", [500, 5_000, 60_000, 200_000, 600_000])),
-            "memory": lambda: faults.limits("RLIMIT_AS", [900_000_000, 1_300_000_000, 1_800_000_000, 2_500_000_000], (1, 2, 3)),
+            "disk": lambda: (
+                faults.disks([8, 300, 1200, 2500, 4000, 5500]),
+                faults.limits("RLIMIT_FSIZE", [500, 5_000, 60_000, 200_000, 600_000]),
+            ),
+            "memory": lambda: faults.limits(
+                "RLIMIT_AS", [900_000_000, 1_300_000_000, 1_800_000_000, 2_500_000_000], (1, 2, 3)
+            ),
             "files": lambda: faults.limits("RLIMIT_NOFILE", [16, 32, 64], (1, 2, 3)),
             "signals": lambda: faults.signals(10),
             "workers": lambda: (faults.workers(False), faults.workers(True)),
         }
         for name in given.only.split(","):
             todo[name]()
-    print(json.dumps({"faults": faults.count, "ends": Counter(CODES.get(code, str(code)) for _, code, _ in faults.ends), "problems": faults.problems}, indent=1))
+    print(
+        json.dumps(
+            {
+                "faults": faults.count,
+                "ends": Counter(CODES.get(code, str(code)) for _, code, _ in faults.ends),
+                "problems": faults.problems,
+            },
+            indent=1,
+        )
+    )
     sys.exit(bool(faults.problems))
 
 

@@ -15,6 +15,7 @@ and, which must never happen,
   hang      longer than the limit
   died      the process is gone
 """
+
 import argparse
 import collections
 import contextlib
@@ -52,9 +53,16 @@ def rng_of(kind: str, number: int, seed: int) -> np.random.Generator:
 
 def sound(kind: str, pristine: Path) -> str:
     "Facts of the undamaged file."
-    with tempfile.TemporaryDirectory(dir=pristine.parent) as work, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory(dir=pristine.parent) as work,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
-        folder = Path(shutil.copytree(pristine / kind, Path(work) / "f", symlinks=True))  # a copy, as some uses leave files behind
+        folder = Path(
+            shutil.copytree(pristine / kind, Path(work) / "f", symlinks=True)
+        )  # a copy, as some uses leave files behind
         return json.dumps(KINDS[kind].facts(KINDS[kind].use(folder)), sort_keys=True, default=str)
 
 
@@ -67,15 +75,26 @@ def one_case(kind: str, number: int, seed: int, pristine: Path, expected: dict) 
         what, noticeable = corpus.damage(folder, rng)
         printed = io.StringIO()
         try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            with (
+                warnings.catch_warnings(),
+                np.errstate(all="ignore"),
+                contextlib.redirect_stdout(printed),
+                contextlib.redirect_stderr(printed),
+            ):
                 warnings.simplefilter("ignore")
                 result = corpus.use(folder)
         except InputError as err:
             said = str(err)
-            return ("wrong", what, "the message is longer than 3,000 characters") if len(said) > 3000 else ("refused", what, said[:300])
+            return (
+                ("wrong", what, "the message is longer than 3,000 characters")
+                if len(said) > 3000
+                else ("refused", what, said[:300])
+            )
         except Hang:
             return "hang", what, ""
-        except OSError as err:  # of a place that cannot be written to: the command line says its name in one line
+        except (
+            OSError
+        ) as err:  # of a place that cannot be written to: the command line says its name in one line
             return ("refused" if err.filename else "raised"), what, str(err)
         except BaseException as err:
             return "raised", what, "".join(traceback.format_exception(err))[-1500:]
@@ -84,20 +103,37 @@ def one_case(kind: str, number: int, seed: int, pristine: Path, expected: dict) 
                 return "wrong", what, "the result is not valid"
             same = json.dumps(corpus.facts(result), sort_keys=True, default=str) == expected[kind]
         except Exception as err:
-            return "wrong", what, "the result cannot be judged: " + "".join(traceback.format_exception(err))[-800:]
-        return ("same" if same else "wrong" if noticeable else "changed"), what, "" if same or not noticeable else "another result, although the damage can be noticed"
+            return (
+                "wrong",
+                what,
+                "the result cannot be judged: " + "".join(traceback.format_exception(err))[-800:],
+            )
+        return (
+            ("same" if same else "wrong" if noticeable else "changed"),
+            what,
+            "" if same or not noticeable else "another result, although the damage can be noticed",
+        )
 
 
 def _alarm(*_):
     raise Hang
 
 
-def work_on(cases: list, seed: int, pristine: Path, expected: dict, limit: float, memory: int, out: int) -> None:
+def work_on(
+    cases: list, seed: int, pristine: Path, expected: dict, limit: float, memory: int, out: int
+) -> None:
     "Work on cases, in a process of its own; a line before and after each."
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc/self/statm").exists() else 2**32
+    used = (
+        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        if Path("/proc/self/statm").exists()
+        else 2**32
+    )
     resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
     signal.signal(signal.SIGALRM, _alarm)
-    tell = lambda **facts: os.write(out, (json.dumps(facts) + "\n").encode())
+
+    def tell(**facts):
+        return os.write(out, (json.dumps(facts) + "\n").encode())
+
     for kind, number in cases:
         tell(start=[kind, number])
         signal.setitimer(signal.ITIMER_REAL, limit)
@@ -109,7 +145,9 @@ def work_on(cases: list, seed: int, pristine: Path, expected: dict, limit: float
         tell(end=[kind, number, *end], peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def campaign(cases: list, seed: int, limit: float, memory: int, tell=lambda *_: None) -> list:  # (kind, number, end, damage, words)
+def campaign(
+    cases: list, seed: int, limit: float, memory: int, tell=lambda *_: None
+) -> list:  # (kind, number, end, damage, words)
     "Run cases one after the other; a process that dies or hangs costs its case only."
     found, todo = [], list(cases)
     with tempfile.TemporaryDirectory() as place:
@@ -166,7 +204,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--limit", type=float, default=20.0, help="seconds a case")
-    parser.add_argument("--memory", type=float, default=1.5, help="GB a case may take beside what the program itself takes")
+    parser.add_argument(
+        "--memory", type=float, default=1.5, help="GB a case may take beside what the program itself takes"
+    )
     parser.add_argument("--show", action="store_true", help="print each case")
     parser.add_argument("--replay", help="kind:number; run one case here")
     args = parser.parse_args()
@@ -178,12 +218,19 @@ def main() -> int:
             expected = {kind: sound(kind, pristine)}
             print(*one_case(kind, int(number), args.seed, pristine, expected), sep="\n")
         return 0
-    show = lambda f: print(*f[:5], sep=" | ", flush=True) if args.show or f[2] in BAD else None
-    found = campaign(plan(args.kinds.split(","), args.cases), args.seed, args.limit, int(args.memory * 2**30), show)
+
+    def show(f):
+        return print(*f[:5], sep=" | ", flush=True) if args.show or f[2] in BAD else None
+
+    found = campaign(
+        plan(args.kinds.split(","), args.cases), args.seed, args.limit, int(args.memory * 2**30), show
+    )
     count = collections.Counter((f[0], f[2]) for f in found)
     print(f"\n{'kind':<12}" + "".join(f"{e:>9}" for e in (*GOOD, *BAD)) + f"{'cases':>9}")
     for kind in [*dict.fromkeys(f[0] for f in found), "all"]:
-        row = [sum(n for (k, e), n in count.items() if e == end and kind in (k, "all")) for end in (*GOOD, *BAD)]
+        row = [
+            sum(n for (k, e), n in count.items() if e == end and kind in (k, "all")) for end in (*GOOD, *BAD)
+        ]
         print(f"{kind:<12}" + "".join(f"{n:>9}" for n in row) + f"{sum(row):>9}")
     print(f"largest memory of the worker: {max(f[5] for f in found) / 2**20:.2f} GB")
     return int(any(f[2] in BAD for f in found))

@@ -40,7 +40,9 @@ def small_suite(folder: Path) -> Path:
     "Five universes of the default suite."
     text = yaml.safe_load(list_suites()["default"].read_text(encoding="utf-8"))
     path = folder / "five.yaml"
-    path.write_text(yaml.safe_dump(text | {"name": "five", "simulations": text["simulations"][::4]}), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump(text | {"name": "five", "simulations": text["simulations"][::4]}), encoding="utf-8"
+    )
     return path
 
 
@@ -48,7 +50,13 @@ def start(suite: Path, out: Path, jobs: int, notebooks: bool, view: str, log: Pa
     "A run in a process of its own; what it prints goes to a file."
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     with open(log, "w", encoding="utf-8") as f:
-        return subprocess.Popen([sys.executable, "-c", CODE, str(suite), str(out), str(jobs), str(notebooks), view], stdout=f, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        return subprocess.Popen(
+            [sys.executable, "-c", CODE, str(suite), str(out), str(jobs), str(notebooks), view],
+            stdout=f,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
 
 
 def kill_family(process: subprocess.Popen) -> int:  # processes killed
@@ -68,7 +76,11 @@ def kill_family(process: subprocess.Popen) -> int:  # processes killed
 def damaged(out: Path) -> list:  # names
     "Files under their final names that are not what their checksums say."
     wrong = []
-    for path in [p for p in out.rglob("*") if p.is_file() and not any(UNFINISHED.fullmatch(part) for part in p.relative_to(out).parts)]:
+    for path in [
+        p
+        for p in out.rglob("*")
+        if p.is_file() and not any(UNFINISHED.fullmatch(part) for part in p.relative_to(out).parts)
+    ]:
         try:
             if path.suffix == ".npz":
                 read_arrays(path)
@@ -85,17 +97,28 @@ def damaged(out: Path) -> list:  # names
 
 def last_stage(log: Path) -> str:
     "The stage that a run reached, by what it printed."
-    found = re.findall(r"^([a-z][a-z: ]*?) *: +\d+%", log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n"), re.M)
+    found = re.findall(
+        r"^([a-z][a-z: ]*?) *: +\d+%",
+        log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n"),
+        re.M,
+    )
     return found[-1] if found else "before the first stage"
 
 
 def what_it_says(out: Path) -> dict:
     "All that must not depend on interruptions: tables, run.json without times, figures of the notebooks."
     said = {p.name: p.read_bytes() for p in sorted(out.glob("*.csv"))}
-    said["run.json"] = {k: v for k, v in json.loads((out / "run.json").read_text(encoding="utf-8")).items() if k not in TIMES}
+    said["run.json"] = {
+        k: v for k, v in json.loads((out / "run.json").read_text(encoding="utf-8")).items() if k not in TIMES
+    }
     for path in sorted(out.glob("notebooks/*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        said[path.name] = [o["data"]["image/png"] for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+        said[path.name] = [
+            o["data"]["image/png"]
+            for c in cells
+            for o in c.get("outputs", [])
+            if "image/png" in o.get("data", {})
+        ]
     return said
 
 
@@ -109,7 +132,9 @@ def campaign(
     chain: int = 5,  # kills of one run at most; then it may reach its end, and another begins
     longest: float = 0.8,  # latest moment of a kill, as a share of an undisturbed run's time
     tell=print,
-) -> dict:  # kills, runs that reached the end after one or more of them, stages in which they were killed, problems
+) -> (
+    dict
+):  # kills, runs that reached the end after one or more of them, stages in which they were killed, problems
     "Kill, resume and compare."
     suite, rng, log = small_suite(folder), np.random.default_rng(seed), folder / "log.txt"
     begin = time.monotonic()
@@ -134,25 +159,52 @@ def campaign(
             problems += [f"kill {done} in {last_stage(log)}: {line}" for line in damaged(out)]
             tell(f"kill {done}: {last_stage(log)}")
         if code:
-            problems.append(f"run after kill {done} ended with code {code}: {log.read_text(encoding='utf-8')[-1500:]}")
+            problems.append(
+                f"run after kill {done} ended with code {code}: {log.read_text(encoding='utf-8')[-1500:]}"
+            )
         else:
             found = what_it_says(out)
-            problems += [f"after kill {done}: {name} differs" for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]
-            problems += [f"after kill {done}: {p.name} was left behind" for p in out.rglob("*") if UNFINISHED.fullmatch(p.name)]
+            problems += [
+                f"after kill {done}: {name} differs"
+                for name in sorted({*expected, *found})
+                if expected.get(name) != found.get(name)
+            ]
+            problems += [
+                f"after kill {done}: {p.name} was left behind"
+                for p in out.rglob("*")
+                if UNFINISHED.fullmatch(p.name)
+            ]
         finished, survived = finished + 1, survived + (done > before)
         shutil.rmtree(out, ignore_errors=True)
-    return {"kills": done, "processes": processes, "runs completed after kills": survived, "runs that no kill met": finished - survived, "half-written files left by kills": unfinished, "stages": dict(stages.most_common()), "problems": problems}
+    return {
+        "kills": done,
+        "processes": processes,
+        "runs completed after kills": survived,
+        "runs that no kill met": finished - survived,
+        "half-written files left by kills": unfinished,
+        "stages": dict(stages.most_common()),
+        "problems": problems,
+    }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--no-notebooks", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        report = campaign(Path(folder), given.kills, given.seed, given.jobs, not given.no_notebooks, tell=lambda line: print(line, flush=True))
+        report = campaign(
+            Path(folder),
+            given.kills,
+            given.seed,
+            given.jobs,
+            not given.no_notebooks,
+            tell=lambda line: print(line, flush=True),
+        )
     print(json.dumps(report, indent=1))
     sys.exit(bool(report["problems"]))
 

@@ -26,16 +26,48 @@ import yaml
 from scipy.stats import qmc
 
 LIBRARIES = ["bc03_stelib", "m11_stelib", "m11_miles", "mastar", "bpass"]
-SHORT = {"bc03_stelib": "bc03", "m11_stelib": "m11", "m11_miles": "m11miles", "mastar": "mastar", "bpass": "bpass",
-         "popstar": "popstar", "popstar_nebular": "popneb", "bc03_miles": "bc03miles"}
-HISTORIES = ["delayed_tau", "lognormal", "double_power_law", "bursty", "diffstar_tng", "diffstar_galacticus", "diffstar_um"]
-KIND = {"delayed_tau": "tau", "double_power_law": "dpl", "diffstar_tng": "tng", "diffstar_galacticus": "galacticus", "diffstar_um": "um"}
+SHORT = {
+    "bc03_stelib": "bc03",
+    "m11_stelib": "m11",
+    "m11_miles": "m11miles",
+    "mastar": "mastar",
+    "bpass": "bpass",
+    "popstar": "popstar",
+    "popstar_nebular": "popneb",
+    "bc03_miles": "bc03miles",
+}
+HISTORIES = [
+    "delayed_tau",
+    "lognormal",
+    "double_power_law",
+    "bursty",
+    "diffstar_tng",
+    "diffstar_galacticus",
+    "diffstar_um",
+]
+KIND = {
+    "delayed_tau": "tau",
+    "double_power_law": "dpl",
+    "diffstar_tng": "tng",
+    "diffstar_galacticus": "galacticus",
+    "diffstar_um": "um",
+}
 DUST = ["calzetti", "cardelli", "smc", "salim", "power"]
 RANGES = {  # low, high
-    "knee": (10.7, 10.9), "alpha": (-1.25, -1.2), "minimum": (7.5, 8.5), "sampling": (0.0, 1.0),
-    "a_v": (0.1, 1.2), "av_slope": (0.0, 0.35), "av_scatter": (0.15, 0.3), "birth_cloud": (0.0, 2.0),
-    "ssfr": (-10.4, -9.7), "quench_mass": (10.2, 11.2),
-    "z_offset": (-0.2, 0.3), "z_scatter": (0.1, 0.25), "escape": (0.0, 0.5), "excitation": (-0.2, 0.2),
+    "knee": (10.7, 10.9),
+    "alpha": (-1.25, -1.2),
+    "minimum": (7.5, 8.5),
+    "sampling": (0.0, 1.0),
+    "a_v": (0.1, 1.2),
+    "av_slope": (0.0, 0.35),
+    "av_scatter": (0.15, 0.3),
+    "birth_cloud": (0.0, 2.0),
+    "ssfr": (-10.4, -9.7),
+    "quench_mass": (10.2, 11.2),
+    "z_offset": (-0.2, 0.3),
+    "z_scatter": (0.1, 0.25),
+    "escape": (0.0, 0.5),
+    "excitation": (-0.2, 0.2),
 }
 
 
@@ -45,7 +77,8 @@ def history(kind: str, v: dict) -> dict:
         return {"family": kind}
     bursts = {"burst_sigma": 0.4, "burst_time_gyr": 0.3} if kind == "bursty" else {}
     return {
-        "family": "lognormal" if kind == "bursty" else kind, **bursts,
+        "family": "lognormal" if kind == "bursty" else kind,
+        **bursts,
         "main_sequence": {"ssfr": v["ssfr"], "slope": -0.2, "scatter": 0.3},
         "quench": {"mass": v["quench_mass"], "width": 0.5, "timescale_gyr": [0.2, 1.0]},
     }
@@ -54,23 +87,41 @@ def history(kind: str, v: dict) -> dict:
 def metallicity(library: str, v: dict) -> dict:
     "The metallicity recipe. M11 has nothing below half solar, so its universes are metal-rich with a flat relation."
     if library.startswith("m11"):
-        return {"relation": "linear", "offset": round(0.5 * v["z_offset"] + 0.05, 3), "slope": 0.1, "scatter": 0.12}
+        return {
+            "relation": "linear",
+            "offset": round(0.5 * v["z_offset"] + 0.05, 3),
+            "slope": 0.1,
+            "scatter": 0.12,
+        }
     return {"relation": "gallazzi05", "offset": v["z_offset"], "scatter": v["z_scatter"]}
 
 
 def simulation(library: str, i: int, j: int, number: int, v: dict) -> dict:
     "The recipe of slot j of library i; v holds its amounts."
     law, kind = DUST[(i + j) % len(DUST)], HISTORIES[number % len(HISTORIES)]
-    gas = {"nebular": {"escape": v["escape"], "excitation": v["excitation"]}} if (3 * i + j) % 5 < 3 and library != "popstar_nebular" else {}
-    most = {"maximum": 11.2} if kind == "diffstar_tng" else {}  # above, the fit to IllustrisTNG forms stars that the simulation does not
+    gas = (
+        {"nebular": {"escape": v["escape"], "excitation": v["excitation"]}}
+        if (3 * i + j) % 5 < 3 and library != "popstar_nebular"
+        else {}
+    )
+    most = (
+        {"maximum": 11.2} if kind == "diffstar_tng" else {}
+    )  # above, the fit to IllustrisTNG forms stars that the simulation does not
     return {
         "name": f"{SHORT[library]}-{law.replace('power', 'cf00')}-{KIND.get(kind, kind)}",
         "ssp": library,
         **gas,
-        "dust": {"law": law, "a_v": v["a_v"], "slope": v["av_slope"], "scatter": v["av_scatter"], "birth_cloud": v["birth_cloud"]},
+        "dust": {
+            "law": law,
+            "a_v": v["a_v"],
+            "slope": v["av_slope"],
+            "scatter": v["av_scatter"],
+            "birth_cloud": v["birth_cloud"],
+        },
         "history": history(kind, v),
         "metallicity": metallicity(library, v) | {"enrichment": ["constant", "mass"][(i + j) % 2]},
-        "mass": {"knee": v["knee"], "slope": v["alpha"], "minimum": v["minimum"], "sampling": v["sampling"]} | most,
+        "mass": {"knee": v["knee"], "slope": v["alpha"], "minimum": v["minimum"], "sampling": v["sampling"]}
+        | most,
     }
 
 
@@ -81,18 +132,33 @@ def suite(name: str, about: str, counts: dict, spectra: dict, seed: int = 20) ->
     amounts = [dict(zip(RANGES, [round(float(x), 2) for x in p])) for p in points]
     slots = [(library, i, j) for i, (library, count) in enumerate(counts.items()) for j in range(count)]
     return {
-        "name": name, "about": about, "redshift": 0.1, "n_galaxies": 6500, "spectra": spectra,
+        "name": name,
+        "about": about,
+        "redshift": 0.1,
+        "n_galaxies": 6500,
+        "spectra": spectra,
         "photometry": {"start": 1500, "stop": 12000, "pixels": 700, "fwhm_kms": 1500},
-        "simulations": [simulation(library, i, j, k, v) for k, ((library, i, j), v) in enumerate(zip(slots, amounts))],
+        "simulations": [
+            simulation(library, i, j, k, v) for k, ((library, i, j), v) in enumerate(zip(slots, amounts))
+        ],
     }
 
 
 SDSS = {"start": 3830, "stop": 7380, "pixels": 950, "fwhm_kms": 500}
 SUITES = [
-    suite("default", "Twenty universes at z = 0.1 that differ in stellar library, dust, gas, histories, enrichment and mass function", dict.fromkeys(LIBRARIES, 4), SDSS),
+    suite(
+        "default",
+        "Twenty universes at z = 0.1 that differ in stellar library, dust, gas, histories, enrichment and mass function",
+        dict.fromkeys(LIBRARIES, 4),
+        SDSS,
+    ),
     suite("wide", "Sixty such universes, for a tighter law", dict.fromkeys(LIBRARIES, 12), SDSS),
-    suite("full_optical", "Twenty universes at z = 0.1 on 3,000-9,000 A, from PopStar and BC03-MILES; needs the extra sed", {"popstar": 7, "popstar_nebular": 6, "bc03_miles": 7},
-          {"start": 3000, "stop": 9000, "pixels": 400, "fwhm_kms": 2100}),
+    suite(
+        "full_optical",
+        "Twenty universes at z = 0.1 on 3,000-9,000 A, from PopStar and BC03-MILES; needs the extra sed",
+        {"popstar": 7, "popstar_nebular": 6, "bc03_miles": 7},
+        {"start": 3000, "stop": 9000, "pixels": 400, "fwhm_kms": 2100},
+    ),
 ]
 
 
@@ -100,5 +166,7 @@ if __name__ == "__main__":
     head = "# Made by scripts/build_default_suite.py, which explains the design. Copy it, change it, and pass your copy:\n#     gencast run my_suite.yaml\n"
     for made in SUITES:
         path = Path(__file__).parent.parent / "gencast" / "suites" / f"{made['name']}.yaml"
-        path.write_text(head + yaml.safe_dump(made, sort_keys=False, width=120, default_flow_style=None), encoding="utf-8")
+        path.write_text(
+            head + yaml.safe_dump(made, sort_keys=False, width=120, default_flow_style=None), encoding="utf-8"
+        )
         print(f"wrote {path.name}: {len(made['simulations'])} simulations")

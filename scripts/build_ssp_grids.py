@@ -16,6 +16,7 @@ Each output is one FITS file that explains itself: primary header (what, where f
   FWHM     float32 (n_wave)                 resolution of the library itself, km/s (pixels of this file not included)
   SOURCES  table                            name, sha256 of every file that was read
 """
+
 import argparse
 import gzip
 import hashlib
@@ -37,35 +38,73 @@ TEMPLATES = "mangadap/data/spectral_templates/"
 
 LIBRARIES = {
     "bc03_stelib": dict(
-        pattern=r"bc03_mpajhu/BC03_z(?P<z>[\d.]+)_a(?P<age>[\d.]+)\.fits$", air=True, fwhm_aa=2.3, imf="Chabrier",
-        isochrones="Padova 1994", stars="STELIB", window=(3326.0, 9294.0), package="sdss-mangadap 4.5.0",
+        pattern=r"bc03_mpajhu/BC03_z(?P<z>[\d.]+)_a(?P<age>[\d.]+)\.fits$",
+        air=True,
+        fwhm_aa=2.3,
+        imf="Chabrier",
+        isochrones="Padova 1994",
+        stars="STELIB",
+        window=(3326.0, 9294.0),
+        package="sdss-mangadap 4.5.0",
         citation="Bruzual & Charlot 2003 MNRAS 344 1000; Le Borgne et al. 2003 A&A 402 433; selection of Tremonti for MPA-JHU",
-        notes="Luminosity per solar mass formed, as found."),
+        notes="Luminosity per solar mass formed, as found.",
+    ),
     "m11_stelib": dict(
-        pattern=r"m11_stelib/M11_STELIB_.*_age_(?P<age>[\d.]+)_z_(?P<z>[\d.]+)\.fits$", air=True, fwhm_aa=3.4, imf="Salpeter",
-        isochrones="Cassisi et al. 1997, fuel consumption", stars="STELIB", window=(3201.0, 9296.0), scale=1 / LSUN_CGS,
-        package="sdss-mangadap 4.5.0", solar_beyond=7900.0,
+        pattern=r"m11_stelib/M11_STELIB_.*_age_(?P<age>[\d.]+)_z_(?P<z>[\d.]+)\.fits$",
+        air=True,
+        fwhm_aa=3.4,
+        imf="Salpeter",
+        isochrones="Cassisi et al. 1997, fuel consumption",
+        stars="STELIB",
+        window=(3201.0, 9296.0),
+        scale=1 / LSUN_CGS,
+        package="sdss-mangadap 4.5.0",
+        solar_beyond=7900.0,
         citation="Maraston & Stromback 2011 MNRAS 418 2785; Maraston 2005 MNRAS 362 799; Le Borgne et al. 2003 A&A 402 433",
         notes="erg/s/A per solar mass formed, divided by 3.826e33. At Z=0.01 and 0.04 the authors trust only wavelengths below "
-              "7900 A: redward the solar spectrum of that age continues it, scaled to join over 7750-7900 A."),
+        "7900 A: redward the solar spectrum of that age continues it, scaled to join over 7750-7900 A.",
+    ),
     "m11_miles": dict(
-        pattern=r"m11_miles/M11_MILES_.*_age_(?P<age>[\d.]+)_z_(?P<z>[\d.]+)\.fits$", air=True, fwhm_aa=2.54, imf="Salpeter",
-        isochrones="Cassisi et al. 1997, fuel consumption", stars="MILES", window=(3550.0, 7400.0), scale=1 / LSUN_CGS,
+        pattern=r"m11_miles/M11_MILES_.*_age_(?P<age>[\d.]+)_z_(?P<z>[\d.]+)\.fits$",
+        air=True,
+        fwhm_aa=2.54,
+        imf="Salpeter",
+        isochrones="Cassisi et al. 1997, fuel consumption",
+        stars="MILES",
+        window=(3550.0, 7400.0),
+        scale=1 / LSUN_CGS,
         package="sdss-mangadap 4.5.0",
         citation="Maraston & Stromback 2011 MNRAS 418 2785; Maraston 2005 MNRAS 362 799; Sanchez-Blazquez et al. 2006 MNRAS 371 703",
-        notes="erg/s/A per solar mass formed, divided by 3.826e33. The ends, empty for some ages, are cut as in the MaNGA DAP."),
+        notes="erg/s/A per solar mass formed, divided by 3.826e33. The ends, empty for some ages, are cut as in the MaNGA DAP.",
+    ),
     "mastar": dict(
-        pattern=r"mastar_ssp_v1\.0/MaStar-SSP-A(?P<age>[\d.]+)-Z(?P<logz>[+-][\d.]+)\.fits\.gz$", air=False, fwhm_aa=None, imf="Salpeter",
-        isochrones="Cassisi et al. 1997, fuel consumption", stars="MaStar", window=(3622.5, 10350.0),
-        package="sdss-mangadap 4.5.0", citation="Maraston et al. 2020 MNRAS 496 2962; Yan et al. 2019 ApJ 883 175",
+        pattern=r"mastar_ssp_v1\.0/MaStar-SSP-A(?P<age>[\d.]+)-Z(?P<logz>[+-][\d.]+)\.fits\.gz$",
+        air=False,
+        fwhm_aa=None,
+        imf="Salpeter",
+        isochrones="Cassisi et al. 1997, fuel consumption",
+        stars="MaStar",
+        window=(3622.5, 10350.0),
+        package="sdss-mangadap 4.5.0",
+        citation="Maraston et al. 2020 MNRAS 496 2962; Yan et al. 2019 ApJ 883 175",
         notes="The source is divided by its median: the luminosity per mass is lost. gencast restores it on loading, from the luminosity "
-              "of m11_miles at 5400-5600 A (same stellar energetics). This file keeps the source's arbitrary unit.", unit="relative"),
+        "of m11_miles at 5400-5600 A (same stellar energetics). This file keeps the source's arbitrary unit.",
+        unit="relative",
+    ),
     "bpass": dict(
-        pattern=r"bpass/bin-imf135_300-z(?P<zzz>\d+)-T(?P<logage>-?[\d.]+)\.fits$", air=False, fwhm_aa=1.0, imf="Kroupa",
-        isochrones="BPASS 2.2.1, binary stars", stars="BaSeL 3.1, PoWR and WM-basic models", window=(3601.0, 10399.0), scale=1e-6,
-        package="sdss-mangadap 4.5.0 (Z 0.008, 0.02, 0.03) and hoki 1.7.1 (Z 0.002, 0.008)", hoki=("002", "008"),
+        pattern=r"bpass/bin-imf135_300-z(?P<zzz>\d+)-T(?P<logage>-?[\d.]+)\.fits$",
+        air=False,
+        fwhm_aa=1.0,
+        imf="Kroupa",
+        isochrones="BPASS 2.2.1, binary stars",
+        stars="BaSeL 3.1, PoWR and WM-basic models",
+        window=(3601.0, 10399.0),
+        scale=1e-6,
+        package="sdss-mangadap 4.5.0 (Z 0.008, 0.02, 0.03) and hoki 1.7.1 (Z 0.002, 0.008)",
+        hoki=("002", "008"),
         citation="Eldridge, Stanway et al. 2017 PASA 34 58; Stanway & Eldridge 2018 MNRAS 479 75; Stevance et al. 2020 JOSS 5 1987",
-        notes="IMF imf135_300: slope -1.30 over 0.1-0.5, -2.35 over 0.5-300 Msun. Source in Lsun/A per 1e6 solar masses formed."),
+        notes="IMF imf135_300: slope -1.30 over 0.1-0.5, -2.35 over 0.5-300 Msun. Source in Lsun/A per 1e6 solar masses formed.",
+    ),
 }
 
 
@@ -84,7 +123,9 @@ class Source:
     def __init__(self, path):
         self.path, self.sums = Path(path), {}
         if self.path.is_dir():
-            self.names = [p.relative_to(self.path).as_posix() for p in sorted(self.path.rglob("*")) if p.is_file()]
+            self.names = [
+                p.relative_to(self.path).as_posix() for p in sorted(self.path.rglob("*")) if p.is_file()
+            ]
         elif zipfile.is_zipfile(self.path):
             self.file = zipfile.ZipFile(self.path)
             self.names = sorted(self.file.namelist())
@@ -117,7 +158,13 @@ def read_spectrum(content, name):
 
 def metal_and_age(found):
     "(Z, age in Gyr) from the groups of a file name."
-    z = found.get("z") and float(found["z"]) or found.get("zzz") and float(found["zzz"]) / 1000 or Z_SUN * 10 ** float(found["logz"])
+    z = (
+        found.get("z")
+        and float(found["z"])
+        or found.get("zzz")
+        and float(found["zzz"]) / 1000
+        or Z_SUN * 10 ** float(found["logz"])
+    )
     age = float(found["age"]) if "age" in found else 10 ** float(found["logage"])
     return round(z, 6), round(HALF_DECADES.get(age, age) if "logz" in found else age, 8)
 
@@ -145,7 +192,13 @@ def read_hoki(source, metals, window):
         if name is None:
             raise SystemExit(f"{source.path}: no file spectra-bin-imf135_300.z{z}.dat")
         skip = int(window[0]) - 1
-        rows = pd.read_csv(io.BytesIO(source.read(name)), sep=r"\s+", header=None, skiprows=skip, nrows=int(window[1] - window[0]) + 1).to_numpy()
+        rows = pd.read_csv(
+            io.BytesIO(source.read(name)),
+            sep=r"\s+",
+            header=None,
+            skiprows=skip,
+            nrows=int(window[1] - window[0]) + 1,
+        ).to_numpy()
         for k in range(44):
             spectra[int(z) / 1000, round(10 ** (0.1 * k - 3), 8)] = rows[:, 0], rows[:, k + 1]
     return spectra
@@ -191,7 +244,9 @@ def build(name, mangadap, hoki, out):
     wave = np.sqrt(edges[1:] * edges[:-1])
     flux = np.full((zmet.size, age.size, n_wave), np.nan)
     for (z, a), (w, f) in spectra.items():
-        flux[np.flatnonzero(zmet == z)[0], np.flatnonzero(age == a)[0]] = rebin(pixel_edges(w, lib["air"]), f * lib.get("scale", 1.0), edges)
+        flux[np.flatnonzero(zmet == z)[0], np.flatnonzero(age == a)[0]] = rebin(
+            pixel_edges(w, lib["air"]), f * lib.get("scale", 1.0), edges
+        )
     if "solar_beyond" in lib:
         flux = continue_with_solar(wave, flux, zmet, air_to_vacuum(np.array([lib["solar_beyond"]]))[0])
     if not (flux[np.isfinite(flux)] > 0).all():
@@ -199,39 +254,68 @@ def build(name, mangadap, hoki, out):
     fwhm = C_KMS * lib["fwhm_aa"] / wave if sres is None else C_KMS / np.interp(wave, *sres)
 
     head = fits.Header()
-    cards = dict(LIBRARY=(name, "gencast's name"), IMF=(lib["imf"], "of the source"), ISOCHRON=(lib["isochrones"], "stellar evolution"),
-                 STARS=(lib["stars"], "stellar spectra"), BUNIT=(lib.get("unit", "Lsun/Angstrom/Msun"), "Msun formed with that IMF"),
-                 INAIR=(lib["air"], "source in air? This file is in vacuum"),
-                 RESOLUT=(f"FWHM {lib['fwhm_aa']} A" if lib["fwhm_aa"] else "R = 1400-2300, in FWHM", "of the source"),
-                 STEPKMS=(STEP_KMS, "[km/s] pixel"), WAVEMIN=(round(lo, 3), "[Angstrom] vacuum"), WAVEMAX=(round(edges[-1], 3), "[Angstrom] vacuum"),
-                 YOUNGEST=(age[0], "[Gyr]"), SOURCE=(lib["package"], ""), LICENCE=("BSD-3-Clause (of the packages)", ""), VERSION=(1, "of this file"),
-                 BUILDER=("scripts/build_ssp_grids.py", ""))
+    cards = dict(
+        LIBRARY=(name, "gencast's name"),
+        IMF=(lib["imf"], "of the source"),
+        ISOCHRON=(lib["isochrones"], "stellar evolution"),
+        STARS=(lib["stars"], "stellar spectra"),
+        BUNIT=(lib.get("unit", "Lsun/Angstrom/Msun"), "Msun formed with that IMF"),
+        INAIR=(lib["air"], "source in air? This file is in vacuum"),
+        RESOLUT=(f"FWHM {lib['fwhm_aa']} A" if lib["fwhm_aa"] else "R = 1400-2300, in FWHM", "of the source"),
+        STEPKMS=(STEP_KMS, "[km/s] pixel"),
+        WAVEMIN=(round(lo, 3), "[Angstrom] vacuum"),
+        WAVEMAX=(round(edges[-1], 3), "[Angstrom] vacuum"),
+        YOUNGEST=(age[0], "[Gyr]"),
+        SOURCE=(lib["package"], ""),
+        LICENCE=("BSD-3-Clause (of the packages)", ""),
+        VERSION=(1, "of this file"),
+        BUILDER=("scripts/build_ssp_grids.py", ""),
+    )
     for key, (value, comment) in cards.items():
         head[key] = (value, comment)
     head["CITATION"] = lib["citation"]
     head["NOTES"] = lib["notes"]
-    columns = [fits.Column(k, f"{max(len(s) for s in v)}A", array=list(v)) for k, v in zip(("package", "file", "sha256"), zip(*sums))]
-    hdus = fits.HDUList([
-        fits.PrimaryHDU(header=head), fits.ImageHDU(flux.astype("f4"), name="FLUX"), fits.ImageHDU(edges, name="EDGES"),
-        fits.ImageHDU(age, name="AGE"), fits.ImageHDU(zmet, name="ZMET"), fits.ImageHDU(fwhm.astype("f4"), name="FWHM"),
-        fits.BinTableHDU.from_columns(columns, name="SOURCES")])
+    columns = [
+        fits.Column(k, f"{max(len(s) for s in v)}A", array=list(v))
+        for k, v in zip(("package", "file", "sha256"), zip(*sums))
+    ]
+    hdus = fits.HDUList(
+        [
+            fits.PrimaryHDU(header=head),
+            fits.ImageHDU(flux.astype("f4"), name="FLUX"),
+            fits.ImageHDU(edges, name="EDGES"),
+            fits.ImageHDU(age, name="AGE"),
+            fits.ImageHDU(zmet, name="ZMET"),
+            fits.ImageHDU(fwhm.astype("f4"), name="FWHM"),
+            fits.BinTableHDU.from_columns(columns, name="SOURCES"),
+        ]
+    )
     path = out / f"{name}.fits"
     hdus.writeto(path, overwrite=True)
-    print(f"{name}: {zmet.size} metallicities, {age.size} ages, {n_wave} pixels, {path.stat().st_size / 1e6:.2f} MB")
+    print(
+        f"{name}: {zmet.size} metallicities, {age.size} ages, {n_wave} pixels, {path.stat().st_size / 1e6:.2f} MB"
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("mangadap")
     parser.add_argument("hoki")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "gencast" / "data" / "ssp_grids")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).resolve().parents[1] / "gencast" / "data" / "ssp_grids"
+    )
     parser.add_argument("--only", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
     args = parser.parse_args()
     mangadap, hoki = Source(args.mangadap), None if args.hoki == "-" else Source(args.hoki)
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.only:
         build(name, mangadap, hoki, args.out)
-    rows = [f"{p.name},{hashlib.sha256(p.read_bytes()).hexdigest()},{p.stat().st_size}\n" for p in sorted(args.out.glob("*.fits"))]
+    rows = [
+        f"{p.name},{hashlib.sha256(p.read_bytes()).hexdigest()},{p.stat().st_size}\n"
+        for p in sorted(args.out.glob("*.fits"))
+    ]
     (args.out / "checksums.csv").write_text("file,sha256,bytes\n" + "".join(rows))
 
 

@@ -39,7 +39,9 @@ def main(names: list) -> None:
         if names and path.stem not in names:
             continue
         nb = nbformat.read(path, 4)
-        NotebookClient(nb, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(NBS)}}).execute()
+        NotebookClient(
+            nb, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(NBS)}}
+        ).execute()
         shrink(nb)
         nbformat.write(nb, path)
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")

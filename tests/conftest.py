@@ -1,4 +1,5 @@
 "What all tests share. Nothing here may need the network or a folder outside the repository."
+
 import os
 from pathlib import Path
 

@@ -1,7 +1,9 @@
 """Sound calls of public functions, for `test_odd_input.py`, which damages one argument after the other. What is not called stands in `odd_left_out.yaml`."""
+
 import functools
 import tempfile
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,12 +24,31 @@ NAMES = tuple("abcdefg")
 def sample(n: int = 24, bands: bool = False) -> Sample:
     "A sound sample."
     if bands:
-        return Sample("s", FLUX[:n, :5], np.array([3560.0, 4700, 6170, 7480, 8930]), tuple(f"sdss2010-{b}" for b in "ugriz"), 0.05 * FLUX[:n, :5], np.linspace(0.05, 0.1, n), (), {"log_mstar": 10 + FLUX[:n, 0] / 1e6})
-    return Sample("s", FLUX[:n], WAVE, (), 0.05 * FLUX[:n], np.linspace(0.05, 0.1, n), (), {"log_mstar": 10 + FLUX[:n, 0] / 1e6})
+        return Sample(
+            "s",
+            FLUX[:n, :5],
+            np.array([3560.0, 4700, 6170, 7480, 8930]),
+            tuple(f"sdss2010-{b}" for b in "ugriz"),
+            0.05 * FLUX[:n, :5],
+            np.linspace(0.05, 0.1, n),
+            (),
+            {"log_mstar": 10 + FLUX[:n, 0] / 1e6},
+        )
+    return Sample(
+        "s",
+        FLUX[:n],
+        WAVE,
+        (),
+        0.05 * FLUX[:n],
+        np.linspace(0.05, 0.1, n),
+        (),
+        {"log_mstar": 10 + FLUX[:n, 0] / 1e6},
+    )
 
 
 class Call(NamedTuple):
     "A sound call."
+
     function: str  # module and name, without gencast
     arguments: Callable  # () -> keyword arguments
     law: Callable = lambda found, given: True  # what holds for every result
@@ -53,58 +74,87 @@ def rng() -> np.random.Generator:
 
 def priors():
     from gencast.sed.priors import Priors
+
     return Priors()
 
 
 def drawn():
     from gencast.sed.priors import draw_parameters
+
     return draw_parameters(priors(), 12.0, 20, 1)
 
 
 def bins():
     from gencast.synthesis.histories import age_bins
+
     return age_bins(12.0)
 
 
 @functools.cache
 def clusters():
     from gencast.features.clusters import cluster_features
+
     return cluster_features(X, np.arange(1.0, 5), n_clusters=2)
 
 
 @functools.cache
 def design():
     from gencast.regression.crossed import pair_design
+
     return pair_design(PAIRS, GAPS[..., None], ("gap",))
 
 
 @functools.cache
 def signal_table():
     from gencast.regression.pairs import made_up_signals
+
     return made_up_signals(7)
 
 
 def pairs():
     from gencast.regression.intervals import PairTable
+
     return PairTable(NAMES, PAIRS, GAPS, np.repeat(GAPS[None], 7, 0))
 
 
 EDGES = np.concatenate([[0, 0.001, 0.003], np.geomspace(0.01, 13.0, 10)])
 FRACTIONS = np.random.default_rng(6).dirichlet(np.ones(12), 5)
 MASSES = np.linspace(9.0, 11.5, 5)
-HISTORY = {"family": "delayed_tau", "onset": [0.5, 4.0], "main_sequence": {"ssfr": -10.0, "slope": -0.2, "scatter": 0.3}, "quench": {"mass": 10.5, "width": 0.3, "timescale_gyr": [0.3, 1.0]}, "burst_sigma": 0.2, "burst_time_gyr": 0.2}
-RECIPE = {"name": "odd", "ssp": "bc03_stelib", "dust": {"law": "calzetti", "a_v": 0.4, "slope": 0.2, "birth_cloud": 1.0}, "history": HISTORY, "metallicity": {"relation": "gallazzi05", "offset": 0.1, "enrichment": "mass", "start": 0.3, "range": [0.0002, 0.05]}, "mass": {"knee": 10.7, "slope": -1.2, "minimum": 9.0}}
+HISTORY = {
+    "family": "delayed_tau",
+    "onset": [0.5, 4.0],
+    "main_sequence": {"ssfr": -10.0, "slope": -0.2, "scatter": 0.3},
+    "quench": {"mass": 10.5, "width": 0.3, "timescale_gyr": [0.3, 1.0]},
+    "burst_sigma": 0.2,
+    "burst_time_gyr": 0.2,
+}
+RECIPE = {
+    "name": "odd",
+    "ssp": "bc03_stelib",
+    "dust": {"law": "calzetti", "a_v": 0.4, "slope": 0.2, "birth_cloud": 1.0},
+    "history": HISTORY,
+    "metallicity": {
+        "relation": "gallazzi05",
+        "offset": 0.1,
+        "enrichment": "mass",
+        "start": 0.3,
+        "range": [0.0002, 0.05],
+    },
+    "mass": {"knee": 10.7, "slope": -1.2, "minimum": 9.0},
+}
 
 
 @functools.cache
 def ssp():
     from gencast.synthesis.ssp import load_ssp
+
     return load_ssp("bc03_stelib", WAVE, 800.0)
 
 
 @functools.cache
 def small_suite(redshifts: bool = False):
     from gencast.synthesis.simulations import Suite
+
     grid = {"start": 4000.0, "stop": 6800.0, "pixels": 30, "fwhm_kms": 900.0}
     return Suite("odd", "", 0.1, 100, grid, grid, (RECIPE,), (0.05, 1.0) if redshifts else ())
 
@@ -112,44 +162,65 @@ def small_suite(redshifts: bool = False):
 @functools.cache
 def galaxies():
     from gencast.synthesis.simulations import draw_galaxies
+
     return draw_galaxies(RECIPE, 0.1, 5, 0)
 
 
 @functools.cache
 def stars():
     from gencast.data.particles import StarParticles
+
     rng = np.random.default_rng(7)
-    return StarParticles(np.repeat(["a", "b"], 60), rng.uniform(0, 10, 120), np.full(120, 1e6), rng.uniform(0.005, 0.03, 120), 0.1, {})
+    return StarParticles(
+        np.repeat(["a", "b"], 60),
+        rng.uniform(0, 10, 120),
+        np.full(120, 1e6),
+        rng.uniform(0.005, 0.03, 120),
+        0.1,
+        {},
+    )
 
 
 @functools.cache
 def spectrum():
     from gencast.data.specfiles import Spectrum
+
     wave = np.geomspace(3800.0, 9200.0, 400)
-    return Spectrum("s", wave, np.ones(400), np.ones(400), np.ones(400, bool), np.full(400, 160.0), 0.05, "GALAXY", 0, {})
+    return Spectrum(
+        "s", wave, np.ones(400), np.ones(400), np.ones(400, bool), np.full(400, 160.0), 0.05, "GALAXY", 0, {}
+    )
 
 
 def wide_sample(redshift: bool = False):
     from gencast.core.sample import Sample
+
     wave = np.geomspace(1500.0, 14000.0, 60)
-    return Sample("s", FLUX[:6, :1] * np.ones(60), wave, redshift=np.linspace(0.05, 0.1, 6) if redshift else None)
+    return Sample(
+        "s", FLUX[:6, :1] * np.ones(60), wave, redshift=np.linspace(0.05, 0.1, 6) if redshift else None
+    )
 
 
 @functools.cache
 def judged():
     from judge import judge
-    return judge({("p", "c", "m"): np.repeat(GAPS[None], 7, 0), ("p", "c", "k"): np.repeat(GAPS.T[None] ** 2, 7, 0)}, {"p": PAIRS})[1]
+
+    return judge(
+        {("p", "c", "m"): np.repeat(GAPS[None], 7, 0), ("p", "c", "k"): np.repeat(GAPS.T[None] ** 2, 7, 0)},
+        {"p": PAIRS},
+    )[1]
 
 
 @functools.cache
 def forest():
     from gencast.models.estimators import fit_model
+
     return fit_model("random_forest", X, LABELS, seed=0, n_trees=3)
 
 
 @functools.cache
 def heldout():
     from gencast.regression.intervals import heldout_table
+
     return heldout_table(pairs(), "pooled_line", (0.5,))
 
 
@@ -160,18 +231,37 @@ def assumed():
 
 @functools.cache
 def errors():
-    return pd.DataFrame([{"source": a, "target": b, "mse": 10 ** PAIRS[i, j], "log_mse": PAIRS[i, j], "predicted": -1.0} for i, a in enumerate(NAMES) for j, b in enumerate(NAMES) if i != j])
+    return pd.DataFrame(
+        [
+            {"source": a, "target": b, "mse": 10 ** PAIRS[i, j], "log_mse": PAIRS[i, j], "predicted": -1.0}
+            for i, a in enumerate(NAMES)
+            for j, b in enumerate(NAMES)
+            if i != j
+        ]
+    )
 
 
 @functools.cache
 def observed_galaxies():
     rng = np.random.default_rng(8)
     predicted = rng.normal(10, 0.5, 60)
-    return pd.DataFrame({"target": "t", "property": "log_mstar", "reference_from": "r", "predicted": predicted, "expected_error": 0.2, "reference": predicted + rng.normal(0, 0.2, 60), "redshift": rng.uniform(0.1, 0.9, 60), "inside": True})
+    return pd.DataFrame(
+        {
+            "target": "t",
+            "property": "log_mstar",
+            "reference_from": "r",
+            "predicted": predicted,
+            "expected_error": 0.2,
+            "reference": predicted + rng.normal(0, 0.2, 60),
+            "redshift": rng.uniform(0.1, 0.9, 60),
+            "inside": True,
+        }
+    )
 
 
 def law():
     from gencast.regression.intervals import ErrorLaw
+
     return ErrorLaw(-2.0, 0.5)
 
 
@@ -179,7 +269,20 @@ DISTANCE = dict(source=X, target=Y)
 CALLS = [
     # core
     Call("core.define_property", lambda: dict(name="log_odd", label="odd", unit="dex(Msun)", meaning="odd")),
-    Call("core.Sample", lambda: dict(name="s", flux=FLUX, wave=WAVE, flux_err=FLUX / 9, redshift=np.linspace(0, 1, 24), ids=tuple(map(str, range(24))), properties={"log_mstar": FLUX[:, 0]}, meta={}), blank=True),
+    Call(
+        "core.Sample",
+        lambda: dict(
+            name="s",
+            flux=FLUX,
+            wave=WAVE,
+            flux_err=FLUX / 9,
+            redshift=np.linspace(0, 1, 24),
+            ids=tuple(map(str, range(24))),
+            properties={"log_mstar": FLUX[:, 0]},
+            meta={},
+        ),
+        blank=True,
+    ),
     Call("core.rng_for", lambda: dict(seed=3), lambda found, given: found.random() < 1),
     # data
     Call("data.bands.pivot", lambda: dict(name="sdss2010-g"), positive),
@@ -187,166 +290,687 @@ CALLS = [
     Call("data.bands.eazy_band", lambda: dict(number=155)),
     Call("data.checks.check_name", lambda: dict(name="foo", where="here")),
     Call("data.checks.beside", lambda: dict(folder=tempfile.gettempdir(), name="foo", where="here")),
-    Call("data.dust.attenuation_curve", lambda: dict(law="salim", wave=WAVE, delta=-0.3, bump=1.0), lambda f, g: np.shape(f) == np.shape(g["wave"]) and positive(f, g)),
+    Call(
+        "data.dust.attenuation_curve",
+        lambda: dict(law="salim", wave=WAVE, delta=-0.3, bump=1.0),
+        lambda f, g: np.shape(f) == np.shape(g["wave"]) and positive(f, g),
+    ),
     Call("data.dust.k_calzetti", lambda: dict(wave=WAVE), shaped("wave")),
     Call("data.dust.k_bump", lambda: dict(wave=WAVE, bump=1.0), shaped("wave")),
     Call("data.dust.salim", lambda: dict(wave=WAVE, delta=-0.3, bump=1.0), shaped("wave")),
     Call("data.dust.cardelli", lambda: dict(wave=WAVE, r_v=3.1), shaped("wave")),
     Call("data.dust.smc", lambda: dict(wave=WAVE), shaped("wave")),
     Call("data.photometry.band_wavelengths", lambda: dict(bands=("sdss2010-g", "sdss2010-r")), positive),
-    Call("data.photometry.band_luminosity", lambda: dict(wave=np.geomspace(2000, 12000, 300), flux=np.ones((2, 300)), redshift=0.05, bands=("sdss2010-g",))),
-    Call("data.photometry.nu_l_nu", lambda: dict(flux=FLUX[:6, :2], redshift=np.full(6, 0.1), wave=np.array([4700.0, 6170.0])), blank=True),
-    Call("data.photometry.survey_partners", lambda: dict(log_lum=LABELS, log_lum_survey=LABELS[::2] + 0.1, rng=rng(), k=5), positive),
-    Call("data.resample.pixel_edges", lambda: dict(wave=WAVE), lambda f, g: bool((np.diff(f) > 0).all() and len(f) == len(g["wave"]) + 1)),
-    Call("data.resample.overlap_matrix", lambda: dict(edges_in=np.geomspace(3600, 7000, 21), edges_out=np.geomspace(4000, 6000, 11)), lambda f, g: bool((f.sum(axis=1) < 1 + 1e-9).all())),
-    Call("data.resample.broadening_matrix", lambda: dict(edges=np.geomspace(3600, 7000, 21), sigma_kms=np.full(20, 900.0)), lambda f, g: bool((f.sum(axis=1) < 1 + 1e-9).all())),
-    Call("data.resample.resample", lambda: dict(wave_in=WAVE, flux=FLUX[0], flux_err=0.1 * FLUX[0], wave_out=np.geomspace(4000, 6000, 15), sigma_kms=300.0), blank=True),
+    Call(
+        "data.photometry.band_luminosity",
+        lambda: dict(
+            wave=np.geomspace(2000, 12000, 300), flux=np.ones((2, 300)), redshift=0.05, bands=("sdss2010-g",)
+        ),
+    ),
+    Call(
+        "data.photometry.nu_l_nu",
+        lambda: dict(flux=FLUX[:6, :2], redshift=np.full(6, 0.1), wave=np.array([4700.0, 6170.0])),
+        blank=True,
+    ),
+    Call(
+        "data.photometry.survey_partners",
+        lambda: dict(log_lum=LABELS, log_lum_survey=LABELS[::2] + 0.1, rng=rng(), k=5),
+        positive,
+    ),
+    Call(
+        "data.resample.pixel_edges",
+        lambda: dict(wave=WAVE),
+        lambda f, g: bool((np.diff(f) > 0).all() and len(f) == len(g["wave"]) + 1),
+    ),
+    Call(
+        "data.resample.overlap_matrix",
+        lambda: dict(edges_in=np.geomspace(3600, 7000, 21), edges_out=np.geomspace(4000, 6000, 11)),
+        lambda f, g: bool((f.sum(axis=1) < 1 + 1e-9).all()),
+    ),
+    Call(
+        "data.resample.broadening_matrix",
+        lambda: dict(edges=np.geomspace(3600, 7000, 21), sigma_kms=np.full(20, 900.0)),
+        lambda f, g: bool((f.sum(axis=1) < 1 + 1e-9).all()),
+    ),
+    Call(
+        "data.resample.resample",
+        lambda: dict(
+            wave_in=WAVE,
+            flux=FLUX[0],
+            flux_err=0.1 * FLUX[0],
+            wave_out=np.geomspace(4000, 6000, 15),
+            sigma_kms=300.0,
+        ),
+        blank=True,
+    ),
     Call("data.simulations.load_suite", lambda: dict(suite="default")),
-    Call("data.specfiles.luminosity", lambda: dict(wave=WAVE, flux=FLUX[0] / 1e6, redshift=0.1, ebv=0.03), lambda f, g: np.shape(f) == np.shape(g["flux"])),
+    Call(
+        "data.specfiles.luminosity",
+        lambda: dict(wave=WAVE, flux=FLUX[0] / 1e6, redshift=0.1, ebv=0.03),
+        lambda f, g: np.shape(f) == np.shape(g["flux"]),
+    ),
     Call("data.units.parse_unit", lambda: dict(text="Msun", where="here")),
-    Call("data.histories.age_bins", lambda: dict(age_universe_gyr=13.0, n=20), lambda f, g: len(f) == g["n"] + 1 and bool((np.diff(f) > 0).all())),
-    Call("data.histories.draw_range", lambda: dict(value=[0.2, 0.8], n=5, rng=rng(), where="here", low=0.1, high=1.0), lambda f, g: len(f) == g["n"] and bool((f >= g["low"]).all() and (f <= g["high"]).all())),
-    Call("data.histories.burst_factor", lambda: dict(n_gal=4, sigma=0.2, memory=0.3, edges=EDGES, rng=rng()), positive),
-    Call("data.histories.draw_histories", lambda: dict(recipe=HISTORY, log_mstar=MASSES, edges=EDGES, rng=rng()), lambda f, g: positive(f, g) and np.allclose(f.sum(axis=1), 1, atol=1e-5)),
+    Call(
+        "data.histories.age_bins",
+        lambda: dict(age_universe_gyr=13.0, n=20),
+        lambda f, g: len(f) == g["n"] + 1 and bool((np.diff(f) > 0).all()),
+    ),
+    Call(
+        "data.histories.draw_range",
+        lambda: dict(value=[0.2, 0.8], n=5, rng=rng(), where="here", low=0.1, high=1.0),
+        lambda f, g: len(f) == g["n"] and bool((f >= g["low"]).all() and (f <= g["high"]).all()),
+    ),
+    Call(
+        "data.histories.burst_factor",
+        lambda: dict(n_gal=4, sigma=0.2, memory=0.3, edges=EDGES, rng=rng()),
+        positive,
+    ),
+    Call(
+        "data.histories.draw_histories",
+        lambda: dict(recipe=HISTORY, log_mstar=MASSES, edges=EDGES, rng=rng()),
+        lambda f, g: positive(f, g) and np.allclose(f.sum(axis=1), 1, atol=1e-5),
+    ),
     Call("data.histories.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
-    Call("data.histories.recent_sfr", lambda: dict(fractions=FRACTIONS, edges=EDGES, mass_formed=10**MASSES, span_gyr=0.1), positive),
-    Call("data.histories.draw_metallicities", lambda: dict(recipe=RECIPE["metallicity"], log_mstar=MASSES, fractions=FRACTIONS, edges=EDGES, rng=rng()), lambda f, g: np.shape(f) == np.shape(g["fractions"]) and bool((f > 0).all())),
-    Call("data.libraries.air_to_vacuum", lambda: dict(wave=WAVE), lambda f, g: np.shape(f) == np.shape(g["wave"]) and not (f < np.asarray(g["wave"], float)).any(), blank=True),
-    Call("data.libraries.bin_points", lambda: dict(wave=WAVE, flux=FLUX[:3], edges=np.geomspace(4000, 6000, 11)), lambda f, g: f.shape[-1] == len(g["edges"]) - 1),
-    Call("data.libraries.log_edges", lambda: dict(low=3600.0, high=7000.0, step=300.0), lambda f, g: len(f) > 1 and bool((np.diff(f) > 0).all())),
-    Call("data.libraries.resampling_matrix", lambda: dict(edges_in=np.geomspace(3600, 7000, 21), edges_out=np.geomspace(4000, 6000, 11), sigma=np.full(20, 900.0)), lambda f, g: bool((f @ np.diff(g["edges_out"]) <= np.diff(g["edges_in"]) * (1 + 1e-9)).all())),
-    Call("data.nebular.nebular_light", lambda: dict(wave=WAVE, age=np.array([0.001, 0.01, 1.0]), zmet=np.array([0.004, 0.02]), fwhm_kms=500.0, escape=0.1, excitation=0.2), lambda f, g: f.shape == (len(g["zmet"]), len(g["age"]), len(g["wave"])) and positive(f, g)),
-    Call("data.nebular.add_nebular", lambda: dict(grid=ssp(), escape=0.1, excitation=0.2), lambda f, g: positive(f.flux, g)),
-    Call("data.ssp.log_weights", lambda: dict(own=np.array([0.001, 0.01, 0.1, 1.0]), wanted=np.array([0.0005, 0.02, 2.0])), lambda f, g: np.allclose(f.sum(axis=1), 1)),
-    Call("data.ssp.surviving_fraction", lambda: dict(zmet=np.array([0.004, 0.02]), age=np.array([0.01, 1.0, 10.0])), lambda f, g: positive(f, g) and bool((f <= 1 + 1e-9).all())),
-    Call("data.ssp.load_ssp", lambda: dict(name="bc03_stelib", wave=WAVE, fwhm_kms=800.0, extend=False), lambda f, g: positive(f.flux, g)),
+    Call(
+        "data.histories.recent_sfr",
+        lambda: dict(fractions=FRACTIONS, edges=EDGES, mass_formed=10**MASSES, span_gyr=0.1),
+        positive,
+    ),
+    Call(
+        "data.histories.draw_metallicities",
+        lambda: dict(
+            recipe=RECIPE["metallicity"], log_mstar=MASSES, fractions=FRACTIONS, edges=EDGES, rng=rng()
+        ),
+        lambda f, g: np.shape(f) == np.shape(g["fractions"]) and bool((f > 0).all()),
+    ),
+    Call(
+        "data.libraries.air_to_vacuum",
+        lambda: dict(wave=WAVE),
+        lambda f, g: np.shape(f) == np.shape(g["wave"]) and not (f < np.asarray(g["wave"], float)).any(),
+        blank=True,
+    ),
+    Call(
+        "data.libraries.bin_points",
+        lambda: dict(wave=WAVE, flux=FLUX[:3], edges=np.geomspace(4000, 6000, 11)),
+        lambda f, g: f.shape[-1] == len(g["edges"]) - 1,
+    ),
+    Call(
+        "data.libraries.log_edges",
+        lambda: dict(low=3600.0, high=7000.0, step=300.0),
+        lambda f, g: len(f) > 1 and bool((np.diff(f) > 0).all()),
+    ),
+    Call(
+        "data.libraries.resampling_matrix",
+        lambda: dict(
+            edges_in=np.geomspace(3600, 7000, 21),
+            edges_out=np.geomspace(4000, 6000, 11),
+            sigma=np.full(20, 900.0),
+        ),
+        lambda f, g: bool((f @ np.diff(g["edges_out"]) <= np.diff(g["edges_in"]) * (1 + 1e-9)).all()),
+    ),
+    Call(
+        "data.nebular.nebular_light",
+        lambda: dict(
+            wave=WAVE,
+            age=np.array([0.001, 0.01, 1.0]),
+            zmet=np.array([0.004, 0.02]),
+            fwhm_kms=500.0,
+            escape=0.1,
+            excitation=0.2,
+        ),
+        lambda f, g: f.shape == (len(g["zmet"]), len(g["age"]), len(g["wave"])) and positive(f, g),
+    ),
+    Call(
+        "data.nebular.add_nebular",
+        lambda: dict(grid=ssp(), escape=0.1, excitation=0.2),
+        lambda f, g: positive(f.flux, g),
+    ),
+    Call(
+        "data.ssp.log_weights",
+        lambda: dict(own=np.array([0.001, 0.01, 0.1, 1.0]), wanted=np.array([0.0005, 0.02, 2.0])),
+        lambda f, g: np.allclose(f.sum(axis=1), 1),
+    ),
+    Call(
+        "data.ssp.surviving_fraction",
+        lambda: dict(zmet=np.array([0.004, 0.02]), age=np.array([0.01, 1.0, 10.0])),
+        lambda f, g: positive(f, g) and bool((f <= 1 + 1e-9).all()),
+    ),
+    Call(
+        "data.ssp.load_ssp",
+        lambda: dict(name="bc03_stelib", wave=WAVE, fwhm_kms=800.0, extend=False),
+        lambda f, g: positive(f.flux, g),
+    ),
     Call("data.ssp.mass_to_light", lambda: dict(grid=ssp(), band="V"), positive),
-    Call("data.epochs.draw_redshifts", lambda: dict(observed=np.linspace(0.1, 0.9, 8), n=6, rng=rng()), lambda f, g: len(f) == g["n"] and bool((np.diff(f) >= 0).all())),
-    Call("data.epochs.simulate_epochs", lambda: dict(recipe=RECIPE, suite=small_suite(True), observed=np.linspace(0.1, 0.9, 8), seed=1, n_galaxies=6, n_slices=2), lambda f, g: len(f) == (g["n_galaxies"] or 100)),
-    Call("data.observe.observe_spectra", lambda: dict(sample=sample(), survey=sample(), seed=1, limit=30.0, block=5), lambda f, g: len(f) <= 24),
-    Call("data.observe.observe", lambda: dict(sample=sample(), survey=sample(), seed=1), lambda f, g: len(f) <= 24),
-    Call("data.particles.particle_histories", lambda: dict(stars=stars(), grid=ssp(), a_v=np.array([0.1, 0.2]), least=40), lambda f, g: np.allclose(f[0].fractions.sum(axis=1), 1)),
-    Call("data.particles.shine", lambda: dict(galaxies=galaxies(), grid=ssp(), dust={"law": "calzetti", "birth_cloud": 1.0}, name="odd", ids=("a", "b", "c", "d", "e")), lambda f, g: positive(f.flux, g)),
-    Call("data.photometry.observe_at_redshift", lambda: dict(sample=wide_sample(True), survey=sample(bands=True), seed=1, k=3)),
-    Call("data.photometry.observe_photometry", lambda: dict(sample=wide_sample(), survey=sample(bands=True), seed=1)),
-    Call("data.references.colour_masses", lambda: dict(fluxes=np.array([[20.0, 50, 70]]), redshift=np.array([0.05])), lambda f, g: len(f) == np.size(g["redshift"])),
-    Call("data.simulations.synthesize", lambda: dict(galaxies=galaxies(), grid=ssp(), dust={"law": "calzetti", "birth_cloud": 1.0}, block=2), lambda f, g: positive(f[0], g)),
+    Call(
+        "data.epochs.draw_redshifts",
+        lambda: dict(observed=np.linspace(0.1, 0.9, 8), n=6, rng=rng()),
+        lambda f, g: len(f) == g["n"] and bool((np.diff(f) >= 0).all()),
+    ),
+    Call(
+        "data.epochs.simulate_epochs",
+        lambda: dict(
+            recipe=RECIPE,
+            suite=small_suite(True),
+            observed=np.linspace(0.1, 0.9, 8),
+            seed=1,
+            n_galaxies=6,
+            n_slices=2,
+        ),
+        lambda f, g: len(f) == (g["n_galaxies"] or 100),
+    ),
+    Call(
+        "data.observe.observe_spectra",
+        lambda: dict(sample=sample(), survey=sample(), seed=1, limit=30.0, block=5),
+        lambda f, g: len(f) <= 24,
+    ),
+    Call(
+        "data.observe.observe",
+        lambda: dict(sample=sample(), survey=sample(), seed=1),
+        lambda f, g: len(f) <= 24,
+    ),
+    Call(
+        "data.particles.particle_histories",
+        lambda: dict(stars=stars(), grid=ssp(), a_v=np.array([0.1, 0.2]), least=40),
+        lambda f, g: np.allclose(f[0].fractions.sum(axis=1), 1),
+    ),
+    Call(
+        "data.particles.shine",
+        lambda: dict(
+            galaxies=galaxies(),
+            grid=ssp(),
+            dust={"law": "calzetti", "birth_cloud": 1.0},
+            name="odd",
+            ids=("a", "b", "c", "d", "e"),
+        ),
+        lambda f, g: positive(f.flux, g),
+    ),
+    Call(
+        "data.photometry.observe_at_redshift",
+        lambda: dict(sample=wide_sample(True), survey=sample(bands=True), seed=1, k=3),
+    ),
+    Call(
+        "data.photometry.observe_photometry",
+        lambda: dict(sample=wide_sample(), survey=sample(bands=True), seed=1),
+    ),
+    Call(
+        "data.references.colour_masses",
+        lambda: dict(fluxes=np.array([[20.0, 50, 70]]), redshift=np.array([0.05])),
+        lambda f, g: len(f) == np.size(g["redshift"]),
+    ),
+    Call(
+        "data.simulations.synthesize",
+        lambda: dict(galaxies=galaxies(), grid=ssp(), dust={"law": "calzetti", "birth_cloud": 1.0}, block=2),
+        lambda f, g: positive(f[0], g),
+    ),
     Call("data.simulations.check_parts", lambda: dict(recipe=RECIPE, where="here")),
-    Call("data.simulations.simulate", lambda: dict(recipe=RECIPE, suite=small_suite(), seed=1, n_galaxies=5, view="spectra"), lambda f, g: len(f) == (g["n_galaxies"] or 100) and positive(f.flux, g)),
-    Call("data.surveys.rest_frame", lambda: dict(spec=spectrum(), redshift=0.05, wave=np.geomspace(4000.0, 6800.0, 30), ebv=0.03, fwhm_kms=600.0), lambda f, g: f[0].shape == np.shape(g["wave"])),
-    Call("data.surveys.fibre_fluxes", lambda: dict(spec=spectrum(), ebv=0.03, bands=("sdss2010-g", "sdss2010-r")), lambda f, g: positive(f, g) and len(f) == len(g["bands"])),
+    Call(
+        "data.simulations.simulate",
+        lambda: dict(recipe=RECIPE, suite=small_suite(), seed=1, n_galaxies=5, view="spectra"),
+        lambda f, g: len(f) == (g["n_galaxies"] or 100) and positive(f.flux, g),
+    ),
+    Call(
+        "data.surveys.rest_frame",
+        lambda: dict(
+            spec=spectrum(), redshift=0.05, wave=np.geomspace(4000.0, 6800.0, 30), ebv=0.03, fwhm_kms=600.0
+        ),
+        lambda f, g: f[0].shape == np.shape(g["wave"]),
+    ),
+    Call(
+        "data.surveys.fibre_fluxes",
+        lambda: dict(spec=spectrum(), ebv=0.03, bands=("sdss2010-g", "sdss2010-r")),
+        lambda f, g: positive(f, g) and len(f) == len(g["bands"]),
+    ),
     # features
     Call("features.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
     Call("features.feature_table", lambda: dict(sample=sample()), blank=True),
-    Call("features.rank_features", lambda: dict(values=X, labels=LABELS, seed=1, n_trees=3, max_samples=0.7, min_leaf=2), share),
-    Call("features.top_features", lambda: dict(importance=np.array([0.1, 0.5, 0.4]), n=2), lambda f, g: len(set(f.tolist())) == len(f)),
-    Call("features.rank_groups", lambda: dict(values=X, labels=LABELS, groups=np.array([0, 0, 1, -1]), seed=1, n_trees=3, n_repeats=1, min_leaf=2), share),
+    Call(
+        "features.rank_features",
+        lambda: dict(values=X, labels=LABELS, seed=1, n_trees=3, max_samples=0.7, min_leaf=2),
+        share,
+    ),
+    Call(
+        "features.top_features",
+        lambda: dict(importance=np.array([0.1, 0.5, 0.4]), n=2),
+        lambda f, g: len(set(f.tolist())) == len(f),
+    ),
+    Call(
+        "features.rank_groups",
+        lambda: dict(
+            values=X,
+            labels=LABELS,
+            groups=np.array([0, 0, 1, -1]),
+            seed=1,
+            n_trees=3,
+            n_repeats=1,
+            min_leaf=2,
+        ),
+        share,
+    ),
     Call("indices.measure_indices", lambda: dict(flux=FLUX[:3], wave=WAVE), blank=True),
-    Call("spaces.split_shape", lambda: dict(values=LOG), lambda f, g: np.allclose(f[0] + f[1], np.asarray(g["values"], float), atol=1e-3)),
+    Call(
+        "spaces.split_shape",
+        lambda: dict(values=LOG),
+        lambda f, g: np.allclose(f[0] + f[1], np.asarray(g["values"], float), atol=1e-3),
+    ),
     Call("spaces.normalise_continuum", lambda: dict(values=LOG, wave=WAVE, degree=4), shaped("values")),
     Call("clusters.rank_correlation", lambda: dict(X=X), lambda f, g: bool((np.abs(f) <= 1).all())),
     Call("clusters.rank_distance", lambda: dict(X=X), lambda f, g: np.allclose(f, f.T)),
     Call("clusters.grow_tree", lambda: dict(rho=np.corrcoef(X.T), method="average")),
-    Call("clusters.reweigh", lambda: dict(clusters=clusters(), weights=np.array([1.0, 3.0])), lambda f, g: np.isclose(f.weights.sum(), 1), kept=("clusters",)),
+    Call(
+        "clusters.reweigh",
+        lambda: dict(clusters=clusters(), weights=np.array([1.0, 3.0])),
+        lambda f, g: np.isclose(f.weights.sum(), 1),
+        kept=("clusters",),
+    ),
     Call("clusters.check_importance", lambda: dict(importance=np.array([1.0, 2.0]), n_feature=2), share),
-    Call("clusters.cluster_features", lambda: dict(X=X, importance=np.arange(1.0, 5), n_clusters=2, method="average", representative="importance", constant="raise"), lambda f, g: np.isclose(f.weights.sum(), 1)),
+    Call(
+        "clusters.cluster_features",
+        lambda: dict(
+            X=X,
+            importance=np.arange(1.0, 5),
+            n_clusters=2,
+            method="average",
+            representative="importance",
+            constant="raise",
+        ),
+        lambda f, g: np.isclose(f.weights.sum(), 1),
+    ),
     Call("clusters.cluster_values", lambda: dict(X=Y, clusters=clusters()), kept=("clusters",), blank=True),
-    Call("clusters.describe_clusters", lambda: dict(clusters=clusters(), names=list("abcd")), kept=("clusters",)),
+    Call(
+        "clusters.describe_clusters",
+        lambda: dict(clusters=clusters(), names=list("abcd")),
+        kept=("clusters",),
+    ),
     Call("stability.selection_stability", lambda: dict(sets=[[0, 1], [1, 2], [0, 2]], n_feature=6)),
-    Call("stability.close_wavelengths", lambda: dict(wave=WAVE, reach_kms=1000.0), lambda f, g: np.shape(f) == (len(g["wave"]),) * 2),
+    Call(
+        "stability.close_wavelengths",
+        lambda: dict(wave=WAVE, reach_kms=1000.0),
+        lambda f, g: np.shape(f) == (len(g["wave"]),) * 2,
+    ),
     Call("stability.jaccard", lambda: dict(a=np.array([0, 1]), b=np.array([1, 2])), lambda f, g: 0 <= f <= 1),
     Call("stability.labels_agree", lambda: dict(labels=[np.array([0, 0, 1]), np.array([1, 1, 0])])),
     # distances
     Call("moments.fit_moments", lambda: dict(values=X, weights=np.ones(4)), blank=True),
     Call("classifiers.deal", lambda: dict(n=12, folds=3, seed=0)),
     Call("classifiers.proxy_a", lambda: dict(**DISTANCE, folds=3, C=1.0, seed=0)),
-    Call("classifiers.classifier_auc", lambda: dict(**DISTANCE, folds=3, trees=3, seed=0), lambda f, g: 0 <= f <= 1),
+    Call(
+        "classifiers.classifier_auc",
+        lambda: dict(**DISTANCE, folds=3, trees=3, seed=0),
+        lambda f, g: 0 <= f <= 1,
+    ),
     Call("transport.directions", lambda: dict(n_feature=4, n_projections=6, seed=0)),
     Call("transport.wasserstein", lambda: dict(a=X[:8], b=Y[:8], p=2), positive),
     Call("distances.distance", lambda: dict(name="energy", **DISTANCE, seed=0, device="numpy")),
-    Call("distances.distance_table", lambda: dict(sets={"x": X, "y": Y}, names=("mean_euclidean", "coral"), device="numpy")),
-    Call("distances.null_distance", lambda: dict(name="mean_euclidean", features=X, n_splits=2, seed=0, device="numpy")),
-    Call("distances.galaxy_distances", lambda: dict(**DISTANCE, weights=np.ones(4), block=16), lambda f, g: bool((f[0] >= f[1] - 1e-5).all())),
+    Call(
+        "distances.distance_table",
+        lambda: dict(sets={"x": X, "y": Y}, names=("mean_euclidean", "coral"), device="numpy"),
+    ),
+    Call(
+        "distances.null_distance",
+        lambda: dict(name="mean_euclidean", features=X, n_splits=2, seed=0, device="numpy"),
+    ),
+    Call(
+        "distances.galaxy_distances",
+        lambda: dict(**DISTANCE, weights=np.ones(4), block=16),
+        lambda f, g: bool((f[0] >= f[1] - 1e-5).all()),
+    ),
     Call("distances.spread", lambda: dict(values=X), blank=True),
     Call("pairwise.feature_set", lambda: dict(values=X, weights=np.ones(4))),
     # models, laws
     Call("models.make_model", lambda: dict(name="random_forest", n_feature=4, seed=0, n_trees=2)),
     Call("models.fit_model", lambda: dict(name="random_forest", values=X, labels=LABELS, seed=0, n_trees=2)),
-    Call("data.histories.rebin_shares", lambda: dict(shares=FRACTIONS, edges_in=EDGES, edges_out=np.array([0, 1.0, 20.0])), lambda f, g: np.allclose(np.sum(f, axis=1), np.sum(g["shares"], axis=1))),
-    Call("timebins.smape", lambda: dict(predicted=np.abs(X), other=np.abs(X[::-1])), lambda f, g: np.nanmin(f) >= 0 and np.nanmax(f) <= 1, blank=True),
-    Call("timebins.wasserstein_time", lambda: dict(predicted=np.abs(X) / np.abs(X).sum(axis=1, keepdims=True), truth=np.abs(X[::-1]) / np.abs(X[::-1]).sum(axis=1, keepdims=True), edges=np.arange(5.0)), positive),
-    Call("timebins.labels_of", lambda: dict(sample=sample(), property="log_mstar"), lambda f, g: len(f) == len(g["sample"])),
-    Call("networks.fit_networks", lambda: dict(sets=[(X, LABELS), (X + 1, LABELS)], seeds=[1, 2], noise=0.01, compositions=(), names=["a", "b"], together=1, n_members=1, epochs=1, batch_size=16, learning_rate=0.01, held_out=0.1, n_components=3, device="cpu"), lambda f, g: len(f) == len(g["sets"]) and all(bool(np.isfinite(m.predict(X)).all()) for m in f if m.n_features_in_ == 4)),
+    Call(
+        "data.histories.rebin_shares",
+        lambda: dict(shares=FRACTIONS, edges_in=EDGES, edges_out=np.array([0, 1.0, 20.0])),
+        lambda f, g: np.allclose(np.sum(f, axis=1), np.sum(g["shares"], axis=1)),
+    ),
+    Call(
+        "timebins.smape",
+        lambda: dict(predicted=np.abs(X), other=np.abs(X[::-1])),
+        lambda f, g: np.nanmin(f) >= 0 and np.nanmax(f) <= 1,
+        blank=True,
+    ),
+    Call(
+        "timebins.wasserstein_time",
+        lambda: dict(
+            predicted=np.abs(X) / np.abs(X).sum(axis=1, keepdims=True),
+            truth=np.abs(X[::-1]) / np.abs(X[::-1]).sum(axis=1, keepdims=True),
+            edges=np.arange(5.0),
+        ),
+        positive,
+    ),
+    Call(
+        "timebins.labels_of",
+        lambda: dict(sample=sample(), property="log_mstar"),
+        lambda f, g: len(f) == len(g["sample"]),
+    ),
+    Call(
+        "networks.fit_networks",
+        lambda: dict(
+            sets=[(X, LABELS), (X + 1, LABELS)],
+            seeds=[1, 2],
+            noise=0.01,
+            compositions=(),
+            names=["a", "b"],
+            together=1,
+            n_members=1,
+            epochs=1,
+            batch_size=16,
+            learning_rate=0.01,
+            held_out=0.1,
+            n_components=3,
+            device="cpu",
+        ),
+        lambda f, g: (
+            len(f) == len(g["sets"])
+            and all(bool(np.isfinite(m.predict(X)).all()) for m in f if m.n_features_in_ == 4)
+        ),
+    ),
     Call("networks.check_compositions", lambda: dict(compositions=((0, 2), (2, 5)), n_output=5)),
-    Call("errors.error_metrics", lambda: dict(truth=LABELS, predicted=LABELS + 0.1), lambda f, g: f["mse"] >= 0),
+    Call(
+        "errors.error_metrics", lambda: dict(truth=LABELS, predicted=LABELS + 0.1), lambda f, g: f["mse"] >= 0
+    ),
     Call("regression.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
-    Call("regression.PairTable", lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)), blank=True),
-    Call("regression.fit_law", lambda: dict(law="pooled_line", distance=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool))),
-    Call("regression.conformal_interval", lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8), lambda f, g: f[0] <= f[1]),
-    Call("regression.heldout_table", lambda: dict(pairs=pairs(), law="pooled_line", levels=(0.5,)), blank=True, kept=("pairs", "levels")),
+    Call(
+        "regression.PairTable",
+        lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)),
+        blank=True,
+    ),
+    Call(
+        "regression.fit_law",
+        lambda: dict(law="pooled_line", distance=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool)),
+    ),
+    Call(
+        "regression.conformal_interval",
+        lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8),
+        lambda f, g: f[0] <= f[1],
+    ),
+    Call(
+        "regression.heldout_table",
+        lambda: dict(pairs=pairs(), law="pooled_line", levels=(0.5,)),
+        blank=True,
+        kept=("pairs", "levels"),
+    ),
     Call("crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
     Call("inference.naive_test", lambda: dict(design=design(), level=0.9), blank=True, kept=("design",)),
     Call("inference.sandwich_test", lambda: dict(design=design(), level=0.9), blank=True, kept=("design",)),
-    Call("inference.jackknife_test", lambda: dict(design=design(), level=0.9, n_boot=9, seed=0), blank=True, kept=("design",)),
-    Call("inference.mrqap_test", lambda: dict(design=design(), n_perm=9, seed=0), blank=True, kept=("design",)),
-    Call("inference.relation_test", lambda: dict(signals=GAPS[..., None], log_mse=PAIRS, names=("gap",), n_perm=9, n_boot=9, seed=0), blank=True),
+    Call(
+        "inference.jackknife_test",
+        lambda: dict(design=design(), level=0.9, n_boot=9, seed=0),
+        blank=True,
+        kept=("design",),
+    ),
+    Call(
+        "inference.mrqap_test", lambda: dict(design=design(), n_perm=9, seed=0), blank=True, kept=("design",)
+    ),
+    Call(
+        "inference.relation_test",
+        lambda: dict(signals=GAPS[..., None], log_mse=PAIRS, names=("gap",), n_perm=9, n_boot=9, seed=0),
+        blank=True,
+    ),
     Call("decomposition.split_residual", lambda: dict(truth=LABELS, predicted=LABELS * 0.9 + 0.1)),
-    Call("decomposition.split_error", lambda: dict(truth=LABELS, predicted_source=LABELS * 0.9 + 0.1, predicted_own=LABELS * 0.98)),
-    Call("contract.SignalTable", lambda: dict(names=NAMES, signals=("gap",), values=GAPS[..., None], without=np.repeat(GAPS[None, ..., None], 7, 0), log_mse=PAIRS, bias=PAIRS), blank=True),
+    Call(
+        "decomposition.split_error",
+        lambda: dict(truth=LABELS, predicted_source=LABELS * 0.9 + 0.1, predicted_own=LABELS * 0.98),
+    ),
+    Call(
+        "contract.SignalTable",
+        lambda: dict(
+            names=NAMES,
+            signals=("gap",),
+            values=GAPS[..., None],
+            without=np.repeat(GAPS[None, ..., None], 7, 0),
+            log_mse=PAIRS,
+            bias=PAIRS,
+        ),
+        blank=True,
+    ),
     Call("contract.make_signal_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
-    Call("protocol.heldout_signals", lambda: dict(table=signal_table(), law="signal_line", levels=(0.5,), seed=0, jobs=1), blank=True, kept=("table", "jobs")),
-    Call("judge.predict_heldout", lambda: dict(distance=np.repeat(GAPS[None], 7, 0), log_mse=PAIRS), blank=True),
+    Call(
+        "protocol.heldout_signals",
+        lambda: dict(table=signal_table(), law="signal_line", levels=(0.5,), seed=0, jobs=1),
+        blank=True,
+        kept=("table", "jobs"),
+    ),
+    Call(
+        "judge.predict_heldout", lambda: dict(distance=np.repeat(GAPS[None], 7, 0), log_mse=PAIRS), blank=True
+    ),
     Call("judge.ranks", lambda: dict(values=PAIRS), blank=True),
-    Call("judge.judge", lambda: dict(distances={("p", "c", "m"): np.repeat(GAPS[None], 7, 0)}, log_mse={"p": PAIRS}), blank=True),
+    Call(
+        "judge.judge",
+        lambda: dict(distances={("p", "c", "m"): np.repeat(GAPS[None], 7, 0)}, log_mse={"p": PAIRS}),
+        blank=True,
+    ),
     Call("judge.error_limits", lambda: dict(log_mse=PAIRS, bias=PAIRS - PAIRS.T)),
-    Call("support.fit_support_model", lambda: dict(features=[RNG.normal(size=(60, 4)) for _ in range(3)], noise=0.01, seed=0, rate=0.05, n_component=3, n_ref=40, n_cal=20)),
-    Call("sedfit.fit_library", lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, pixels_per_error=1.0, redshift_window=0.1, block=16), blank=True),
+    Call(
+        "support.fit_support_model",
+        lambda: dict(
+            features=[RNG.normal(size=(60, 4)) for _ in range(3)],
+            noise=0.01,
+            seed=0,
+            rate=0.05,
+            n_component=3,
+            n_ref=40,
+            n_cal=20,
+        ),
+    ),
+    Call(
+        "sedfit.fit_library",
+        lambda: dict(
+            sample=sample(4),
+            library=sample(),
+            error_floor=0.05,
+            pixels_per_error=1.0,
+            redshift_window=0.1,
+            block=16,
+        ),
+        blank=True,
+    ),
     Call("priors.universe_age", lambda: dict(redshift=0.1), positive),
-    Call("priors.draw_parameters", lambda: dict(priors=priors(), age_gyr=12.0, n=20, seed=1), lambda f, g: f.shape == (g["n"], 7), kept=("priors",)),
-    Call("priors.history_fractions", lambda: dict(parameters=drawn(), edges=bins(), n_sub=4), lambda f, g: np.allclose(f.sum(axis=1), 1)),
-    Call("priors.derive_properties", lambda: dict(parameters=drawn(), age_gyr=12.0), lambda f, g: all(np.isfinite(v).all() for v in f.values())),
+    Call(
+        "priors.draw_parameters",
+        lambda: dict(priors=priors(), age_gyr=12.0, n=20, seed=1),
+        lambda f, g: f.shape == (g["n"], 7),
+        kept=("priors",),
+    ),
+    Call(
+        "priors.history_fractions",
+        lambda: dict(parameters=drawn(), edges=bins(), n_sub=4),
+        lambda f, g: np.allclose(f.sum(axis=1), 1),
+    ),
+    Call(
+        "priors.derive_properties",
+        lambda: dict(parameters=drawn(), age_gyr=12.0),
+        lambda f, g: all(np.isfinite(v).all() for v in f.values()),
+    ),
     Call("priors.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
-    Call("priors.fit_models", lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, redshift_window=0.1, block=16), blank=True),
+    Call(
+        "priors.fit_models",
+        lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, redshift_window=0.1, block=16),
+        blank=True,
+    ),
     Call("methods.observe_at", lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1), blank=True),
     Call("laws.fit_bias", lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05)),
-    Call("stability.choice_stability", lambda: dict(choose=lambda X, y, seed: np.argsort(np.corrcoef(X.T, y)[-1, :-1])[:2], X=X, y=LABELS, groups=np.repeat([0, 1, 2], 10), n_boot=3, alike=np.eye(4, dtype=bool), seed=1), lambda f, g: f.n_feature == np.shape(g["X"])[1], blank=True),
+    Call(
+        "stability.choice_stability",
+        lambda: dict(
+            choose=lambda X, y, seed: np.argsort(np.corrcoef(X.T, y)[-1, :-1])[:2],
+            X=X,
+            y=LABELS,
+            groups=np.repeat([0, 1, 2], 10),
+            n_boot=3,
+            alike=np.eye(4, dtype=bool),
+            seed=1,
+        ),
+        lambda f, g: f.n_feature == np.shape(g["X"])[1],
+        blank=True,
+    ),
     Call("moments.shrink", lambda: dict(x=X - X.mean(axis=0)), lambda f, g: np.allclose(f, f.T)),
-    Call("distances.profile", lambda: dict(source=X, target=Y, chosen=np.array([0, 1, 2]), representatives=np.array([0, 2]), weights=np.array([0.4, 0.6])), lambda f, g: bool((f.mean >= f.nearest - 1e-5).all())),
-    Call("models.predict_with_spread", lambda: dict(model=forest(), values=Y), lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g)),
+    Call(
+        "distances.profile",
+        lambda: dict(
+            source=X,
+            target=Y,
+            chosen=np.array([0, 1, 2]),
+            representatives=np.array([0, 2]),
+            weights=np.array([0.4, 0.6]),
+        ),
+        lambda f, g: bool((f.mean >= f.nearest - 1e-5).all()),
+    ),
+    Call(
+        "models.predict_with_spread",
+        lambda: dict(model=forest(), values=Y),
+        lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g),
+    ),
     Call("regression.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
-    Call("regression.group_residuals", lambda: dict(squared_error=X[:, 0] ** 2 + 0.01, distance=np.abs(X[:, 1]), law=law(), size=8, rng=rng(), n_group=5)),
-    Call("regression.forecast_table", lambda: dict(law=law(), residuals=[LABELS, LABELS + 0.1] * 12, sources=NAMES, distance=GAPS[0], inside=np.arange(7) > 1, level=0.8), lambda f, g: len(f) == len(g["sources"]), blank=True),
+    Call(
+        "regression.group_residuals",
+        lambda: dict(
+            squared_error=X[:, 0] ** 2 + 0.01,
+            distance=np.abs(X[:, 1]),
+            law=law(),
+            size=8,
+            rng=rng(),
+            n_group=5,
+        ),
+    ),
+    Call(
+        "regression.forecast_table",
+        lambda: dict(
+            law=law(),
+            residuals=[LABELS, LABELS + 0.1] * 12,
+            sources=NAMES,
+            distance=GAPS[0],
+            inside=np.arange(7) > 1,
+            level=0.8,
+        ),
+        lambda f, g: len(f) == len(g["sources"]),
+        blank=True,
+    ),
     Call("inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
-    Call("inference.jackknife_errors", lambda: dict(design=design(), y=np.where(np.eye(7, dtype=bool), 0, PAIRS)[..., None]), lambda f, g: positive(f[1], g), kept=("design",)),
-    Call("components.fit_components", lambda: dict(y=LABELS, H=np.column_stack([np.ones(30), X[:, 1]]), factors=[np.repeat(np.eye(5), 6, 0), np.tile(np.eye(6), (5, 1))], start=np.array([0.3, 0.3]))),
-    Call("decomposition.decomposition_table", lambda: dict(predictions=[[LABELS * 0.9 + 0.1 * i + 0.05 * j for j in range(3)] for i in range(3)], truth=[LABELS] * 3, names=("a", "b", "c"), distance=GAPS[:3, :3]), lambda f, g: bool((f.mse >= 0).all()), blank=True),
-    Call("decomposition.distance_bins", lambda: dict(table=errors(), distance=np.abs(np.sin(np.arange(42.0))), n_bins=4), lambda f, g: len(f) == 42 and bool((f["bin"] >= 0).all())),
-    Call("support.support_table", lambda: dict(features=[RNG.normal(size=(45, 3)) for _ in range(3)], names=("a", "b", "c"), families=("x", "x", "y"), noise=0.05, seed=1), lambda f, g: len(f) == len(g["names"])),
-    Call("failures.hardest_pairs", lambda: dict(heldout=errors(), simulations=assumed(), n=5, choices=("ssp", "dust")), lambda f, g: len(f) <= 42),
-    Call("failures.assumption_cost", lambda: dict(errors=errors(), simulations=assumed(), choices=("ssp", "dust"), level=0.9), lambda f, g: bool((f.low <= f.high).all())),
-    Call("overlays.overlay_rows", lambda: dict(survey=sample(3), simulations=[sample(), sample(9)], n_gal=2, n=1), blank=True),
+    Call(
+        "inference.jackknife_errors",
+        lambda: dict(design=design(), y=np.where(np.eye(7, dtype=bool), 0, PAIRS)[..., None]),
+        lambda f, g: positive(f[1], g),
+        kept=("design",),
+    ),
+    Call(
+        "components.fit_components",
+        lambda: dict(
+            y=LABELS,
+            H=np.column_stack([np.ones(30), X[:, 1]]),
+            factors=[np.repeat(np.eye(5), 6, 0), np.tile(np.eye(6), (5, 1))],
+            start=np.array([0.3, 0.3]),
+        ),
+    ),
+    Call(
+        "decomposition.decomposition_table",
+        lambda: dict(
+            predictions=[[LABELS * 0.9 + 0.1 * i + 0.05 * j for j in range(3)] for i in range(3)],
+            truth=[LABELS] * 3,
+            names=("a", "b", "c"),
+            distance=GAPS[:3, :3],
+        ),
+        lambda f, g: bool((f.mse >= 0).all()),
+        blank=True,
+    ),
+    Call(
+        "decomposition.distance_bins",
+        lambda: dict(table=errors(), distance=np.abs(np.sin(np.arange(42.0))), n_bins=4),
+        lambda f, g: len(f) == 42 and bool((f["bin"] >= 0).all()),
+    ),
+    Call(
+        "support.support_table",
+        lambda: dict(
+            features=[RNG.normal(size=(45, 3)) for _ in range(3)],
+            names=("a", "b", "c"),
+            families=("x", "x", "y"),
+            noise=0.05,
+            seed=1,
+        ),
+        lambda f, g: len(f) == len(g["names"]),
+    ),
+    Call(
+        "failures.hardest_pairs",
+        lambda: dict(heldout=errors(), simulations=assumed(), n=5, choices=("ssp", "dust")),
+        lambda f, g: len(f) <= 42,
+    ),
+    Call(
+        "failures.assumption_cost",
+        lambda: dict(errors=errors(), simulations=assumed(), choices=("ssp", "dust"), level=0.9),
+        lambda f, g: bool((f.low <= f.high).all()),
+    ),
+    Call(
+        "overlays.overlay_rows",
+        lambda: dict(survey=sample(3), simulations=[sample(), sample(9)], n_gal=2, n=1),
+        blank=True,
+    ),
     Call("comparison.compare_reference", lambda: dict(galaxies=observed_galaxies(), n_bins=2), blank=True),
-    Call("comparison.forecast_bins", lambda: dict(galaxies=observed_galaxies(), n_bins=2), lambda f, g: bool((f.n > 0).all())),
+    Call(
+        "comparison.forecast_bins",
+        lambda: dict(galaxies=observed_galaxies(), n_bins=2),
+        lambda f, g: bool((f.n > 0).all()),
+    ),
     Call("pipeline.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
-    Call("judge.compare", lambda: dict(judged=judged(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")), blank=True, kept=("judged",)),
-    Call("judge.choose_without", lambda: dict(judged=judged(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")), lambda f, g: f["mae"] >= 0, blank=True, kept=("judged",)),
+    Call(
+        "judge.compare",
+        lambda: dict(judged=judged(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
+        blank=True,
+        kept=("judged",),
+    ),
+    Call(
+        "judge.choose_without",
+        lambda: dict(judged=judged(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")),
+        lambda f, g: f["mae"] >= 0,
+        blank=True,
+        kept=("judged",),
+    ),
     # files and folders, which are not there: damaged ones are the fuzz campaign's
     Call("core.load_sample", lambda: dict(path="no such folder")),
     Call("networks.load_network", lambda: dict(path="no such folder")),
     Call("results.load_results", lambda: dict(folder="no such folder")),
     Call("pipeline.load_settings", lambda: dict(folder="no such folder")),
-    Call("pipeline.make_settings", lambda: dict(suite="default", quick=True, seed=1, n_galaxies=200, model="random_forest", law="stack", distance="energy")),
+    Call(
+        "pipeline.make_settings",
+        lambda: dict(
+            suite="default",
+            quick=True,
+            seed=1,
+            n_galaxies=200,
+            model="random_forest",
+            law="stack",
+            distance="energy",
+        ),
+    ),
     Call("verify.verify", lambda: dict(folder="no such folder", sample=3)),
     Call("pipeline.failed_settings", lambda: dict(folder="no such folder")),
     Call("docs.find_notebooks", lambda: dict(results="no such folder")),
     Call("data.columns.read_columns", lambda: dict(path="no such file.csv", names=["a"])),
-    Call("data.readers.load_table", lambda: dict(path="no such file.csv", columns={"unit": "Lsun", "bands": {"u": {"column": "u", "wave": 3560.0}}})),
-    Call("data.readers.load_mapping", lambda: dict(columns={"unit": "Lsun", "bands": {"u": {"column": "u", "wave": 3560.0}}}), blank=True),
+    Call(
+        "data.readers.load_table",
+        lambda: dict(
+            path="no such file.csv", columns={"unit": "Lsun", "bands": {"u": {"column": "u", "wave": 3560.0}}}
+        ),
+    ),
+    Call(
+        "data.readers.load_mapping",
+        lambda: dict(columns={"unit": "Lsun", "bands": {"u": {"column": "u", "wave": 3560.0}}}),
+        blank=True,
+    ),
     Call("data.catalogues.read_catalogue", lambda: dict(path="no such file.cat")),
     Call("data.specfiles.read_spec", lambda: dict(path="no such file.fits")),
-    Call("data.particles.read_particles", lambda: dict(path="no such file.hdf5", columns={"galaxy": "g", "age": "a", "mass": "m", "zmet": "z"}, redshift=0.1)),
+    Call(
+        "data.particles.read_particles",
+        lambda: dict(
+            path="no such file.hdf5",
+            columns={"galaxy": "g", "age": "a", "mass": "m", "zmet": "z"},
+            redshift=0.1,
+        ),
+    ),
     Call("data.references.read_references", lambda: dict(paths=["no such folder"])),
-    Call("data.surveys.load_sdss_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)),
+    Call(
+        "data.surveys.load_sdss_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)
+    ),
     Call("data.references.load_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)),
     Call("data.checks.load_yaml", lambda: dict(path="no such file.yaml")),
     Call("contest.load_entrants", lambda: dict(folder="no such folder", n_galaxies=100)),

@@ -2,6 +2,7 @@
 
 The campaign itself, thousands of cases: `python benchmarks/fuzz_campaign.py --cases 6000`.
 """
+
 import gzip
 import json
 import re
@@ -48,7 +49,26 @@ def csv(path, table):
     return path
 
 
-@pytest.mark.parametrize("kind", ["csv", "fitsgz", "hdf5", "npz", "spec", "cat", "suite", "mapping", "results", "settings", "sample", "cache", "ipynb", "archive", "reference"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "csv",
+        "fitsgz",
+        "hdf5",
+        "npz",
+        "spec",
+        "cat",
+        "suite",
+        "mapping",
+        "results",
+        "settings",
+        "sample",
+        "cache",
+        "ipynb",
+        "archive",
+        "reference",
+    ],
+)
 def test_a_sample_of_the_fuzz_campaign(kind):
     pytest.importorskip("pyarrow")
     sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -61,29 +81,46 @@ def test_a_sample_of_the_fuzz_campaign(kind):
 
 # ---------------------------------------------------------------- values that no galaxy has
 
-@pytest.mark.parametrize("change, message", [
-    ({"f_u": [1e9, 1e300, 3e9]}, "'f_u', row 2 gives a luminosity outside"), ({"f_g": [1e-320, 3e9, 4e9]}, "'f_g', row 1 gives a luminosity outside"),
-    ({"mass": [1e9, 1e10, 1e300]}, "'mass', row 3 gives log_mstar outside 0 to 16"),
-])
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"f_u": [1e9, 1e300, 3e9]}, "'f_u', row 2 gives a luminosity outside"),
+        ({"f_g": [1e-320, 3e9, 4e9]}, "'f_g', row 1 gives a luminosity outside"),
+        ({"mass": [1e9, 1e10, 1e300]}, "'mass', row 3 gives log_mstar outside 0 to 16"),
+    ],
+)
 def test_values_that_are_finite_and_impossible(tmp_path, change, message):
     path = csv(tmp_path / "t.csv", sound(**change))
     with pytest.raises(InputError, match=message):
         load_table(path, MAPPING)
     kept = load_table(path, MAPPING | {"bad": "leave out"})
     assert len(kept) == 2 and sum(kept.meta["left_out"].values()) == 1, "left out and counted"
-    np.testing.assert_allclose(kept.flux, load_table(csv(tmp_path / "s.csv", sound()), MAPPING).flux[[k for k in range(3) if str(k + 1) in kept.ids]])
+    np.testing.assert_allclose(
+        kept.flux,
+        load_table(csv(tmp_path / "s.csv", sound()), MAPPING).flux[
+            [k for k in range(3) if str(k + 1) in kept.ids]
+        ],
+    )
 
 
 def test_a_code_for_no_magnitude_is_not_taken_as_one(tmp_path):
     path = csv(tmp_path / "t.csv", {"f_u": [20.0, 99.0], "f_g": [19.0, 20.0], "z": [0.1, 0.2]})
-    with pytest.raises(InputError, match="'f_u', row 2 gives a luminosity outside .* a code for missing values"):
+    with pytest.raises(
+        InputError, match="'f_u', row 2 gives a luminosity outside .* a code for missing values"
+    ):
         load_table(path, {"frame": "observed", "redshift": "z", "unit": "mag(AB)", "bands": BANDS})
     with pytest.raises(InputError, match="'z', row 1 is beyond redshift 30"):
-        load_table(csv(tmp_path / "z.csv", {"f_u": [20.0], "f_g": [19.0], "z": [1e6]}), {"frame": "observed", "redshift": "z", "unit": "mag(AB)", "bands": BANDS})
+        load_table(
+            csv(tmp_path / "z.csv", {"f_u": [20.0], "f_g": [19.0], "z": [1e6]}),
+            {"frame": "observed", "redshift": "z", "unit": "mag(AB)", "bands": BANDS},
+        )
 
 
 def test_masked_words_and_null_integers_are_missing_not_zero(tmp_path):
-    (tmp_path / "t.ecsv").write_text('# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: string}\n# schema: astropy-2.0\na\n""\n1.5\n')
+    (tmp_path / "t.ecsv").write_text(
+        '# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: string}\n# schema: astropy-2.0\na\n""\n1.5\n'
+    )
     np.testing.assert_array_equal(read_columns(tmp_path / "t.ecsv", ["a"])["a"].values, [np.nan, 1.5])
     column = fits.Column("a", "J", null=-999, array=np.array([1, -999, 3]))
     fits.BinTableHDU.from_columns([column]).writeto(tmp_path / "t.fits")
@@ -91,7 +128,10 @@ def test_masked_words_and_null_integers_are_missing_not_zero(tmp_path):
 
 
 def test_errors_in_another_unit_than_the_brightness_are_refused(tmp_path):
-    table = Table({**sound(), "e_u": [1e8] * 3, "e_g": [1e8] * 3}, units={"f_u": "Lsun", "f_g": "Lsun", "e_u": "erg/s", "e_g": "Lsun"})
+    table = Table(
+        {**sound(), "e_u": [1e8] * 3, "e_g": [1e8] * 3},
+        units={"f_u": "Lsun", "f_g": "Lsun", "e_u": "erg/s", "e_g": "Lsun"},
+    )
     table.write(tmp_path / "t.fits")
     bands = {k: {**v, "error": f"e_{k}"} for k, v in BANDS.items()}
     with pytest.raises(InputError, match="'e_u' is in erg.* 'f_u' in .*bring them to one unit"):
@@ -102,6 +142,7 @@ def test_errors_in_another_unit_than_the_brightness_are_refused(tmp_path):
 
 # ---------------------------------------------------------------- files that are not what they say
 
+
 def test_sizes_that_are_not_there_are_refused_before_memory_is_asked_for(tmp_path):
     with h5py.File(tmp_path / "t.hdf5", "w") as f:
         f.create_dataset("never", (10**12,), "f8", chunks=(1000,))
@@ -109,7 +150,11 @@ def test_sizes_that_are_not_there_are_refused_before_memory_is_asked_for(tmp_pat
         layout = h5py.VirtualLayout((3,), "f8")
         layout[:] = h5py.VirtualSource("nowhere.h5", "x", (3,))
         f.create_virtual_dataset("virtual", layout)
-    for name, message in [("never", "8e\\+03 GB large, of which 0 GB are stored"), ("outside", "no column 'outside'"), ("virtual", "no file 'nowhere.h5'")]:
+    for name, message in [
+        ("never", "8e\\+03 GB large, of which 0 GB are stored"),
+        ("outside", "no column 'outside'"),
+        ("virtual", "no file 'nowhere.h5'"),
+    ]:
         with pytest.raises(InputError, match=message):
             read_columns(tmp_path / "t.hdf5", [name])
     with open(tmp_path / "t.npy", "wb") as f:
@@ -134,12 +179,36 @@ def test_checksums_of_fits_and_gzip_are_verified(tmp_path):
         read_columns(tmp_path / "t.fits.gz", ["a"])
 
 
-@pytest.mark.parametrize("text, message", [
-    ("\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x]", *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12))]), "more than 200,000 entries"),
-    ("\n".join(["a0: &a0 {k: 1}", *(f"a{k}: &a{k} {{<<: [{', '.join([f'*a{k - 1}'] * 9)}]}}" for k in range(1, 12))]), "more than 200,000 entries"),
-    ("a: &a [*a]", "holds itself"), ("!!python/object/apply:os.system [ls]", "could not determine a constructor"), ("[" * 5000, "not readable as YAML"), ("a: " + "x" * 3_000_000, "more than the 1 MB"), ("[1, 2]: 3", "not readable as YAML"),
-    ("a: 1\n---\nb: 2", "not readable as YAML"), ("a: " + "9" * 6000, "not readable as YAML"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            "\n".join(
+                [
+                    "a0: &a0 [x, x, x, x, x, x, x, x, x]",
+                    *(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12)),
+                ]
+            ),
+            "more than 200,000 entries",
+        ),
+        (
+            "\n".join(
+                [
+                    "a0: &a0 {k: 1}",
+                    *(f"a{k}: &a{k} {{<<: [{', '.join([f'*a{k - 1}'] * 9)}]}}" for k in range(1, 12)),
+                ]
+            ),
+            "more than 200,000 entries",
+        ),
+        ("a: &a [*a]", "holds itself"),
+        ("!!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("[" * 5000, "not readable as YAML"),
+        ("a: " + "x" * 3_000_000, "more than the 1 MB"),
+        ("[1, 2]: 3", "not readable as YAML"),
+        ("a: 1\n---\nb: 2", "not readable as YAML"),
+        ("a: " + "9" * 6000, "not readable as YAML"),
+    ],
+)
 def test_yaml_bombs(tmp_path, text, message):
     (tmp_path / "f.yaml").write_text(text)
     with pytest.raises(InputError, match=message) as caught:
@@ -147,10 +216,19 @@ def test_yaml_bombs(tmp_path, text, message):
     assert len(str(caught.value)) < 1200, "a message quotes no more than a line"
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"properties": {"log_mstar": {"column": "mass", "unit": "Msun", "log": "no"}}}, "log is 'no'; say true or false"), ({"properties": {"log_mstar": {"column": "mass", "unit": "Msun", "floor": "x"}}}, "floor is 'x'"),
-    ({"redshift": [1]}, "redshift is \\[1\\]"), ({"missing": float("nan")}, "missing must be a number"), ({"missing": 10**400}, "missing must be a number"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"properties": {"log_mstar": {"column": "mass", "unit": "Msun", "log": "no"}}},
+            "log is 'no'; say true or false",
+        ),
+        ({"properties": {"log_mstar": {"column": "mass", "unit": "Msun", "floor": "x"}}}, "floor is 'x'"),
+        ({"redshift": [1]}, "redshift is \\[1\\]"),
+        ({"missing": float("nan")}, "missing must be a number"),
+        ({"missing": 10**400}, "missing must be a number"),
+    ],
+)
 def test_mappings_of_the_wrong_kind(change, message):
     with pytest.raises(InputError, match=message):
         load_mapping(MAPPING | change)
@@ -170,7 +248,13 @@ def test_damaged_spec_files(tmp_path):
         hdus[1].data["loglam"][-1] = 400
         hdus.writeto(tmp_path / "far.fits")
         fits.HDUList([hdus[0], fits.BinTableHDU(hdus[1].data[:1]), hdus[2]]).writeto(tmp_path / "one.fits")
-        fits.HDUList([hdus[0], fits.BinTableHDU(fits.FITS_rec.from_columns(hdus[1].columns)), fits.ImageHDU(np.zeros((2, 3), "u1"))]).writeto(tmp_path / "image.fits")
+        fits.HDUList(
+            [
+                hdus[0],
+                fits.BinTableHDU(fits.FITS_rec.from_columns(hdus[1].columns)),
+                fits.ImageHDU(np.zeros((2, 3), "u1")),
+            ]
+        ).writeto(tmp_path / "image.fits")
     assert not read_spec(tmp_path / "bright.fits").good[700], "an impossible pixel is masked"
     for name in ("far", "one"):
         with pytest.raises(InputError, match="ascend between 2 and 7"):
@@ -182,7 +266,9 @@ def test_damaged_spec_files(tmp_path):
 def test_a_header_with_two_billion_axes_is_refused_at_once(tmp_path):
     Table({"a": [1.0]}).write(tmp_path / "t.fits")
     raw = (tmp_path / "t.fits").read_bytes()
-    (tmp_path / "t.fits").write_bytes(re.sub(rb"NAXIS   =                    2", b"NAXIS   =           2147483647", raw, count=1))
+    (tmp_path / "t.fits").write_bytes(
+        re.sub(rb"NAXIS   =                    2", b"NAXIS   =           2147483647", raw, count=1)
+    )
     for read in (lambda p: read_columns(p, ["a"]), read_spec):
         with pytest.raises(InputError, match="NAXIS = 2147483647, and FITS allows 999"):
             read(tmp_path / "t.fits")
@@ -191,16 +277,28 @@ def test_a_header_with_two_billion_axes_is_refused_at_once(tmp_path):
 def test_damaged_catalogues(tmp_path):
     cat, fout = tmp_path / "f.cat", tmp_path / "f.fout"
     cat.write_text("# id f_r e_r\n1 5 1\n2 6 1\n")
-    for text, message in [("# id z lmass\n# AB ZP: 25.\x00\n1 0.5 10\n2 0.6 10\n", "header of the .fout is damaged"), ("# id z lmass\n# AB ZP: 1e9\n1 0.5 10\n2 0.6 10\n", "AB zero point of 1e\\+09"),
-                          ("# id z lmass\n1 0.5 10\n2 0.6 1e300\n", "lmass = 1e\\+300, outside 0 to 16"), ("# id z z\n1 0.5 10\n2 0.6 10\n", "two columns are called 'z'")]:
+    for text, message in [
+        ("# id z lmass\n# AB ZP: 25.\x00\n1 0.5 10\n2 0.6 10\n", "header of the .fout is damaged"),
+        ("# id z lmass\n# AB ZP: 1e9\n1 0.5 10\n2 0.6 10\n", "AB zero point of 1e\\+09"),
+        ("# id z lmass\n1 0.5 10\n2 0.6 1e300\n", "lmass = 1e\\+300, outside 0 to 16"),
+        ("# id z z\n1 0.5 10\n2 0.6 10\n", "two columns are called 'z'"),
+    ]:
         fout.write_text(text)
         with pytest.raises(InputError, match=message):
             read_catalogue(cat)
 
 
-@pytest.mark.parametrize("cell, message", [("1e300", "row 1: 1e\\+300 is none that a galaxy can have"), ("word", "not a number"), ("inf", "none that a galaxy can have")])
+@pytest.mark.parametrize(
+    "cell, message",
+    [
+        ("1e300", "row 1: 1e\\+300 is none that a galaxy can have"),
+        ("word", "not a number"),
+        ("inf", "none that a galaxy can have"),
+    ],
+)
 def test_damaged_reference_tables(tmp_path, cell, message):
     from gencast.data.fetch import COLUMNS, REFERENCE
+
     row = dict.fromkeys(COLUMNS, "1") | {"lgm_tot_p50": cell}
     (tmp_path / REFERENCE).write_text(",".join(COLUMNS) + "\n" + ",".join(row.values()) + "\n")
     with pytest.raises(InputError, match=message):
@@ -209,6 +307,7 @@ def test_damaged_reference_tables(tmp_path, cell, message):
 
 # ---------------------------------------------------------------- results of others
 
+
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     return toy_results(tmp_path_factory.mktemp("toy") / "run", 6)
@@ -216,24 +315,53 @@ def toy(tmp_path_factory):
 
 def changed(folder, tmp_path, **changes):
     import shutil
+
     copy = shutil.copytree(folder, tmp_path / "run")
     record = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps(record | changes))
     return copy
 
 
-@pytest.mark.parametrize("changes", [{"stages": {"simulate": "x"}}, {"stages": []}, {"surveys": "x"}, {"surveys": {"toy_survey": {"meta": {"notes": None}}}}, {"tables": {"../../etc/passwd": "0"}}, {"parameters": {"views": 3}},
-                                     {"suite": {"name": "x", "properties": {"log_x": {"label": "<script>"}}}}, {"suite": {"properties": {"log_x": 3}}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stages": {"simulate": "x"}},
+        {"stages": []},
+        {"surveys": "x"},
+        {"surveys": {"toy_survey": {"meta": {"notes": None}}}},
+        {"tables": {"../../etc/passwd": "0"}},
+        {"parameters": {"views": 3}},
+        {"suite": {"name": "x", "properties": {"log_x": {"label": "<script>"}}}},
+        {"suite": {"properties": {"log_x": 3}}},
+    ],
+)
 def test_a_run_record_of_another_form_is_refused(toy, tmp_path, changes):
     with pytest.raises(InputError):
         load_results(changed(toy, tmp_path, **changes))
 
 
 def test_a_run_record_cannot_lead_out_of_its_folder(tmp_path):
-    suite = {"name": "x", "about": "", "redshift": None, "n_galaxies": 100, "spectra": {}, "photometry": {}, "simulations": [{"name": "../../x", "table": "t.csv", "file": "t.csv"}], "redshift_range": [], "properties": {}, "survey": {}, "folder": "/"}
+    suite = {
+        "name": "x",
+        "about": "",
+        "redshift": None,
+        "n_galaxies": 100,
+        "spectra": {},
+        "photometry": {},
+        "simulations": [{"name": "../../x", "table": "t.csv", "file": "t.csv"}],
+        "redshift_range": [],
+        "properties": {},
+        "survey": {},
+        "folder": "/",
+    }
     with pytest.raises(InputError, match=r"'../../x' must be a word"):
         restore_suite(suite)
-    for change, message in [({"name": float("inf")}, "suite's name inf"), ({"about": [1]}, "must be words"), ({"n_galaxies": "x"}, "n_galaxies is 'x'"), ({"redshift": float("inf")}, "redshift is inf")]:
+    for change, message in [
+        ({"name": float("inf")}, "suite's name inf"),
+        ({"about": [1]}, "must be words"),
+        ({"n_galaxies": "x"}, "n_galaxies is 'x'"),
+        ({"redshift": float("inf")}, "redshift is inf"),
+    ]:
         with pytest.raises(InputError, match=message):
             restore_suite(suite | change)
     (tmp_path / "run.json").write_text("[" * 100_000)
@@ -244,17 +372,35 @@ def test_a_run_record_cannot_lead_out_of_its_folder(tmp_path):
 
 
 def test_damaged_notebooks_are_refused(tmp_path):
-    for content in (b"", b"[1]", b'{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', b"\xff\xfe", b"<html>"):
+    for content in (
+        b"",
+        b"[1]",
+        b'{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+        b"\xff\xfe",
+        b"<html>",
+    ):
         (tmp_path / "a.ipynb").write_bytes(content)
         with pytest.raises(InputError, match="a.ipynb is not a notebook"):
             stage_targets([tmp_path / "a.ipynb"], tmp_path)
 
 
 def test_nothing_is_unpickled():
-    found = [f"{p.name}: {line.strip()}" for p in sorted((ROOT / "gencast").rglob("*.py")) for line in p.read_text().splitlines()
-             if re.search(r"pickle\.loads?\(|joblib\.load\(|torch\.load\(|allow_pickle=True|yaml\.(unsafe_|full_)?load\((?!.*_Loader)|\beval\(|\bexec\(", line)]
+    found = [
+        f"{p.name}: {line.strip()}"
+        for p in sorted((ROOT / "gencast").rglob("*.py"))
+        for line in p.read_text().splitlines()
+        if re.search(
+            r"pickle\.loads?\(|joblib\.load\(|torch\.load\(|allow_pickle=True|yaml\.(unsafe_|full_)?load\((?!.*_Loader)|\beval\(|\bexec\(",
+            line,
+        )
+    ]
     assert not found
-    loads = [line for p in (ROOT / "gencast").rglob("*.py") for line in p.read_text().splitlines() if "np.load(" in line]
+    loads = [
+        line
+        for p in (ROOT / "gencast").rglob("*.py")
+        for line in p.read_text().splitlines()
+        if "np.load(" in line
+    ]
     assert loads and all("allow_pickle=False" in line for line in loads)
 
 
@@ -273,11 +419,27 @@ def test_hostile_text_in_definitions_is_refused():
 @pytest.mark.parametrize("field", ["name", "simulation", "family", "label", "meaning", "unit", "survey"])
 def test_a_suite_with_a_hostile_word_ends_in_one_line(tmp_path, capsys, field):
     for k in range(5):
-        csv(tmp_path / f"t{k}.csv", {"f_u": np.geomspace(1e9, 1e10, 100), "f_g": np.geomspace(2e9, 3e10, 100), "mass": np.geomspace(1e9, 1e11, 100)})
-    suite = {"name": "s", "about": HOSTILE, "tables": {"columns": MAPPING}, "properties": {"log_x": {"label": "x", "meaning": "x"}},
-             "simulations": [{"name": f"t{k}", "table": f"t{k}.csv", "family": {"code": "sph"}} for k in range(5)]}
-    change = {"name": lambda: suite.update(name=HOSTILE), "simulation": lambda: suite["simulations"][2].update(name=HOSTILE), "family": lambda: suite["simulations"][2].update(family={"code": HOSTILE}),
-              "survey": lambda: suite.update(survey={"name": HOSTILE, "table": "t0.csv"})}
+        csv(
+            tmp_path / f"t{k}.csv",
+            {
+                "f_u": np.geomspace(1e9, 1e10, 100),
+                "f_g": np.geomspace(2e9, 3e10, 100),
+                "mass": np.geomspace(1e9, 1e11, 100),
+            },
+        )
+    suite = {
+        "name": "s",
+        "about": HOSTILE,
+        "tables": {"columns": MAPPING},
+        "properties": {"log_x": {"label": "x", "meaning": "x"}},
+        "simulations": [{"name": f"t{k}", "table": f"t{k}.csv", "family": {"code": "sph"}} for k in range(5)],
+    }
+    change = {
+        "name": lambda: suite.update(name=HOSTILE),
+        "simulation": lambda: suite["simulations"][2].update(name=HOSTILE),
+        "family": lambda: suite["simulations"][2].update(family={"code": HOSTILE}),
+        "survey": lambda: suite.update(survey={"name": HOSTILE, "table": "t0.csv"}),
+    }
     change.get(field, lambda: suite["properties"]["log_x"].update({field: HOSTILE}))()
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(suite))
     with pytest.raises(SystemExit) as end:
@@ -287,28 +449,73 @@ def test_a_suite_with_a_hostile_word_ends_in_one_line(tmp_path, capsys, field):
 
 
 def test_words_from_files_are_shown_as_they_stand(toy, tmp_path):
-    survey = {"view": "spectra", "n_galaxies": 5, "meta": {"notes": [HOSTILE], "left_out": {HOSTILE: 2}, "refused": [f"{HOSTILE}.fits: it is cut off"], "source": HOSTILE}}
+    survey = {
+        "view": "spectra",
+        "n_galaxies": 5,
+        "meta": {
+            "notes": [HOSTILE],
+            "left_out": {HOSTILE: 2},
+            "refused": [f"{HOSTILE}.fits: it is cut off"],
+            "source": HOSTILE,
+        },
+    }
     folder = changed(toy, tmp_path, surveys={"toy_survey": survey})
     for name, column in (("galaxies", "galaxy"), ("spectra", "galaxy"), ("simulations", "enrichment")):
         table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
-        table[column] = HOSTILE if name != "spectra" else [HOSTILE if t == "toy_survey" else g for t, g in zip(table.target, table.galaxy)]
+        table[column] = (
+            HOSTILE
+            if name != "spectra"
+            else [HOSTILE if t == "toy_survey" else g for t, g in zip(table.target, table.galaxy)]
+        )
         table.to_csv(folder / f"{name}.csv", index=False)
     run = load_results(folder)
-    shown = [survey_notes(run, "toy_survey"), describe_survey(run, "toy_survey").to_html(), galaxies_of(run, "toy_survey").to_html()]
+    shown = [
+        survey_notes(run, "toy_survey"),
+        describe_survey(run, "toy_survey").to_html(),
+        galaxies_of(run, "toy_survey").to_html(),
+    ]
     assert all("<script>" not in text and "script" in text for text in shown)
     assert plain_markdown("a|`b`") == "a\\|\\`b\\`"
-    path = execute_notebook(template_path("survey"), folder / "notebooks" / "toy_survey.ipynb", {"results": "..", "target": "toy_survey", "property": "log_mstar", "distance": "mean_euclidean", "view": "spectra", "color_by": "ssp"})
+    path = execute_notebook(
+        template_path("survey"),
+        folder / "notebooks" / "toy_survey.ipynb",
+        {
+            "results": "..",
+            "target": "toy_survey",
+            "property": "log_mstar",
+            "distance": "mean_euclidean",
+            "view": "spectra",
+            "color_by": "ssp",
+        },
+    )
     (tmp_path / "site").mkdir()
     _, errors = stage_targets([path], tmp_path / "site")
     page = nbformat.read(tmp_path / "site" / "targets" / path.name, 4)
-    outputs = [o.data[k] for c in page.cells for o in c.get("outputs", []) for k in ("text/html", "text/markdown") if k in o.get("data", {})]
+    outputs = [
+        o.data[k]
+        for c in page.cells
+        for o in c.get("outputs", [])
+        for k in ("text/html", "text/markdown")
+        if k in o.get("data", {})
+    ]
     assert not errors and outputs and not [t for t in outputs if "<script>alert" in t]
     assert any("&lt;script&gt;" in t for t in outputs)
 
 
 def test_downloads_stay_with_the_archives():
     assert check_url(f"https://{HOSTS[0]}/x")
-    for url in ("file:///etc/passwd", f"http://{HOSTS[0]}/x", "ftp://data.sdss.org/x", "https://example.org/x", "https://data.sdss.org.example.org/x", "https://data.sdss.org@example.org/x", "https://[::1]/x", "data:text/plain,x", "", f"https://{HOSTS[0]}:99999/x"):
+    for url in (
+        "file:///etc/passwd",
+        f"http://{HOSTS[0]}/x",
+        "ftp://data.sdss.org/x",
+        "https://example.org/x",
+        "https://data.sdss.org.example.org/x",
+        "https://data.sdss.org@example.org/x",
+        "https://[::1]/x",
+        "data:text/plain,x",
+        "",
+        f"https://{HOSTS[0]}:99999/x",
+    ):
         with pytest.raises(InputError):
             check_url(url)
     with pytest.raises(InputError):
@@ -321,5 +528,7 @@ def test_hdf5_that_never_ends_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.hdf5", "w") as f:
         f["x"] = np.arange(3)
     check_hdf5(tmp_path / "a.hdf5", 1)
-    with pytest.raises(InputError, match="a.hdf5 cannot be read: its list of contents does not end within 0.001 s"):
+    with pytest.raises(
+        InputError, match="a.hdf5 cannot be read: its list of contents does not end within 0.001 s"
+    ):
         check_hdf5(tmp_path / "a.hdf5", 2, limit=0.001)

@@ -22,11 +22,15 @@ REDSHIFT, FWHM = 0.1, 500.0
 WAVE = np.geomspace(3830, 7900, 1000)
 
 
-def bagpipes_luminosity(age: float, tau: float, a_v: float, eta: float, metallicity: float) -> tuple[np.ndarray, np.ndarray]:
+def bagpipes_luminosity(
+    age: float, tau: float, a_v: float, eta: float, metallicity: float
+) -> tuple[np.ndarray, np.ndarray]:
     "Rest-frame wavelength (Angstrom) and luminosity density (Lsun/Angstrom) of 1e10 Msun formed, delayed tau, Calzetti."
     import bagpipes
 
-    bagpipes.config.R_spec = 5000  # by default it samples the stellar models at R = 1000, coarser than they are
+    bagpipes.config.R_spec = (
+        5000  # by default it samples the stellar models at R = 1000, coarser than they are
+    )
     components = {
         "redshift": REDSHIFT,
         "delayed": {"age": age, "tau": tau, "massformed": 10.0, "metallicity": metallicity},
@@ -34,7 +38,9 @@ def bagpipes_luminosity(age: float, tau: float, a_v: float, eta: float, metallic
         "t_bc": 0.01,
     }
     model = bagpipes.model_galaxy(components, spec_wavs=np.arange(4000.0, 9500.0, 5.0))
-    return model.wavelengths, model.spectrum_full * model.lum_flux * (1 + REDSHIFT) / 3.826e33  # its solar luminosity, erg/s
+    return model.wavelengths, model.spectrum_full * model.lum_flux * (
+        1 + REDSHIFT
+    ) / 3.826e33  # its solar luminosity, erg/s
 
 
 def common(wave: np.ndarray, flux: np.ndarray) -> np.ndarray:
@@ -50,14 +56,26 @@ def common(wave: np.ndarray, flux: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "age, tau, a_v, eta, metallicity",
-    [(10.0, 1.0, 0.0, 1.0, 1.0), (10.0, 3.0, 0.5, 1.0, 1.0), (5.0, 2.0, 1.0, 2.0, 0.4), (11.0, 0.5, 0.3, 1.0, 0.4), (3.0, 5.0, 0.8, 2.0, 1.5)],
+    [
+        (10.0, 1.0, 0.0, 1.0, 1.0),
+        (10.0, 3.0, 0.5, 1.0, 1.0),
+        (5.0, 2.0, 1.0, 2.0, 0.4),
+        (11.0, 0.5, 0.3, 1.0, 0.4),
+        (3.0, 5.0, 0.8, 2.0, 1.5),
+    ],
 )
 def test_spectrum_agrees_with_bagpipes(age, tau, a_v, eta, metallicity):
     edges = age_bins(12.4, 400)
     formed = delayed_tau(np.maximum(age - edges, 0), tau, 0.0)[1]
     fractions = (formed[:-1] - formed[1:])[None] / formed[0]
     grid = load_ssp("bc03_miles", WAVE, FWHM)
-    galaxies = Galaxies(np.array([10.0]), fractions.astype(np.float32), np.full(fractions.shape, metallicity * Z_SUN), np.array([a_v]), edges)
+    galaxies = Galaxies(
+        np.array([10.0]),
+        fractions.astype(np.float32),
+        np.full(fractions.shape, metallicity * Z_SUN),
+        np.array([a_v]),
+        edges,
+    )
     flux, mass_formed = synthesize(galaxies, grid, {"law": "calzetti", "birth_cloud": eta - 1})
     ours = flux[0] / mass_formed[0] * 1e10 * grid.meta["imf_factor"]
     theirs = common(*bagpipes_luminosity(age, tau, a_v, eta, metallicity))

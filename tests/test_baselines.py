@@ -1,4 +1,5 @@
 """Baselines against closed forms, and the failing cases against known truth; what they must not look at, and refusals."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -63,8 +64,17 @@ def test_target_labels_and_order_play_no_part(pair, name):
     blind = replace(pair, target=replace(pair.target, labels=None))
     nonsense = replace(pair, target=replace(pair.target, labels=np.full(4000, 1e9)))
     assert baseline(name, pair) == baseline(name, blind) == baseline(name, nonsense)
-    turn = lambda a: Applied(*(None if v is None else v[::-1] for v in (a.features, a.predicted, a.spread, a.labels)))
-    assert_allclose(baseline(name, replace(pair, target=turn(pair.target), source=turn(pair.source))), baseline(name, pair), atol=0.02)
+
+    def turn(a):
+        return Applied(
+            *(None if v is None else v[::-1] for v in (a.features, a.predicted, a.spread, a.labels))
+        )
+
+    assert_allclose(
+        baseline(name, replace(pair, target=turn(pair.target), source=turn(pair.source))),
+        baseline(name, pair),
+        atol=0.02,
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in BASELINES if n != "autoeval"])
@@ -94,10 +104,14 @@ def test_dle_galaxy_by_galaxy(pair):
 def test_autoeval_is_the_line(pair):
     def gap(a):  # Fréchet distance from the source in units of the source's spread, by scipy
         from scipy.linalg import sqrtm
+
         s = pair.source.features
         u, v = ((x - s.mean(axis=0)) / s.std(axis=0) for x in (s, a.features))
         c, d = np.cov(u.T), np.cov(v.T)
-        return np.sqrt(((u.mean(axis=0) - v.mean(axis=0)) ** 2).sum() + np.trace(c + d - 2 * np.real(sqrtm(c @ d))))
+        return np.sqrt(
+            ((u.mean(axis=0) - v.mean(axis=0)) ** 2).sum() + np.trace(c + d - 2 * np.real(sqrtm(c @ d)))
+        )
+
     known = [np.log10(np.mean((o.predicted - o.labels) ** 2)) for o in pair.others]
     line = np.polyfit([gap(o) for o in pair.others], known, 1)
     assert_allclose(baseline("autoeval", pair), np.polyval(line, gap(pair.target)), rtol=1e-6)
@@ -125,7 +139,10 @@ def test_many_targets_at_once_are_the_same_as_one_by_one(pair):
 def test_a_model_whose_members_agree_has_no_confidence(pair):
     sure = replace(pair.source, spread=np.zeros(len(pair.source.spread)))
     found = predict_baselines(sure, [replace(pair.target, spread=np.zeros(len(pair.target.spread)))])
-    assert np.isnan([found["doc"][0], found["atc"][0]]).all() and np.isfinite([found["dle"][0], found["importance_weighted"][0]]).all()
+    assert (
+        np.isnan([found["doc"][0], found["atc"][0]]).all()
+        and np.isfinite([found["dle"][0], found["importance_weighted"][0]]).all()
+    )
 
 
 def test_many_features_become_components():
@@ -135,7 +152,10 @@ def test_many_features_become_components():
     z = components(PairInputs(a, a))(x)
     assert z.shape == (300, 20)
     assert_allclose(z.std(axis=0), 1, rtol=1e-6)
-    assert all(np.isfinite(baseline(n, PairInputs(a, a, others=(a, a, replace(a, features=x + 1))))) for n in BASELINES)
+    assert all(
+        np.isfinite(baseline(n, PairInputs(a, a, others=(a, a, replace(a, features=x + 1)))))
+        for n in BASELINES
+    )
 
 
 def test_refusals_of_baselines(pair):
@@ -147,7 +167,11 @@ def test_refusals_of_baselines(pair):
     with pytest.raises(InputError, match="no spread"):
         baseline("doc", replace(pair, target=flat))
     s = pair.source
-    for broken, words in [(replace(s, labels=None), "labels"), (replace(s, predicted=s.predicted[:5]), "predicted"), (replace(s, labels=np.full(6000, np.nan)), "labels of the source")]:
+    for broken, words in [
+        (replace(s, labels=None), "labels"),
+        (replace(s, predicted=s.predicted[:5]), "predicted"),
+        (replace(s, labels=np.full(6000, np.nan)), "labels of the source"),
+    ]:
         with pytest.raises(InputError, match=words):
             replace(pair, source=broken)
     with pytest.raises(InputError, match="the target has features"):
@@ -180,18 +204,31 @@ def test_costs_agree_with_dummy_regression():
     errors = made_up_errors()
     pairs = errors[errors.source != errors.target]
     known = SIMULATIONS.set_index("name")
-    differ = {c: known[c][pairs.source].to_numpy() != known[c][pairs.target].to_numpy() for c in ("ssp", "dust")}
-    X = np.column_stack([pd.get_dummies(pairs.source), pd.get_dummies(pairs.target).iloc[:, 1:], differ["ssp"], differ["dust"]]).astype(float)
+    differ = {
+        c: known[c][pairs.source].to_numpy() != known[c][pairs.target].to_numpy() for c in ("ssp", "dust")
+    }
+    X = np.column_stack(
+        [
+            pd.get_dummies(pairs.source),
+            pd.get_dummies(pairs.target).iloc[:, 1:],
+            differ["ssp"],
+            differ["dust"],
+        ]
+    ).astype(float)
     beta = np.linalg.lstsq(X, pairs.log_mse.to_numpy(), rcond=None)[0][-2:]
     table = assumption_cost(errors, SIMULATIONS).set_index("choice")
     assert_allclose(table.cost[["ssp", "dust"]], beta)
-    shuffled = assumption_cost(errors.sample(frac=1, random_state=1), SIMULATIONS.sample(frac=1, random_state=2)).set_index("choice")
+    shuffled = assumption_cost(
+        errors.sample(frac=1, random_state=1), SIMULATIONS.sample(frac=1, random_state=2)
+    ).set_index("choice")
     assert_allclose(shuffled.loc[table.index, ["cost", "se"]], table[["cost", "se"]])
 
 
 def test_interval_covers():
     tables = [assumption_cost(made_up_errors(s), SIMULATIONS).set_index("choice") for s in range(40)]
-    hits = np.mean([[t.low[c] <= true <= t.high[c] for c, true in (("ssp", 0.6), ("dust", 0.2))] for t in tables])
+    hits = np.mean(
+        [[t.low[c] <= true <= t.high[c] for c, true in (("ssp", 0.6), ("dust", 0.2))] for t in tables]
+    )
     assert 0.87 <= hits <= 1
 
 
@@ -210,18 +247,26 @@ def test_hardest_pairs():
 def test_refusals_of_failures():
     errors = made_up_errors()
     for args, words in [
-        ((pd.concat([errors, errors]), SIMULATIONS), "several rows"), ((errors.drop(columns="mse"), SIMULATIONS), "'mse'"),
-        ((errors, SIMULATIONS[1:]), "row 'aw'"), ((errors, SIMULATIONS, ["metals"]), "column 'metals'"), ((errors, SIMULATIONS.drop(columns="name")), "'name'"),
-        ((errors, SIMULATIONS.assign(other=SIMULATIONS.ssp)), "told apart"), ((errors, SIMULATIONS.assign(same="x"), ["same"]), "same is the same"),
+        ((pd.concat([errors, errors]), SIMULATIONS), "several rows"),
+        ((errors.drop(columns="mse"), SIMULATIONS), "'mse'"),
+        ((errors, SIMULATIONS[1:]), "row 'aw'"),
+        ((errors, SIMULATIONS, ["metals"]), "column 'metals'"),
+        ((errors, SIMULATIONS.drop(columns="name")), "'name'"),
+        ((errors, SIMULATIONS.assign(other=SIMULATIONS.ssp)), "told apart"),
+        ((errors, SIMULATIONS.assign(same="x"), ["same"]), "same is the same"),
         ((errors.assign(mse=0.0), SIMULATIONS), "positive"),
     ]:
         with pytest.raises(InputError, match=words):
             assumption_cost(*args)
-    assert list(assumption_cost(errors, SIMULATIONS.assign(same="x")).choice) == ["ssp", "dust"]  # a choice that all share says nothing
+    assert list(assumption_cost(errors, SIMULATIONS.assign(same="x")).choice) == [
+        "ssp",
+        "dust",
+    ]  # a choice that all share says nothing
 
 
 def test_figure_of_costs():
     import matplotlib.pyplot as plt
+
     table = assumption_cost(made_up_errors(), SIMULATIONS)
     fig, ax = plt.subplots()
     assert plot_assumption_cost(table, ax) is ax

@@ -1,4 +1,5 @@
 "Objects show themselves in a notebook; a name from outside never becomes a part of the page."
+
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -21,7 +22,17 @@ WAVE = np.linspace(4000, 7000, 900)
 
 def sample(name: str = BAD, **more) -> Sample:
     flux = np.abs(np.random.default_rng(0).normal(1, 0.1, (30, 900)))
-    return Sample(name, flux, WAVE, properties={"log_mstar": np.linspace(9, 11, 30), "history": np.ones((30, 4)), BAD: np.full(30, np.nan)}, **more)
+    return Sample(
+        name,
+        flux,
+        WAVE,
+        properties={
+            "log_mstar": np.linspace(9, 11, 30),
+            "history": np.ones((30, 4)),
+            BAD: np.full(30, np.nan),
+        },
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +42,24 @@ def results(tmp_path_factory):
 
 def shown(results) -> dict:
     names = {name: name for name in results.forecasts.target.unique()} | {"toy_survey": BAD}
-    bad = replace(results, forecasts=results.forecasts.replace({"target": names}), combined=results.combined.replace({"target": names}))
-    best = pd.DataFrame({"predictor": ["best"], "source": [BAD], "rmse": 0.1, "lower": 0.05, "upper": 0.2, "bias": 0.01})
+    bad = replace(
+        results,
+        forecasts=results.forecasts.replace({"target": names}),
+        combined=results.combined.replace({"target": names}),
+    )
+    best = pd.DataFrame(
+        {"predictor": ["best"], "source": [BAD], "rmse": 0.1, "lower": 0.05, "upper": 0.2, "bias": 0.01}
+    )
     suite = load_suite("default")
-    return {"sample": sample(), "bands": Sample(BAD, np.ones((3, 2)), np.array([4000.0, 6000]), bands=("g", BAD)), "suite": replace(suite, about=BAD), "line": ErrorLaw(-2.0, 0.5),
-            "law": make_signal_law("stack", ("consensus", "spread")), "results": bad, "forecast": SurveyForecast(best, best, np.ones(4), 0)}
+    return {
+        "sample": sample(),
+        "bands": Sample(BAD, np.ones((3, 2)), np.array([4000.0, 6000]), bands=("g", BAD)),
+        "suite": replace(suite, about=BAD),
+        "line": ErrorLaw(-2.0, 0.5),
+        "law": make_signal_law("stack", ("consensus", "spread")),
+        "results": bad,
+        "forecast": SurveyForecast(best, best, np.ones(4), 0),
+    }
 
 
 KINDS = ("sample", "bands", "suite", "line", "law", "results", "forecast")
@@ -56,7 +80,9 @@ def test_elsewhere_it_is_plain_text(kind, results):
 
 def test_sample_tells_ranges_and_what_is_missing():
     html = sample("toy")._repr_html_()
-    assert "log_mstar" in html and "dex(Msun)" in html and ">10<" in html and ">30<" in html  # median mass, values missing in the other
+    assert (
+        "log_mstar" in html and "dex(Msun)" in html and ">10<" in html and ">30<" in html
+    )  # median mass, values missing in the other
     assert "history" not in html, "a property with an axis of its own has no range"
     assert html.count("<polyline") == 1 and "masked" not in html
 

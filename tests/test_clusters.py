@@ -1,4 +1,5 @@
 """Feature clusters, selector and their figures: against scipy and scikit-learn, and refusals."""
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -24,6 +25,7 @@ IMPORTANCE = RNG.random(40)
 
 def test_rank_distance_is_spearman():
     from scipy.stats import spearmanr
+
     ties = X.round(1)
     d = rank_distance(ties)
     assert d.shape == (40, 40)
@@ -33,6 +35,7 @@ def test_rank_distance_is_spearman():
 
 def test_blocks_are_recovered_whatever_the_order_and_sign():
     from sklearn.metrics import adjusted_rand_score
+
     for order in (np.arange(40), RNG.permutation(40)):
         found = cluster_features(X[:, order], IMPORTANCE[order], n_clusters=5)
         assert adjusted_rand_score(TRUTH[order], found.labels) == 1
@@ -43,8 +46,11 @@ def test_blocks_are_recovered_whatever_the_order_and_sign():
 def test_agrees_with_sklearn():
     from sklearn.cluster import AgglomerativeClustering
     from sklearn.metrics import adjusted_rand_score
+
     for n in (2, 7, 13):
-        other = AgglomerativeClustering(n, metric="precomputed", linkage="average").fit_predict(rank_distance(X))
+        other = AgglomerativeClustering(n, metric="precomputed", linkage="average").fit_predict(
+            rank_distance(X)
+        )
         assert adjusted_rand_score(other, cluster_features(X, IMPORTANCE, n_clusters=n).labels) == 1
 
 
@@ -66,29 +72,35 @@ def test_limits():
     assert len(cluster_features(X, IMPORTANCE, threshold=0.0)) == 40
 
 
-@pytest.mark.parametrize("change, words", [
-    (dict(n_clusters=3, threshold=0.1), "either"),
-    (dict(), "either"),
-    (dict(n_clusters=0), "at least one"),
-    (dict(threshold=1.5), "between 0 and 1"),
-    (dict(n_clusters=3, importance=IMPORTANCE[:5]), "5 importances for 40"),
-    (dict(n_clusters=3, importance=-IMPORTANCE), "not negative"),
-    (dict(n_clusters=3, importance=np.zeros(40)), "all zero"),
-    (dict(n_clusters=3, X=np.where(np.arange(40) == 7, 1.0, X)), "feature 7 is the same for every galaxy"),
-    (dict(n_clusters=3, X=np.where(np.arange(40) == 9, np.nan, X)), "feature 9 is not finite"),
-    (dict(n_clusters=3, X=X[:2]), "at least 3"),
-    (dict(n_clusters=3, X=X[:1]), "at least 3"),
-    (dict(n_clusters=3, X=X[0]), "at least 3"),
-    (dict(n_clusters=3, X=X[:, :0], importance=[]), "shape"),
-    (dict(n_clusters=3, X=X.astype(str)), "not numbers"),
-    (dict(n_clusters=3, importance=np.where(np.arange(40) == 2, np.nan, IMPORTANCE)), "finite"),
-    (dict(n_clusters=3, importance=np.where(np.arange(40) == 2, -0.1, IMPORTANCE)), "not negative"),
-    (dict(n_clusters=3, method="centroid"), "no linkage 'centroid'"),
-    (dict(n_clusters=3, representative="best"), "must be one of"),
-    (dict(n_clusters=3, constant="drop"), "raise or leave out"),
-    (dict(n_clusters=3, X=np.ones((9, 40)), constant="leave out"), "every feature is the same"),
-    (dict(threshold=-0.1, method="ward"), "threshold"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(n_clusters=3, threshold=0.1), "either"),
+        (dict(), "either"),
+        (dict(n_clusters=0), "at least one"),
+        (dict(threshold=1.5), "between 0 and 1"),
+        (dict(n_clusters=3, importance=IMPORTANCE[:5]), "5 importances for 40"),
+        (dict(n_clusters=3, importance=-IMPORTANCE), "not negative"),
+        (dict(n_clusters=3, importance=np.zeros(40)), "all zero"),
+        (
+            dict(n_clusters=3, X=np.where(np.arange(40) == 7, 1.0, X)),
+            "feature 7 is the same for every galaxy",
+        ),
+        (dict(n_clusters=3, X=np.where(np.arange(40) == 9, np.nan, X)), "feature 9 is not finite"),
+        (dict(n_clusters=3, X=X[:2]), "at least 3"),
+        (dict(n_clusters=3, X=X[:1]), "at least 3"),
+        (dict(n_clusters=3, X=X[0]), "at least 3"),
+        (dict(n_clusters=3, X=X[:, :0], importance=[]), "shape"),
+        (dict(n_clusters=3, X=X.astype(str)), "not numbers"),
+        (dict(n_clusters=3, importance=np.where(np.arange(40) == 2, np.nan, IMPORTANCE)), "finite"),
+        (dict(n_clusters=3, importance=np.where(np.arange(40) == 2, -0.1, IMPORTANCE)), "not negative"),
+        (dict(n_clusters=3, method="centroid"), "no linkage 'centroid'"),
+        (dict(n_clusters=3, representative="best"), "must be one of"),
+        (dict(n_clusters=3, constant="drop"), "raise or leave out"),
+        (dict(n_clusters=3, X=np.ones((9, 40)), constant="leave out"), "every feature is the same"),
+        (dict(threshold=-0.1, method="ward"), "threshold"),
+    ],
+)
 def test_refusals(change, words):
     with pytest.raises(InputError, match=words):
         cluster_features(**(dict(X=X, importance=IMPORTANCE) | change))
@@ -96,19 +108,30 @@ def test_refusals(change, words):
 
 # ranks and trees
 
-@pytest.mark.parametrize("values", [X, X.round(1), X.astype(np.float32), (X * 3).astype(int), np.sign(X)], ids=["float", "ties", "float32", "integers", "two values"])
+
+@pytest.mark.parametrize(
+    "values",
+    [X, X.round(1), X.astype(np.float32), (X * 3).astype(int), np.sign(X)],
+    ids=["float", "ties", "float32", "integers", "two values"],
+)
 def test_rank_correlation_is_scipys(values):
     from scipy.stats import rankdata, spearmanr
+
     want = spearmanr(values).statistic
     assert_allclose(rank_correlation(values), want, atol=1e-12)
     assert_allclose(rank_correlation(values, precise=False, block=64), want, atol=1e-6)
     rank = rankdata(values, axis=0).T
     rank -= rank.mean(axis=1, keepdims=True)
-    assert_allclose(standard_ranks(np.asarray(values), block=7), rank / np.linalg.norm(rank, axis=1, keepdims=True), atol=1e-12)
+    assert_allclose(
+        standard_ranks(np.asarray(values), block=7),
+        rank / np.linalg.norm(rank, axis=1, keepdims=True),
+        atol=1e-12,
+    )
 
 
 def test_many_features_take_the_quick_way():
     from scipy.stats import spearmanr
+
     wide = (RNG.normal(size=(50, 4)) @ RNG.normal(size=(4, 1600))).astype(np.float32)
     rho = rank_correlation(wide)
     assert 0 < np.abs(rho - spearmanr(wide).statistic).max() < 1e-6
@@ -118,6 +141,7 @@ def test_many_features_take_the_quick_way():
 def test_ward_is_wards_method_on_lines_without_direction():
     "The matrices z z' of the standardised ranks are points; Ward on them is Ward on sqrt(1 - rho^2), up to a factor."
     from scipy.cluster.hierarchy import linkage
+
     z = standard_ranks(X[:60, :15])
     points = np.einsum("ij,ik->ijk", z, z).reshape(15, -1)
     want, tree = linkage(points, "ward"), grow_tree(rank_correlation(X[:60, :15]), "ward")
@@ -134,6 +158,7 @@ def test_complete_linkage_bounds_every_pair():
 @pytest.mark.parametrize("method", ["average", "ward", "complete"])
 def test_every_linkage_ignores_order_sign_and_scale(method):
     from sklearn.metrics import adjusted_rand_score
+
     want, order = cluster_features(X, IMPORTANCE, n_clusters=7, method=method), RNG.permutation(40)
     other = cluster_features(-np.exp(X[:, order]), IMPORTANCE[order], n_clusters=7, method=method)
     assert adjusted_rand_score(want.labels[order], other.labels) == 1
@@ -142,6 +167,7 @@ def test_every_linkage_ignores_order_sign_and_scale(method):
 
 
 # representatives and values
+
 
 def test_medoid_is_the_closest_to_all():
     found, d = cluster_features(X, IMPORTANCE, n_clusters=6, representative="medoid"), rank_distance(X)
@@ -158,11 +184,14 @@ def test_mean_turns_members_round():
         rho = rank_correlation(X[:, members])[list(members).index(found.representatives[k])]
         assert_array_equal(found.signs[members], np.sign(rho))
         assert_allclose(mean[:, k], (X[:, members] * np.sign(rho)).mean(axis=1))
-        assert np.corrcoef(mean[:, k], X[:, found.representatives[k]])[0, 1] > 0.9, "the mean points the way of its representative"
+        assert np.corrcoef(mean[:, k], X[:, found.representatives[k]])[0, 1] > 0.9, (
+            "the mean points the way of its representative"
+        )
 
 
 def test_values_scaled_by_weight_are_the_weighted_distance():
     from scipy.spatial.distance import cdist
+
     found = cluster_features(X, IMPORTANCE, n_clusters=5)
     want = cdist(X[:9, found.representatives], X[9:20, found.representatives], "euclidean", w=found.weights)
     a, b = (cluster_values(part, found, scale_by_weight=True) for part in (X[:9], X[9:20]))
@@ -187,7 +216,11 @@ def test_constant_features_are_left_out_only_on_request_and_said_so():
     weights = np.insert(IMPORTANCE, [3, 20], 0.0)
     with pytest.warns(UserWarning, match=r"2 features are the same.*first: 3"):
         found = cluster_features(holed, weights, n_clusters=5, constant="leave out")
-    assert found.left_out == (3, 21) and (found.labels[[3, 21]] == -1).all() and (found.signs[[3, 21]] == 0).all()
+    assert (
+        found.left_out == (3, 21)
+        and (found.labels[[3, 21]] == -1).all()
+        and (found.signs[[3, 21]] == 0).all()
+    )
     assert_array_equal(np.delete(found.labels, [3, 21]), want.labels)
     assert_allclose(cluster_values(holed, found), cluster_values(X, want))
     assert check_matrix(holed, "leave out")[1].sum() == 2
@@ -200,9 +233,14 @@ selector = pytest.importorskip("gencast.features.selector")
 Y = X[:, 0] + 0.5 * X[:, 7] + 0.1 * RNG.normal(size=400)
 
 
-@pytest.mark.parametrize("options", [{}, {"representative": "mean"}, {"importance": "equal", "method": "ward"}, {"scale_by_weight": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"representative": "mean"}, {"importance": "equal", "method": "ward"}, {"scale_by_weight": True}],
+    ids=str,
+)
 def test_selector_keeps_the_contract_of_sklearn(options):
     from sklearn.utils.estimator_checks import check_estimator
+
     check_estimator(selector.FeatureClusterSelector(n_trees=3, **options), on_skip=None)
 
 
@@ -224,6 +262,7 @@ def test_selector_finds_what_matters_by_either_importance():
 
 def test_selector_names_columns():
     import pandas as pd
+
     frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(40)])
     fitted = selector.FeatureClusterSelector(5, n_trees=5).set_output(transform="pandas").fit(frame, Y)
     assert list(fitted.transform(frame)) == [f"pixel {i}" for i in fitted.representatives_]
@@ -233,12 +272,24 @@ def test_selector_names_columns():
         fitted.get_feature_names_out([f"x{i}" for i in range(40)])
 
 
-@pytest.mark.parametrize("change, words", [
-    (dict(importance="gain"), "no importance 'gain'"), (dict(importance=np.ones(3)), "3 importances for 40"), (dict(importance=-np.ones(40)), "not negative"),
-    (dict(importance=np.zeros(40)), "all zero"), (dict(y=None), "requires y"), (dict(y=Y[:-1]), "inconsistent numbers"), (dict(X=X[:1], y=Y[:1]), "1 sample"),
-    (dict(X=np.where(np.arange(40) == 9, np.nan, X)), "feature x9 of galaxy 0 is NaN"), (dict(X=np.where(np.arange(40) == 7, 1.0, X)), "feature 7 is the same"),
-    (dict(y=np.full(400, np.nan)), "NaN"), (dict(n_clusters=0), "at least one"), (dict(threshold=0.1), "not both"), (dict(y=np.ones(400)), "the same for all galaxies"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(importance="gain"), "no importance 'gain'"),
+        (dict(importance=np.ones(3)), "3 importances for 40"),
+        (dict(importance=-np.ones(40)), "not negative"),
+        (dict(importance=np.zeros(40)), "all zero"),
+        (dict(y=None), "requires y"),
+        (dict(y=Y[:-1]), "inconsistent numbers"),
+        (dict(X=X[:1], y=Y[:1]), "1 sample"),
+        (dict(X=np.where(np.arange(40) == 9, np.nan, X)), "feature x9 of galaxy 0 is NaN"),
+        (dict(X=np.where(np.arange(40) == 7, 1.0, X)), "feature 7 is the same"),
+        (dict(y=np.full(400, np.nan)), "NaN"),
+        (dict(n_clusters=0), "at least one"),
+        (dict(threshold=0.1), "not both"),
+        (dict(y=np.ones(400)), "the same for all galaxies"),
+    ],
+)
 def test_selector_refuses(change, words):
     data = {k: change.get(k, v) for k, v in dict(X=X, y=Y).items()}
     options = {k: v for k, v in change.items() if k not in data}
@@ -253,10 +304,16 @@ def test_selector_refuses_other_features():
 
 # figures
 
+
 def overlap(texts, renderer) -> list:
     "Pairs of texts whose boxes overlap."
     boxes = [t.get_window_extent(renderer) for t in texts]
-    return [(texts[i].get_text(), texts[j].get_text()) for i in range(len(boxes)) for j in range(i) if boxes[i].overlaps(boxes[j])]
+    return [
+        (texts[i].get_text(), texts[j].get_text())
+        for i in range(len(boxes))
+        for j in range(i)
+        if boxes[i].overlaps(boxes[j])
+    ]
 
 
 @pytest.mark.parametrize("size", [None, (5, 3)])
@@ -265,11 +322,14 @@ def test_line_labels_never_overlap(size):
 
     from gencast.features.ranking import EMISSION_LINES, MARKED_LINES
     from gencast.figures.clusters import plot_cluster_spectrum
+
     wave = np.geomspace(3600, 8600, 40)
     found = cluster_features(X, IMPORTANCE, n_clusters=9)
     for lines in (MARKED_LINES, EMISSION_LINES):
         ax = plt.subplots(figsize=size, layout="constrained")[1] if size and lines is MARKED_LINES else None
-        ax = plot_cluster_spectrum(found, wave, np.geomspace(3600, 8600, 500), np.ones(500), lines=lines, title="a title", ax=ax)
+        ax = plot_cluster_spectrum(
+            found, wave, np.geomspace(3600, 8600, 500), np.ones(500), lines=lines, title="a title", ax=ax
+        )
         ax.figure.draw_without_rendering()
         texts = [t for t in ax.texts if t.get_text() in lines]
         assert len(texts) == sum(3600 < w < 8600 for w in lines.values())
@@ -287,13 +347,21 @@ def test_figures_draw_on_given_axes_and_refuse_what_does_not_fit():
         plot_cluster_spectrum,
         plot_property_clusters,
     )
-    found, wave = cluster_features(X, IMPORTANCE, n_clusters=9), np.append(np.geomspace(3600, 8600, 39), np.nan)
+
+    found, wave = (
+        cluster_features(X, IMPORTANCE, n_clusters=9),
+        np.append(np.geomspace(3600, 8600, 39), np.nan),
+    )
     before, rc = plt.get_fignums(), dict(plt.rcParams)
     fig, own = plt.subplots()
     assert plot_cluster_matrix(found, X, ax=own) is own
     axes = plot_property_clusters({"a": found, "b": found}, wave, np.geomspace(3600, 8600, 500), np.ones(500))
     assert len(axes) == 2 and dict(plt.rcParams) == rc
-    for wrong in (lambda: plot_cluster_matrix(found, X[:, :5]), lambda: plot_cluster_spectrum(found, wave[:5], wave, wave), lambda: plot_property_clusters({}, wave, wave, wave)):
+    for wrong in (
+        lambda: plot_cluster_matrix(found, X[:, :5]),
+        lambda: plot_cluster_spectrum(found, wave[:5], wave, wave),
+        lambda: plot_property_clusters({}, wave, wave, wave),
+    ):
         with pytest.raises(InputError, match="plot:"):
             wrong()
     plt.close("all")

@@ -1,4 +1,5 @@
 """The contest of distances: planted worlds, leaks, jackknife against brute force, determinism, refusals, the carried tables."""
+
 import json
 from dataclasses import asdict, replace
 
@@ -50,20 +51,33 @@ def planted(seed=0, n_gal=80):
     def galaxies(i):
         lum = bright[i] + 0.5 * rng.normal(size=n_gal)
         own = slope[i] + 0.3 * rng.normal(size=n_gal)
-        return (lum[:, None] + own[:, None] * tilt + 0.02 * rng.normal(size=(n_gal, N_WAVE))).astype(np.float32), lum + 0.3 * own
+        return (lum[:, None] + own[:, None] * tilt + 0.02 * rng.normal(size=(n_gal, N_WAVE))).astype(
+            np.float32
+        ), lum + 0.3 * own
 
     chosen = [galaxies(i) for i in range(N_SIM)]
     apart = np.abs(slope[:, None] - slope)
     y = -2 + 1.2 * apart + 0.05 * rng.normal(size=(N_SIM, N_SIM))
     bias = 0.1 * (slope[:, None] - slope)
     labels = {"log_mstar": [m for _, m in chosen]}
-    return Entrants(tuple(f"s{i}" for i in range(N_SIM)), wave, [x for x, _ in chosen], labels, [galaxies(i)[0] for i in range(N_SIM)], {"log_mstar": y}, {"log_mstar": bias}, Settings(load_suite("default"), seed=4))
+    return Entrants(
+        tuple(f"s{i}" for i in range(N_SIM)),
+        wave,
+        [x for x, _ in chosen],
+        labels,
+        [galaxies(i)[0] for i in range(N_SIM)],
+        {"log_mstar": y},
+        {"log_mstar": bias},
+        Settings(load_suite("default"), seed=4),
+    )
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     entrants = planted()
-    distances = hold_contest(entrants, tmp_path_factory.mktemp("contest"), FEW, n_groups=4, n_trees=12, show=False)
+    distances = hold_contest(
+        entrants, tmp_path_factory.mktemp("contest"), FEW, n_groups=4, n_trees=12, show=False
+    )
     return entrants, distances, *board_table(distances, entrants.log_mse)
 
 
@@ -112,12 +126,21 @@ def test_no_leak_into_the_choice(toy, tmp_path):
     groups, g = hold_groups(N_SIM, 4, entrants.settings.seed), 1
     other = planted(9)
     ours = groups == g
-    swap = lambda a, b: [y if own else x for x, y, own in zip(a, b, ours)]
-    changed = replace(entrants, labels={"log_mstar": swap(entrants.labels["log_mstar"], other.labels["log_mstar"])}, selection=swap(entrants.selection, other.selection))
+
+    def swap(a, b):
+        return [y if own else x for x, y, own in zip(a, b, ours)]
+
+    changed = replace(
+        entrants,
+        labels={"log_mstar": swap(entrants.labels["log_mstar"], other.labels["log_mstar"])},
+        selection=swap(entrants.selection, other.selection),
+    )
     again = hold_contest(changed, tmp_path, FEW, n_groups=4, n_trees=12, show=False)
     for key, d in distances.items():
         assert_array_equal(again[key][ours], d[ours])
-    assert any(not np.array_equal(again[key][~ours], d[~ours], equal_nan=True) for key, d in distances.items())
+    assert any(
+        not np.array_equal(again[key][~ours], d[~ours], equal_nan=True) for key, d in distances.items()
+    )
 
 
 def test_same_seed_same_bytes_with_any_jobs(toy, tmp_path):
@@ -127,12 +150,17 @@ def test_same_seed_same_bytes_with_any_jobs(toy, tmp_path):
         assert_array_equal(d, distances[key])
     before = {f: f.stat().st_mtime_ns for f in (tmp_path / "a").glob("*.npz")}
     hold_contest(planted(), tmp_path / "a", ("top100",), n_groups=4, n_trees=12, show=False)
-    assert before and before == {f: f.stat().st_mtime_ns for f in (tmp_path / "a").glob("*.npz")}  # found, not made again
+    assert before and before == {
+        f: f.stat().st_mtime_ns for f in (tmp_path / "a").glob("*.npz")
+    }  # found, not made again
     duels, (reasons, pairs) = duel_table(board, judged, entrants.log_mse), reason_table(entrants, distances)
     tables = {"board": board, "duels": duels, "reasons": reasons, "pairs": pairs}
     for name in ("one", "two"):
         save_verdict(tmp_path / name, tables, {"seed": 4})
-    assert all((tmp_path / "one" / f"{t}.csv").read_bytes() == (tmp_path / "two" / f"{t}.csv").read_bytes() for t in tables)
+    assert all(
+        (tmp_path / "one" / f"{t}.csv").read_bytes() == (tmp_path / "two" / f"{t}.csv").read_bytes()
+        for t in tables
+    )
     assert_allclose(load_verdict(tmp_path / "one")["board"].mae, board.mae, rtol=1e-3)
 
 
@@ -141,7 +169,9 @@ def test_jackknife_is_the_contest_without_one(toy):
     d, y = distances["log_mstar", *PAPER], entrants.log_mse["log_mstar"]
     for m in (0, 5):
         keep = np.delete(np.arange(N_SIM), m)
-        alone = judge({("p", "c", "m"): d[np.ix_(keep, keep, keep)]}, {"p": y[np.ix_(keep, keep)]})[1]["p", "c", "m", "linear"][1][-1]
+        alone = judge({("p", "c", "m"): d[np.ix_(keep, keep, keep)]}, {"p": y[np.ix_(keep, keep)]})[1][
+            "p", "c", "m", "linear"
+        ][1][-1]
         assert_allclose(judged["log_mstar", *LINE][1][m], alone, rtol=1e-9)
     duel = compare(judged, ("log_mstar", "shape", "weighted", "linear"), ("log_mstar", *LINE))
     assert_allclose(duel.difference, duel.one - duel.other)
@@ -174,7 +204,9 @@ def test_groups_and_choices():
     entrants = planted(1)
     for choice in CHOICES.values():
         if choice.space != "indices":
-            sets, weights = apply_choice(choice, entrants, np.arange(6), np.full(N_WAVE + 1, 1 / (N_WAVE + 1)))
+            sets, weights = apply_choice(
+                choice, entrants, np.arange(6), np.full(N_WAVE + 1, 1 / (N_WAVE + 1))
+            )
             assert all(np.isfinite(x).all() for x in sets) and (weights is not None) == choice.weighted
     assert all(METRICS[m].weighted for c in CHOICES if CHOICES[c].weighted for m in contest_metrics(c))
 
@@ -184,13 +216,19 @@ def test_bad_input(toy, tmp_path):
     with pytest.raises(InputError, match="does not tell of a complete run"):
         load_entrants(tmp_path)
     settings = Settings(load_suite("default"))
-    record = {"suite": asdict(settings.suite), "seed": 0, "parameters": {k: v for k, v in asdict(settings).items() if k not in ("suite", "seed")}}
+    record = {
+        "suite": asdict(settings.suite),
+        "seed": 0,
+        "parameters": {k: v for k, v in asdict(settings).items() if k not in ("suite", "seed")},
+    }
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="no property 'colour'; choose from log_mstar"):
         load_entrants(tmp_path, ("colour",))
     with pytest.raises(InputError, match="errors.csv is missing"):
         load_entrants(tmp_path)
-    (tmp_path / "run.json").write_text(json.dumps(record | {"parameters": record["parameters"] | {"views": ["photometry"]}}))
+    (tmp_path / "run.json").write_text(
+        json.dumps(record | {"parameters": record["parameters"] | {"views": ["photometry"]}})
+    )
     with pytest.raises(InputError, match="no spectra"):
         load_entrants(tmp_path)
     with pytest.raises(InputError, match="no choice of features 'best'"):
@@ -221,4 +259,6 @@ def test_the_carried_tables():
         winner = duels[(duels.property == p) & (duels.question == "winner or paper")].iloc[0]
         assert winner.one == "|".join(best[["choice", "distance", "form"]]) and winner.mae_one == best.mae
         assert_allclose(rows.cut, 1 - rows.mae / paper.mae, atol=2e-3)
-    assert set(CHOICES) < set(verdict["reasons"].choice) and len(verdict["pairs"]) == record["simulations"] * (record["simulations"] - 1)
+    assert set(CHOICES) < set(verdict["reasons"].choice) and len(verdict["pairs"]) == record[
+        "simulations"
+    ] * (record["simulations"] - 1)

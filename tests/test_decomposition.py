@@ -1,4 +1,5 @@
 """Decomposition of the error: exact identities, cases with known answer, figures and refusals."""
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -26,17 +27,23 @@ def predictions(n_refit):
 def test_identities(n_refit):
     table = decomposition_table(predictions(n_refit), TRUTH, NAMES)
     assert len(table) == 12 and not (table.source == table.target).any()
-    assert_allclose(table.mse, table.in_domain + table.wrong_inverse + table.refit + table.cross, atol=1e-10, rtol=0)
+    assert_allclose(
+        table.mse, table.in_domain + table.wrong_inverse + table.refit + table.cross, atol=1e-10, rtol=0
+    )
     assert_allclose(table.mse, table.offset2 + table.scatter + table.refit, atol=1e-10, rtol=0)
     assert_allclose(table.share_wrong_inverse, table.wrong_inverse / table.mse)
     assert (table.wrong_offset2 <= table.wrong_inverse).all()
-    assert (table.cross.abs() <= 2 * np.sqrt(table.in_domain * table.wrong_inverse) + 1e-12).all()  # Cauchy-Schwarz
+    assert (
+        table.cross.abs() <= 2 * np.sqrt(table.in_domain * table.wrong_inverse) + 1e-12
+    ).all()  # Cauchy-Schwarz
     assert (table.refit > 0).all() if n_refit > 1 else (table.refit == 0).all()
 
 
 def test_rows_agree_with_a_plain_calculation():
     made = predictions(3)
-    table = decomposition_table(made, TRUTH, NAMES, np.arange(16).reshape(4, 4)).set_index(["source", "target"])
+    table = decomposition_table(made, TRUTH, NAMES, np.arange(16).reshape(4, 4)).set_index(
+        ["source", "target"]
+    )
     row, g, own, y = table.loc[("B", "D")], made[1][3], made[3][3].mean(axis=0), TRUTH[3]
     assert row.distance == 7
     assert_allclose(row.mse, np.mean([np.mean((p - y) ** 2) for p in g]))
@@ -69,7 +76,10 @@ def test_the_same_model_has_nothing_added():
 
 def test_order_and_a_common_shift_do_not_matter():
     order, p, own = RNG.permutation(50), TRUTH[0] + RNG.normal(size=(3, 50)), TRUTH[0] + RNG.normal(size=50)
-    one, two = split_error(TRUTH[0], p, own), split_error(TRUTH[0][order] - 10, p[:, order] - 10, own[order] - 10)
+    one, two = (
+        split_error(TRUTH[0], p, own),
+        split_error(TRUTH[0][order] - 10, p[:, order] - 10, own[order] - 10),
+    )
     assert_allclose(list(one.values()), list(two.values()))
     assert_allclose(list(split_residual(TRUTH[0], p).values()), list(split_residual(-TRUTH[0], -p).values()))
 
@@ -103,15 +113,18 @@ def test_stacked_shares_add_up_to_the_whole_less_the_cross_term():
     plt.close("all")
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: split_residual(TRUTH[0], TRUTH[1]), "one prediction a galaxy"),
-    (lambda: split_residual(TRUTH[0], np.zeros((0, 50))), "one prediction a galaxy"),
-    (lambda: split_error(TRUTH[0], TRUTH[0], TRUTH[1]), "the target's own prediction"),
-    (lambda: split_error(TRUTH[0], np.where(np.arange(50) == 7, np.nan, TRUTH[0]), TRUTH[0]), "galaxy 7"),
-    (lambda: split_error(np.where(np.arange(50) == 9, np.inf, TRUTH[0]), TRUTH[0], TRUTH[0]), "galaxy 9"),
-    (lambda: decomposition_table(predictions(0)[:3], TRUTH, NAMES), "3 rows of predictions"),
-    (lambda: decomposition_table(predictions(0), TRUTH, NAMES, np.zeros((3, 3))), "distance has shape"),
-])
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: split_residual(TRUTH[0], TRUTH[1]), "one prediction a galaxy"),
+        (lambda: split_residual(TRUTH[0], np.zeros((0, 50))), "one prediction a galaxy"),
+        (lambda: split_error(TRUTH[0], TRUTH[0], TRUTH[1]), "the target's own prediction"),
+        (lambda: split_error(TRUTH[0], np.where(np.arange(50) == 7, np.nan, TRUTH[0]), TRUTH[0]), "galaxy 7"),
+        (lambda: split_error(np.where(np.arange(50) == 9, np.inf, TRUTH[0]), TRUTH[0], TRUTH[0]), "galaxy 9"),
+        (lambda: decomposition_table(predictions(0)[:3], TRUTH, NAMES), "3 rows of predictions"),
+        (lambda: decomposition_table(predictions(0), TRUTH, NAMES, np.zeros((3, 3))), "distance has shape"),
+    ],
+)
 def test_what_cannot_be_split_is_refused(call, words):
     with pytest.raises(InputError, match=words):
         call()

@@ -1,4 +1,5 @@
 "The website: staged from the repository and from a run's notebooks, with nothing broken, with and without Quarto."
+
 import json
 import shutil
 from pathlib import Path
@@ -20,15 +21,36 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 def executed(path: Path, title: str, template: str, *cells) -> None:
     "Write a notebook as papermill leaves it."
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = new_code_cell("draw()", outputs=[new_output("display_data", {"image/png": PIXEL})], metadata={"papermill": {"duration": 1.0}})
-    meta = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}, "papermill": {"input_path": f"/somewhere/templates/{template}.ipynb"}}
-    nbformat.write(new_notebook(cells=[new_markdown_cell(f"# {title}\n\n> In one sentence: \"quoted\".\n\nSee [the core](../core.html#sample)."), figure, *cells], metadata=meta), path)
+    figure = new_code_cell(
+        "draw()",
+        outputs=[new_output("display_data", {"image/png": PIXEL})],
+        metadata={"papermill": {"duration": 1.0}},
+    )
+    meta = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "papermill": {"input_path": f"/somewhere/templates/{template}.ipynb"},
+    }
+    nbformat.write(
+        new_notebook(
+            cells=[
+                new_markdown_cell(
+                    f'# {title}\n\n> In one sentence: "quoted".\n\nSee [the core](../core.html#sample).'
+                ),
+                figure,
+                *cells,
+            ],
+            metadata=meta,
+        ),
+        path,
+    )
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "toy" / "notebooks"
-    executed(folder / "sim_01.ipynb", "The simulation: one", "simulation", new_code_cell("#| hide\nsecret = 1"))
+    executed(
+        folder / "sim_01.ipynb", "The simulation: one", "simulation", new_code_cell("#| hide\nsecret = 1")
+    )
     executed(folder / "sdss_spectra.ipynb", "SDSS spectra", "survey")
     executed(folder / "summary.ipynb", "Summary", "summary")
     return folder.parent
@@ -44,8 +66,12 @@ def test_site_is_staged_with_nothing_broken(report):
     assert not report.rendered and str(report.staged) in report.message
     rooms = {p.name for p in ROOT.glob("nbs/*.ipynb")}
     assert rooms <= {p.name for p in report.staged.glob("*.ipynb")}
-    assert report.counts["pages"] >= len(rooms) + 60  # targets, gallery, method, changelog, benchmarks, a page a module
-    assert report.counts["links"] > 1000 and report.counts["figures"] > 50 and report.counts["without_text"] == 0
+    assert (
+        report.counts["pages"] >= len(rooms) + 60
+    )  # targets, gallery, method, changelog, benchmarks, a page a module
+    assert (
+        report.counts["links"] > 1000 and report.counts["figures"] > 50 and report.counts["without_text"] == 0
+    )
     assert (report.staged / "references.bib").exists() and (report.staged / "styles.css").exists()
 
 
@@ -59,16 +85,33 @@ def test_targets_are_in_the_navigation(report):
     section = config["website"]["sidebar"]["contents"][2]
     assert section["section"] == "Targets"
     assert section["contents"][:2] == ["targets.qmd", "targets/summary.ipynb"]
-    assert [(g["section"], g["contents"]) for g in section["contents"][2:]] == [("Surveys", ["targets/sdss_spectra.ipynb"]), ("Simulations", ["targets/sim_01.ipynb"])]
-    assert [item["text"] for item in config["website"]["navbar"]["left"]] == ["Home", "Learn", "Targets", "Method", "Reference", "Benchmarks", "Changelog"]
+    assert [(g["section"], g["contents"]) for g in section["contents"][2:]] == [
+        ("Surveys", ["targets/sdss_spectra.ipynb"]),
+        ("Simulations", ["targets/sim_01.ipynb"]),
+    ]
+    assert [item["text"] for item in config["website"]["navbar"]["left"]] == [
+        "Home",
+        "Learn",
+        "Targets",
+        "Method",
+        "Reference",
+        "Benchmarks",
+        "Changelog",
+    ]
 
 
 def test_look_of_the_site():
     "Light and dark, search, formulas that need no network, and citations: plain settings of Quarto."
     config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
     html = config["format"]["html"]
-    assert set(html["theme"]) == {"light", "dark"} and html["html-math-method"] == "mathml" and config["website"]["search"]
-    assert (ROOT / "nbs" / config["bibliography"]).is_file() and "refs" in (ROOT / "nbs/method.qmd").read_text(encoding="utf-8")
+    assert (
+        set(html["theme"]) == {"light", "dark"}
+        and html["html-math-method"] == "mathml"
+        and config["website"]["search"]
+    )
+    assert (ROOT / "nbs" / config["bibliography"]).is_file() and "refs" in (
+        ROOT / "nbs/method.qmd"
+    ).read_text(encoding="utf-8")
 
 
 def test_gallery_has_a_card_with_a_picture_for_each_target(report):
@@ -81,9 +124,16 @@ def test_gallery_has_a_card_with_a_picture_for_each_target(report):
 
 def test_reference_has_every_public_name_with_its_shapes(report):
     index = (report.staged / "reference.qmd").read_text(encoding="utf-8")
-    for module, name, words in [("transport", "sliced_wasserstein", ""), ("core", "Sample", "(n_gal, n_wave)"), ("data.simulations", "simulate", ""), ("surveyplots", "place_on_map", "dex")]:
+    for module, name, words in [
+        ("transport", "sliced_wasserstein", ""),
+        ("core", "Sample", "(n_gal, n_wave)"),
+        ("data.simulations", "simulate", ""),
+        ("surveyplots", "place_on_map", "dex"),
+    ]:
         page = (report.staged / f"reference/{module}.qmd").read_text(encoding="utf-8")
-        assert f"### {name} {{#{name}}}" in page and words in page and f"reference/{module}.qmd#{name})" in index
+        assert (
+            f"### {name} {{#{name}}}" in page and words in page and f"reference/{module}.qmd#{name})" in index
+        )
 
 
 def test_figures_have_a_text(report):
@@ -115,7 +165,11 @@ def test_a_rendered_site_is_served_to_this_machine_only(tmp_path, monkeypatch):
     (tmp_path / "site" / "index.html").write_text("<p>hello</p>")
     monkeypatch.setattr(docs.shutil, "which", lambda name: None)
     servers, start = [], http.server.ThreadingHTTPServer.__init__
-    monkeypatch.setattr(http.server.ThreadingHTTPServer, "__init__", lambda self, *a: (start(self, *a), servers.append(self))[0])
+    monkeypatch.setattr(
+        http.server.ThreadingHTTPServer,
+        "__init__",
+        lambda self, *a: (start(self, *a), servers.append(self))[0],
+    )
     thread = threading.Thread(target=docs.serve_site, args=(tmp_path, 0), daemon=True)
     thread.start()
     for _ in range(100):
@@ -123,7 +177,10 @@ def test_a_rendered_site_is_served_to_this_machine_only(tmp_path, monkeypatch):
             break
         thread.join(0.05)
     host, port = servers[0].server_address
-    assert host == "127.0.0.1" and urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read() == b"<p>hello</p>"
+    assert (
+        host == "127.0.0.1"
+        and urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10).read() == b"<p>hello</p>"
+    )
     servers[0].shutdown()
     thread.join(5)
     servers[0].server_close()
@@ -141,7 +198,11 @@ def test_executed_notebook_becomes_a_page(report):
     nbformat.validate(nb)
     front = yaml.safe_load(nb.cells[0].source.strip("-\n"))
     assert nb.cells[0].cell_type == "raw"
-    assert front == {"title": "sim 01", "subtitle": "The simulation: one", "description": 'In one sentence: "quoted".'}
+    assert front == {
+        "title": "sim 01",
+        "subtitle": "The simulation: one",
+        "description": 'In one sentence: "quoted".',
+    }
     text = json.dumps(nb)
     assert "/somewhere" not in text and "papermill" not in text and "secret" not in text and PIXEL in text
 
@@ -161,18 +222,31 @@ def test_staged_notebooks_are_valid(report):
 def test_broken_things_are_named(results, report, tmp_path):
     staged = tmp_path / "staged"
     shutil.copytree(report.staged, staged)
-    for path, words in [(staged / "method.qmd", "\n[a](gone.html) ![b](figures/gone.png) [c](core.html#gone)\n"), (staged / "changelog.md", '\n<img src="no.svg">\n')]:
+    for path, words in [
+        (staged / "method.qmd", "\n[a](gone.html) ![b](figures/gone.png) [c](core.html#gone)\n"),
+        (staged / "changelog.md", '\n<img src="no.svg">\n'),
+    ]:
         path.write_text(path.read_text(encoding="utf-8") + words, encoding="utf-8")
     (staged / "core/10_sample.ipynb").unlink()
     broken = check_site(staged)
-    for word in ("gone.html", "figures/gone.png", "no.svg", "core/10_sample.ipynb leads nowhere", "core.html#sample leads nowhere"):
+    for word in (
+        "gone.html",
+        "figures/gone.png",
+        "no.svg",
+        "core/10_sample.ipynb leads nowhere",
+        "core.html#sample leads nowhere",
+    ):
         assert any(word in b for b in broken), word
 
 
 def test_failed_cells_are_reported(tmp_path):
     error = new_output("error", ename="ZeroDivisionError", evalue="", traceback=[])
-    executed(tmp_path / "notebooks" / "bad.ipynb", "Bad", "simulation", new_code_cell("1 / 0", outputs=[error]))
-    assert docs.stage_targets(docs.find_notebooks(tmp_path), tmp_path)[1] == ["bad.ipynb: a cell ended in ZeroDivisionError"]
+    executed(
+        tmp_path / "notebooks" / "bad.ipynb", "Bad", "simulation", new_code_cell("1 / 0", outputs=[error])
+    )
+    assert docs.stage_targets(docs.find_notebooks(tmp_path), tmp_path)[1] == [
+        "bad.ipynb: a cell ended in ZeroDivisionError"
+    ]
 
 
 def test_results_without_notebooks_are_refused(tmp_path):
@@ -188,9 +262,19 @@ def test_without_quarto_the_way_on_is_told(tmp_path, monkeypatch):
     assert "https://quarto.org" in message and f"quarto render {tmp_path}" in message
 
 
-@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is not installed: the site was staged and checked, not rendered")
+@pytest.mark.skipif(
+    not shutil.which("quarto"),
+    reason="Quarto is not installed: the site was staged and checked, not rendered",
+)
 def test_quarto_renders_the_site(results, tmp_path):
     report = docs.build_docs(results, tmp_path, render=True, execute=False)
     assert report.rendered, report.message
-    for page in ("index.html", "core.html", "method.html", "changelog.html", "targets/summary.html", "targets/sim_01.html"):
+    for page in (
+        "index.html",
+        "core.html",
+        "method.html",
+        "changelog.html",
+        "targets/summary.html",
+        "targets/sim_01.html",
+    ):
         assert (tmp_path / "site" / page).is_file(), page

@@ -1,4 +1,5 @@
 """The attenuation curves against other packages' and their own definitions."""
+
 import subprocess
 import sys
 
@@ -32,7 +33,9 @@ def test_cardelli_agrees_with_extinction():
 
 def test_smc_published_points():
     # Gordon et al. 2003, table 4: A/A_V at 0.44 and 0.81 micron, and at 4.125 per micron
-    assert_allclose(attenuation_curve("smc", np.array([4400.0, 8100.0, 1e4 / 4.125])), [1.374, 0.567, 2.661], rtol=0.03)
+    assert_allclose(
+        attenuation_curve("smc", np.array([4400.0, 8100.0, 1e4 / 4.125])), [1.374, 0.567, 2.661], rtol=0.03
+    )
 
 
 @pytest.mark.parametrize("law", ATTENUATION)

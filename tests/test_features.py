@@ -1,4 +1,5 @@
 "Features, line indices, feature spaces, ranking and stability: against formulas and independent implementations."
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -27,7 +28,12 @@ from gencast.features.stability import (
 
 RNG = np.random.default_rng(5)
 WAVE = np.geomspace(3700, 7000, 900)
-LOG_FLUX = 7 + RNG.normal(size=(40, 1)) + 0.3 * RNG.normal(size=(40, 1)) * np.log(WAVE / 5000) + 0.02 * RNG.normal(size=(40, 900))
+LOG_FLUX = (
+    7
+    + RNG.normal(size=(40, 1))
+    + 0.3 * RNG.normal(size=(40, 1)) * np.log(WAVE / 5000)
+    + 0.02 * RNG.normal(size=(40, 900))
+)
 
 
 def test_line_lists_agree_with_each_other():
@@ -40,11 +46,19 @@ def test_line_lists_agree_with_each_other():
 
 def test_lines_are_in_vacuum():
     from gencast.synthesis.libraries import air_to_vacuum
-    for name, air in {"Hα": 6562.8, "Hβ": 4861.33, "[O III] 5008": 5006.84, "[O I]": 6300.30}.items():  # NIST, air
+
+    for name, air in {
+        "Hα": 6562.8,
+        "Hβ": 4861.33,
+        "[O III] 5008": 5006.84,
+        "[O I]": 6300.30,
+    }.items():  # NIST, air
         assert abs(air_to_vacuum(air) - EMISSION_LINES[name]) < 0.1
     for name, air in {"Ca K": 3933.66, "Ca H": 3968.47, "Ca I": 4226.73, "Ca II 8544": 8542.09}.items():
         assert abs(air_to_vacuum(air) - ABSORPTION_LINES[name]) < 0.1
-    assert_allclose(air_to_vacuum(np.array([5167.32, 5172.68, 5183.60])).mean(), ABSORPTION_LINES["Mg b"], atol=0.1)
+    assert_allclose(
+        air_to_vacuum(np.array([5167.32, 5172.68, 5183.60])).mean(), ABSORPTION_LINES["Mg b"], atol=0.1
+    )
     assert_allclose(air_to_vacuum(np.array([5889.95, 5895.92])).mean(), ABSORPTION_LINES["Na D"], atol=0.1)
 
 
@@ -54,7 +68,10 @@ def test_indices_against_plain_integration():
     flux = (fine / 5000) ** 1.5 * (1 + 0.1 * np.sin(fine / 7) + 0.05 * np.cos(fine / 31))
     found = measure_indices(flux[None], fine)
     for name, index in list_indices().items():
-        inside = lambda band: (fine >= band[0]) & (fine < band[1])
+
+        def inside(band):
+            return (fine >= band[0]) & (fine < band[1])
+
         blue, main, red = index.bands
         if index.kind == "break":
             expected = (flux * fine**2)[inside(red)].mean() / (flux * fine**2)[inside(blue)].mean()
@@ -64,24 +81,42 @@ def test_indices_against_plain_integration():
             continuum = ends[0] + (ends[1] - ends[0]) * (fine[at] - blue.mean()) / (red.mean() - blue.mean())
             passed = np.trapezoid(flux[at] / continuum, fine[at])
             width = main[1] - main[0]
-            expected = width - passed * width / np.ptp(fine[at]) if index.kind == "EW" else -2.5 * np.log10(passed / np.ptp(fine[at]))
+            expected = (
+                width - passed * width / np.ptp(fine[at])
+                if index.kind == "EW"
+                else -2.5 * np.log10(passed / np.ptp(fine[at]))
+            )
         assert_allclose(found[name], expected, atol=5e-3, err_msg=name)
 
 
 def test_indices_do_not_depend_on_the_pixels():
-    truth = lambda w: 1 - 0.4 * np.exp(-0.5 * ((w - 5178) / 8) ** 2) + (w - 5000) / 8000
-    grids = np.geomspace(4800, 5600, 800), np.geomspace(4800, 5600, 300), np.sort(RNG.uniform(4800, 5600, 3000))
+    def truth(w):
+        return 1 - 0.4 * np.exp(-0.5 * ((w - 5178) / 8) ** 2) + (w - 5000) / 8000
+
+    grids = (
+        np.geomspace(4800, 5600, 800),
+        np.geomspace(4800, 5600, 300),
+        np.sort(RNG.uniform(4800, 5600, 3000)),
+    )
     values = [measure_indices(truth(w)[None], w)["Mgb"][0] for w in grids[:2]]
     assert_allclose(values[0], values[1], atol=0.03)
     assert measure_indices(truth(grids[0])[None], grids[0])["NaD"] is None
     gap = grids[0][np.abs(grids[0] - 5178) > 6]
-    assert measure_indices(truth(gap)[None], gap)["Mgb"] is None and measure_indices(truth(gap)[None], gap)["Fe5270"] is not None
+    assert (
+        measure_indices(truth(gap)[None], gap)["Mgb"] is None
+        and measure_indices(truth(gap)[None], gap)["Fe5270"] is not None
+    )
 
 
-@pytest.mark.parametrize("flux, wave, words", [
-    (np.ones((2, 5)), np.arange(4.0), "shape"), (np.ones((2, 5)), np.arange(5.0)[::-1], "ascending"),
-    (-np.ones((2, 5)), np.arange(5.0), "not positive"), (np.full((2, 5), np.nan), np.arange(5.0), "not finite"),
-])
+@pytest.mark.parametrize(
+    "flux, wave, words",
+    [
+        (np.ones((2, 5)), np.arange(4.0), "shape"),
+        (np.ones((2, 5)), np.arange(5.0)[::-1], "ascending"),
+        (-np.ones((2, 5)), np.arange(5.0), "not positive"),
+        (np.full((2, 5), np.nan), np.arange(5.0), "not finite"),
+    ],
+)
 def test_indices_refuse(flux, wave, words):
     with pytest.raises(InputError, match=words):
         measure_indices(flux, wave)
@@ -91,7 +126,9 @@ def test_continuum_is_numpys_least_squares():
     x = np.log(WAVE)
     fitted = np.array([np.polynomial.Legendre.fit(x, row, 8)(x) for row in LOG_FLUX[:5]])
     assert_allclose(normalise_continuum(LOG_FLUX[:5], WAVE), LOG_FLUX[:5] - fitted, atol=1e-9)
-    assert_allclose(normalise_continuum(LOG_FLUX.astype(np.float32), WAVE), normalise_continuum(LOG_FLUX, WAVE), atol=2e-6)
+    assert_allclose(
+        normalise_continuum(LOG_FLUX.astype(np.float32), WAVE), normalise_continuum(LOG_FLUX, WAVE), atol=2e-6
+    )
 
 
 def test_spaces_undo_and_ignore_what_they_should():
@@ -99,10 +136,17 @@ def test_spaces_undo_and_ignore_what_they_should():
     assert_allclose(shape + luminosity, LOG_FLUX)
     for kind in ("shape", "continuum", "indices"):
         space = FeatureSpace(kind, wave=WAVE, luminosity=False).fit(LOG_FLUX)
-        assert_allclose(space.transform(LOG_FLUX), space.transform(LOG_FLUX + 2), atol=1e-8, err_msg=f"{kind} must not see luminosity")
+        assert_allclose(
+            space.transform(LOG_FLUX),
+            space.transform(LOG_FLUX + 2),
+            atol=1e-8,
+            err_msg=f"{kind} must not see luminosity",
+        )
     parts = FeatureSpace("components", n_components=40).fit(LOG_FLUX)
     z = parts.transform(LOG_FLUX)
-    assert_allclose(((z[0] - z[1]) ** 2).sum(), ((LOG_FLUX[0] - LOG_FLUX[1]) ** 2).sum(), rtol=1e-6)  # all of them: a rotation
+    assert_allclose(
+        ((z[0] - z[1]) ** 2).sum(), ((LOG_FLUX[0] - LOG_FLUX[1]) ** 2).sum(), rtol=1e-6
+    )  # all of them: a rotation
 
 
 def test_spaces_carry_columns_without_wavelength():
@@ -118,15 +162,26 @@ def test_spaces_carry_columns_without_wavelength():
 @pytest.mark.parametrize("kind", ["log_flux", "shape", "components"])
 def test_space_keeps_the_contract_of_sklearn(kind):
     from sklearn.utils.estimator_checks import check_estimator
+
     check_estimator(FeatureSpace(kind), on_skip=None)
 
 
-@pytest.mark.parametrize("options, X, words", [
-    (dict(kind="colours"), LOG_FLUX, "no feature space 'colours'"), (dict(kind="indices"), LOG_FLUX, "needs the wavelength"),
-    (dict(kind="shape", wave=WAVE[:5]), LOG_FLUX, "5 wavelengths for 900"), (dict(kind="continuum", wave=WAVE, degree=900), LOG_FLUX, "lower the degree"),
-    (dict(kind="shape", wave=WAVE), np.where(np.arange(900) == 3, np.nan, LOG_FLUX), f"feature {WAVE[3]:.1f} of galaxy 0 is NaN"),
-    (dict(kind="components"), LOG_FLUX[:1], "1 sample"), (dict(kind="indices", wave=WAVE + 5000), LOG_FLUX, "no index"),
-])
+@pytest.mark.parametrize(
+    "options, X, words",
+    [
+        (dict(kind="colours"), LOG_FLUX, "no feature space 'colours'"),
+        (dict(kind="indices"), LOG_FLUX, "needs the wavelength"),
+        (dict(kind="shape", wave=WAVE[:5]), LOG_FLUX, "5 wavelengths for 900"),
+        (dict(kind="continuum", wave=WAVE, degree=900), LOG_FLUX, "lower the degree"),
+        (
+            dict(kind="shape", wave=WAVE),
+            np.where(np.arange(900) == 3, np.nan, LOG_FLUX),
+            f"feature {WAVE[3]:.1f} of galaxy 0 is NaN",
+        ),
+        (dict(kind="components"), LOG_FLUX[:1], "1 sample"),
+        (dict(kind="indices", wave=WAVE + 5000), LOG_FLUX, "no index"),
+    ],
+)
 def test_spaces_refuse(options, X, words):
     with pytest.raises(InputError, match=words):
         FeatureSpace(**options).fit(X).transform(X)
@@ -153,8 +208,13 @@ Y = 2 * X[:, 2] + X[:, 5] + 0.1 * RNG.normal(size=400)
 def test_group_importance_is_that_of_the_joint_shuffle():
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
-    forest = RandomForestRegressor(60, max_features="sqrt", min_samples_leaf=5, random_state=1).fit(X[:200], Y[:200])
-    other = permutation_importance(forest, X[200:], Y[200:], n_repeats=5, random_state=1, scoring="neg_mean_squared_error").importances_mean.clip(0)
+
+    forest = RandomForestRegressor(60, max_features="sqrt", min_samples_leaf=5, random_state=1).fit(
+        X[:200], Y[:200]
+    )
+    other = permutation_importance(
+        forest, X[200:], Y[200:], n_repeats=5, random_state=1, scoring="neg_mean_squared_error"
+    ).importances_mean.clip(0)
     assert_allclose(rank_groups(X, Y, np.arange(8), seed=1), other / other.sum(), atol=0.06)
     doubled = np.column_stack([X, X[:, 2]])
     assert rank_groups(doubled, Y, np.array([*range(8), 2]), seed=1).argmax() == 2
@@ -167,12 +227,20 @@ def test_same_seed_same_bytes():
     assert_array_equal(rank_features(X, Y, 3), rank_features(X, Y, 3))
 
 
-@pytest.mark.parametrize("values, labels, words", [
-    (np.where(np.arange(8) == 4, np.nan, X), Y, "feature 4 is NaN"), (X, np.where(np.arange(400) == 9, np.nan, Y), "row 9"),
-    (X, Y[:-1], "shape"), (X[:1], Y[:1], "one galaxy"),
-])
+@pytest.mark.parametrize(
+    "values, labels, words",
+    [
+        (np.where(np.arange(8) == 4, np.nan, X), Y, "feature 4 is NaN"),
+        (X, np.where(np.arange(400) == 9, np.nan, Y), "row 9"),
+        (X, Y[:-1], "shape"),
+        (X[:1], Y[:1], "one galaxy"),
+    ],
+)
 def test_ranking_refuses(values, labels, words):
-    for rank in (lambda: rank_features(values, labels, 0), lambda: rank_groups(values, labels, np.arange(8), 0)):
+    for rank in (
+        lambda: rank_features(values, labels, 0),
+        lambda: rank_groups(values, labels, np.arange(8), 0),
+    ):
         with pytest.raises(InputError, match=words):
             rank()
 
@@ -185,6 +253,7 @@ def test_groups_are_checked():
 
 
 # stability
+
 
 def nogueira(Z: np.ndarray) -> float:
     "Definition 4 of Nogueira, Sechidis & Brown (2018), written out feature by feature."
@@ -222,7 +291,11 @@ def test_stability_refuses():
 def test_overlap_and_labels():
     alike = close_wavelengths(np.array([5000, 5001, 6000, np.nan]), 1000)
     assert_allclose(alike[3], [0, 0, 0, 1])
-    assert jaccard([0, 2], [1, 2]) == 1 / 3 and jaccard([0, 2], [1, 2], alike) == 1 and jaccard([0], [2], alike) == 0
+    assert (
+        jaccard([0, 2], [1, 2]) == 1 / 3
+        and jaccard([0, 2], [1, 2], alike) == 1
+        and jaccard([0], [2], alike) == 0
+    )
     random = [RNG.integers(0, 4, 300) for _ in range(20)]
     assert abs(labels_agree(random)) < 0.01
 
@@ -231,7 +304,14 @@ def test_choosing_again():
     blocks = np.repeat(np.arange(4), 6)
     hidden = RNG.normal(size=(300, 4))
     V, y = hidden[:, blocks] + 0.2 * RNG.normal(size=(300, 24)), 2 * hidden[:, 0] + hidden[:, 1]
-    boot = choice_stability(choose_clusters(4, n_trees=10), V, y, n_boot=5, alike=np.equal.outer(blocks, blocks).astype(float), seed=2)
+    boot = choice_stability(
+        choose_clusters(4, n_trees=10),
+        V,
+        y,
+        n_boot=5,
+        alike=np.equal.outer(blocks, blocks).astype(float),
+        seed=2,
+    )
     assert boot.summary["ari"] == 1 and boot.summary["nogueira_neighbours"] == 1 > boot.summary["nogueira"]
     assert len(boot.sets) == 5 and boot.chosen_share().shape == (24,) and boot.summary["ari_err"] == 0
     left = choice_stability(choose_top(3, n_trees=10), V, y, groups=np.arange(300) % 4, seed=2)

@@ -1,4 +1,5 @@
 "Fetching: recorded answers in the archives' own formats, interruptions, damage, and what must be refused. No network."
+
 import io
 import json
 import tarfile
@@ -65,7 +66,9 @@ def spectra(tmp_path_factory):
     folder, files = tmp_path_factory.mktemp("archive"), {}
     for row in recorded(""):
         name = f"spec-{row['plate']:04d}-{row['mjd']}-{row['fiberID']:04d}.fits"
-        files[name] = write_spec(folder / name, WAVE, 1e6 * (WAVE / 5000) ** -1.0, float(row["z"])).read_bytes()
+        files[name] = write_spec(
+            folder / name, WAVE, 1e6 * (WAVE / 5000) ** -1.0, float(row["z"])
+        ).read_bytes()
     return files
 
 
@@ -84,8 +87,14 @@ def test_query_names_all_columns_and_limits():
 
 
 def test_addresses():
-    assert fetch.spec_url(recorded("")[0]) == "https://data.sdss.org/sas/dr17/sdss/spectro/redux/26/spectra/lite/0266/spec-0266-51602-0001.fits"
-    assert fetch.field_url("goodss") == "https://archive.stsci.edu/missions/hlsp/3d-hst/RELEASE_V4.0/Photometry/GOODSS/goodss_3dhst.v4.1.cats.tar.gz"
+    assert (
+        fetch.spec_url(recorded("")[0])
+        == "https://data.sdss.org/sas/dr17/sdss/spectro/redux/26/spectra/lite/0266/spec-0266-51602-0001.fits"
+    )
+    assert (
+        fetch.field_url("goodss")
+        == "https://archive.stsci.edu/missions/hlsp/3d-hst/RELEASE_V4.0/Photometry/GOODSS/goodss_3dhst.v4.1.cats.tar.gz"
+    )
 
 
 def test_fetched_once_and_pinned(spectra, tmp_path):
@@ -103,7 +112,10 @@ def test_goes_on_after_an_interruption(spectra, tmp_path):
         get(tmp_path, Interrupted(spectra, 2))
     assert len(list(tmp_path.glob("*.fits"))) == 2 and not list(tmp_path.glob("*.part"))
     rest = Archive(spectra)
-    assert get(tmp_path, rest)[0] == {"there": 2, "fetched": 2, "missing": 0, "damaged": 0} and len(rest.asked) == 2
+    assert (
+        get(tmp_path, rest)[0] == {"there": 2, "fetched": 2, "missing": 0, "damaged": 0}
+        and len(rest.asked) == 2
+    )
 
 
 class Interrupted(Archive):
@@ -122,7 +134,13 @@ class Interrupted(Archive):
 def test_asks_again_politely(spectra, tmp_path):
     busy = HTTPError("u", 429, "Too Many Requests", {"Retry-After": "7"}, None)
     short = Response(next(iter(spectra.values()))[:1000], length=5000)
-    count, waits = get(tmp_path, Archive(spectra, [busy, HTTPError("u", 503, "Unavailable", {}, None), short, ConnectionResetError("reset")]))
+    count, waits = get(
+        tmp_path,
+        Archive(
+            spectra,
+            [busy, HTTPError("u", 503, "Unavailable", {}, None), short, ConnectionResetError("reset")],
+        ),
+    )
     assert count["fetched"] == 4 and waits[:4] == [7.0, 4.0, 8.0, 16.0]
 
 
@@ -136,7 +154,9 @@ def test_missing_and_damaged_files_are_counted(spectra, tmp_path):
     names = list(spectra)
     files = {n: spectra[n] for n in names[1:]} | {names[1]: spectra[names[1]][:4000]}
     count, _ = get(tmp_path, Archive(files))
-    assert count == {"there": 0, "fetched": 2, "missing": 1, "damaged": 1} and not (tmp_path / names[1]).exists()
+    assert (
+        count == {"there": 0, "fetched": 2, "missing": 1, "damaged": 1} and not (tmp_path / names[1]).exists()
+    )
     assert get(tmp_path, Archive(spectra))[0]["fetched"] == 2  # both come at the next trial
 
 
@@ -151,14 +171,31 @@ def test_another_file_under_the_same_name_is_refused(spectra, tmp_path):
 
 def test_sizes_and_addresses_are_limited(spectra, tmp_path):
     with pytest.raises(InputError, match="more than the 0 MB"):
-        fetch.download("https://data.sdss.org/x.fits", tmp_path / "x.fits", limit=100, open_url=lambda u: Response(b"a" * 200))
+        fetch.download(
+            "https://data.sdss.org/x.fits",
+            tmp_path / "x.fits",
+            limit=100,
+            open_url=lambda u: Response(b"a" * 200),
+        )
     with pytest.raises(InputError, match="is larger than"):
-        fetch.download("https://data.sdss.org/x.fits", tmp_path / "x.fits", limit=100, open_url=lambda u: Response(b"a" * 200, length=50))
-    for url in ("http://data.sdss.org/a", "https://example.org/a", "file:///etc/hosts", "ftp://data.sdss.org/a"):
+        fetch.download(
+            "https://data.sdss.org/x.fits",
+            tmp_path / "x.fits",
+            limit=100,
+            open_url=lambda u: Response(b"a" * 200, length=50),
+        )
+    for url in (
+        "http://data.sdss.org/a",
+        "https://example.org/a",
+        "file:///etc/hosts",
+        "ftp://data.sdss.org/a",
+    ):
         with pytest.raises(InputError, match="not an https address"):
             fetch.open_url(url)
         with pytest.raises(InputError, match="not an https address"):  # where a server sends us on
-            fetch._StayThere().redirect_request(fetch.Request("https://data.sdss.org/a"), None, 302, "Found", {}, url)
+            fetch._StayThere().redirect_request(
+                fetch.Request("https://data.sdss.org/a"), None, 302, "Found", {}, url
+            )
     assert not list(tmp_path.iterdir())
 
 
@@ -166,7 +203,11 @@ def test_other_answers_are_refused(tmp_path):
     with pytest.raises(InputError, match="lacks the column"):
         fetch.fetch_sdss(tmp_path, 4, ask=lambda sql: Table({"plate": [1]}), open_url=Archive({}))
     with pytest.raises(InputError, match="403"):
-        fetch.download("https://data.sdss.org/x.fits", tmp_path / "x.fits", open_url=Archive({}, [HTTPError("u", 403, "Forbidden", {}, None)]))
+        fetch.download(
+            "https://data.sdss.org/x.fits",
+            tmp_path / "x.fits",
+            open_url=Archive({}, [HTTPError("u", 403, "Forbidden", {}, None)]),
+        )
     (tmp_path / "checksums.json").write_text("{")
     with pytest.raises(InputError, match="is damaged"):
         fetch.read_manifest(tmp_path)
@@ -180,9 +221,17 @@ def test_astroquery_is_asked_as_it_wants(monkeypatch):
         text = ANSWER
 
     seen = {}
-    monkeypatch.setattr(core.SDSSClass, "_request", lambda self, method, url, **more: seen.update(url=url, **more) or Recorded())
+    monkeypatch.setattr(
+        core.SDSSClass,
+        "_request",
+        lambda self, method, url, **more: seen.update(url=url, **more) or Recorded(),
+    )
     table = fetch.ask_sdss(fetch.sdss_sql(4, 0.01, 0.2, 10))
-    assert len(table) == 4 and set(fetch.COLUMNS) <= set(table.colnames) and seen["params"]["cmd"].strip().startswith("SELECT TOP 4")
+    assert (
+        len(table) == 4
+        and set(fetch.COLUMNS) <= set(table.colnames)
+        and seen["params"]["cmd"].strip().startswith("SELECT TOP 4")
+    )
 
 
 def test_without_astroquery_or_connection(monkeypatch):
@@ -201,11 +250,16 @@ def test_spectra_with_references(spectra, tmp_path):
     rows = table.loc[list(fibre.ids)]
     assert_allclose(fibre.properties["log_mstar"], rows.lgm_fib_p50 + np.log10(0.61 / 0.66))
     assert_allclose(whole.properties["log_mstar"], rows.lgm_tot_p50 + np.log10(0.61 / 0.66))
-    assert_allclose(whole.flux / fibre.flux, 10 ** (0.4 * (rows.fiberMag_r - rows.petroMag_r)).to_numpy()[:, None] * np.ones(grid.size))
+    assert_allclose(
+        whole.flux / fibre.flux,
+        10 ** (0.4 * (rows.fiberMag_r - rows.petroMag_r)).to_numpy()[:, None] * np.ones(grid.size),
+    )
     by_hand = load_sdss_spectra(tmp_path, grid, ebv=(rows.extinction_r / A_R).to_dict())
     assert_allclose(fibre.flux, by_hand.flux)
     assert whole.meta["aperture_corrected"] and any("whole galaxy" in n for n in whole.meta["notes"])
-    pd.read_csv(tmp_path / "reference.csv").assign(petroMag_r=-9999).to_csv(tmp_path / "reference.csv", index=False)
+    pd.read_csv(tmp_path / "reference.csv").assign(petroMag_r=-9999).to_csv(
+        tmp_path / "reference.csv", index=False
+    )
     with pytest.raises(InputError, match="no aperture correction"):
         load_spectra(tmp_path, grid, aperture=True)
 
@@ -231,23 +285,48 @@ ZOUT = b"# id z_spec z_peak\n# EAZY\n1 -1.0 0.91\n"
 
 def test_field_of_3dhst(tmp_path):
     stem = "goodss_3dhst.v4.1"
-    files = {f"{stem}.cats/Catalog/{stem}.cat": CAT, f"{stem}.cats/Fast/{stem}.fout": FOUT, f"{stem}.cats/Eazy/{stem}.zout": ZOUT, "../../evil": b"x", f"{stem}.cats/Fast/{stem}.param": b"x"}
+    files = {
+        f"{stem}.cats/Catalog/{stem}.cat": CAT,
+        f"{stem}.cats/Fast/{stem}.fout": FOUT,
+        f"{stem}.cats/Eazy/{stem}.zout": ZOUT,
+        "../../evil": b"x",
+        f"{stem}.cats/Fast/{stem}.param": b"x",
+    }
     archive = Archive({f"{stem}.cats.tar.gz": tar_of(files)})
     path = fetch.fetch_3dhst(tmp_path / "in", "goodss", open_url=archive, sleep=lambda s: None)
-    assert read_catalogue(path).redshift[0] == 0.9 and sorted(p.suffix for p in path.parent.glob(f"{stem}.[czf]*")) == [".cat", ".fout", ".gz", ".zout"]
+    assert read_catalogue(path).redshift[0] == 0.9 and sorted(
+        p.suffix for p in path.parent.glob(f"{stem}.[czf]*")
+    ) == [".cat", ".fout", ".gz", ".zout"]
     assert not (tmp_path / "evil").exists() and len(list((tmp_path / "in").iterdir())) == 5
     fetch.fetch_3dhst(tmp_path / "in", "goodss", open_url=archive, sleep=lambda s: None)
     assert len(archive.asked) == 1
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (b"not a tar file", "is damaged"),
-    (tar_of({"goodss_3dhst.v4.1.cat": CAT}), "lacks goodss_3dhst.v4.1.fout"),
-    (tar_of({"goodss_3dhst.v4.1.cat": None, "goodss_3dhst.v4.1.fout": FOUT, "goodss_3dhst.v4.1.zout": ZOUT}), "lacks goodss_3dhst.v4.1.cat"),  # a link is no file
-])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"not a tar file", "is damaged"),
+        (tar_of({"goodss_3dhst.v4.1.cat": CAT}), "lacks goodss_3dhst.v4.1.fout"),
+        (
+            tar_of(
+                {
+                    "goodss_3dhst.v4.1.cat": None,
+                    "goodss_3dhst.v4.1.fout": FOUT,
+                    "goodss_3dhst.v4.1.zout": ZOUT,
+                }
+            ),
+            "lacks goodss_3dhst.v4.1.cat",
+        ),  # a link is no file
+    ],
+)
 def test_odd_archives_are_refused(content, words, tmp_path):
     with pytest.raises(InputError, match=words):
-        fetch.fetch_3dhst(tmp_path, "goodss", open_url=Archive({"goodss_3dhst.v4.1.cats.tar.gz": content}), sleep=lambda s: None)
+        fetch.fetch_3dhst(
+            tmp_path,
+            "goodss",
+            open_url=Archive({"goodss_3dhst.v4.1.cats.tar.gz": content}),
+            sleep=lambda s: None,
+        )
 
 
 def test_field_that_moved(tmp_path):

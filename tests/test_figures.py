@@ -1,6 +1,7 @@
 """Every kind of figure is compared with the picture of it that was looked at and kept in tests/baseline.
 
 Letters and the room they take differ between versions of FreeType, so pictures are compared without words, and words as words."""
+
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,11 @@ from gencast.report.results import load_results
 
 BASELINE = Path(__file__).parent / "baseline"
 TOLERANCE = 5  # RMS of grey levels; matplotlib 3.9 with FreeType 2.6 stays below 2 of 3.11 with 2.14
-WIDER = {"clusters-matrix": 14, "distance-matrix": 14, "error-matrix": 14}  # images that may lie a pixel beside
+WIDER = {
+    "clusters-matrix": 14,
+    "distance-matrix": 14,
+    "error-matrix": 14,
+}  # images that may lie a pixel beside
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +64,20 @@ def clustered() -> tuple:
 def binned() -> pd.DataFrame:
     "A comparison in bins of redshift."
     low = np.array([0.4, 0.8, 1.2, 1.6])
-    return pd.DataFrame({"target": "field", "property": "log_mstar", "by": "redshift", "reference_from": "another code", "low": low, "high": low + 0.4, "n": 50,
-                         "forecast_rmse": [0.1, 0.12, 0.15, 0.2], "scatter": [0.15, 0.16, 0.16, 0.22], "scatter_se": 0.02})
+    return pd.DataFrame(
+        {
+            "target": "field",
+            "property": "log_mstar",
+            "by": "redshift",
+            "reference_from": "another code",
+            "low": low,
+            "high": low + 0.4,
+            "n": 50,
+            "forecast_rmse": [0.1, 0.12, 0.15, 0.2],
+            "scatter": [0.15, 0.16, 0.16, 0.22],
+            "scatter_se": 0.02,
+        }
+    )
 
 
 def fitted(n: int = 120) -> tuple:
@@ -68,7 +85,13 @@ def fitted(n: int = 120) -> tuple:
     rng = np.random.default_rng(4)
     truth = np.linspace(9, 11.5, n)
     shared = 0.1 * np.sin(3 * truth)
-    return truth + shared + 0.05 * rng.normal(size=n), pd.DataFrame({"log_mstar": truth + shared + 0.07 * rng.normal(size=n), "log_mstar_std": np.full(n, 0.1)}), truth
+    return (
+        truth + shared + 0.05 * rng.normal(size=n),
+        pd.DataFrame(
+            {"log_mstar": truth + shared + 0.07 * rng.normal(size=n), "log_mstar_std": np.full(n, 0.1)}
+        ),
+        truth,
+    )
 
 
 def overlaid(results):
@@ -76,8 +99,25 @@ def overlaid(results):
     wave, rows = np.linspace(4000, 7000, 80), []
     for rank, (name, rms) in enumerate([("", 0.0), *zip(results.simulations.name[:2], (0.02, 0.04))]):
         flux = 1 + 0.3 * np.sin(wave / 300) + 0.03 * rank * np.cos(wave / 100)
-        rows.append(pd.DataFrame({"target": "toy_survey", "kind": "spectra", "galaxy": "g0", "redshift": 0.1, "rank": rank, "simulation": name, "number": 0, "rms": rms, "wave": wave, "flux": flux,
-                                  "err": 0.02, "masked": (wave > 5500) & (wave < 5560), "compared": wave < 6900}))
+        rows.append(
+            pd.DataFrame(
+                {
+                    "target": "toy_survey",
+                    "kind": "spectra",
+                    "galaxy": "g0",
+                    "redshift": 0.1,
+                    "rank": rank,
+                    "simulation": name,
+                    "number": 0,
+                    "rms": rms,
+                    "wave": wave,
+                    "flux": flux,
+                    "err": 0.02,
+                    "masked": (wave > 5500) & (wave < 5560),
+                    "compared": wave < 6900,
+                }
+            )
+        )
     return replace(results, overlays=pd.concat(rows, ignore_index=True))
 
 
@@ -88,13 +128,17 @@ def with_histories(results):
 
 def cost(results) -> pd.DataFrame:
     "What each modelling choice costs in the made-up run."
-    return failures.assumption_cost(results.errors[["source", "target", "mse"]], results.simulations[["name", "ssp", "dust", "history"]])
+    return failures.assumption_cost(
+        results.errors[["source", "target", "mse"]], results.simulations[["name", "ssp", "dust", "history"]]
+    )
 
 
 FIGURES = {
     "features": lambda r: plots.plot_features(r),
     "spectra": lambda r: plots.plot_spectra(r, r.simulations.name[3]),
-    "clusters-spectrum": lambda r: clusterplots.plot_cluster_spectrum(clustered()[0], clustered()[2], *clustered()[2:]),
+    "clusters-spectrum": lambda r: clusterplots.plot_cluster_spectrum(
+        clustered()[0], clustered()[2], *clustered()[2:]
+    ),
     "clusters-matrix": lambda r: clusterplots.plot_cluster_matrix(*clustered()[:2]),
     "distance-matrix": lambda r: plots.plot_distance_matrix(r),
     "error-matrix": lambda r: plots.plot_error_matrix(r),
@@ -129,8 +173,17 @@ def draw(name: str, results):
 
 def words(figure) -> list:
     "What is written in a figure, but for the numbers at its axes."
-    ticks = {id(label) for axis in figure.findobj(Axis) for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()) for label in (tick.label1, tick.label2)}
-    return sorted(t.get_text() for t in figure.findobj(Text) if t.get_text().strip() and id(t) not in ticks and t.get_visible())
+    ticks = {
+        id(label)
+        for axis in figure.findobj(Axis)
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+        for label in (tick.label1, tick.label2)
+    }
+    return sorted(
+        t.get_text()
+        for t in figure.findobj(Text)
+        if t.get_text().strip() and id(t) not in ticks and t.get_visible()
+    )
 
 
 def wordless(figure):
@@ -148,7 +201,19 @@ def wordless(figure):
     return figure
 
 
-COMPARED = [pytest.param(name, marks=pytest.mark.mpl_image_compare(baseline_dir="baseline", filename=f"{name}.png", tolerance=WIDER.get(name, TOLERANCE), style="default", savefig_kwargs={"dpi": 50})) for name in FIGURES]
+COMPARED = [
+    pytest.param(
+        name,
+        marks=pytest.mark.mpl_image_compare(
+            baseline_dir="baseline",
+            filename=f"{name}.png",
+            tolerance=WIDER.get(name, TOLERANCE),
+            style="default",
+            savefig_kwargs={"dpi": 50},
+        ),
+    )
+    for name in FIGURES
+]
 
 
 @pytest.mark.parametrize("name", COMPARED, ids=list(FIGURES))
@@ -160,7 +225,9 @@ def test_figure_is_the_one_that_was_looked_at(name, results):
 @pytest.mark.parametrize("name", FIGURES)
 def test_words_of_a_figure(name, results):
     "Made anew by `python tests/test_figures.py`."
-    assert words(draw(name, results)) == json.loads((BASELINE / "words.json").read_text(encoding="utf-8"))[name]
+    assert (
+        words(draw(name, results)) == json.loads((BASELINE / "words.json").read_text(encoding="utf-8"))[name]
+    )
 
 
 def picture(figure) -> np.ndarray:
@@ -174,10 +241,17 @@ def rms(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(((a - b) ** 2).mean()))
 
 
-@pytest.mark.parametrize("name, spoil", [
-    ("error-distance", lambda ax: ax.lines[1].remove()), ("error-distance", lambda ax: ax.collections[0].remove()), ("law", lambda ax: ax.set_yscale("linear")),
-    ("error-matrix", lambda ax: ax.images[0].set_cmap("magma")), ("predicted-true", lambda ax: ax.set_aspect("auto")), ("coverage", lambda ax: ax.lines[0].remove()),
-])
+@pytest.mark.parametrize(
+    "name, spoil",
+    [
+        ("error-distance", lambda ax: ax.lines[1].remove()),
+        ("error-distance", lambda ax: ax.collections[0].remove()),
+        ("law", lambda ax: ax.set_yscale("linear")),
+        ("error-matrix", lambda ax: ax.images[0].set_cmap("magma")),
+        ("predicted-true", lambda ax: ax.set_aspect("auto")),
+        ("coverage", lambda ax: ax.lines[0].remove()),
+    ],
+)
 def test_comparison_sees_what_is_missing(name, spoil, results):
     "The tolerance is smaller than the least of these."
     whole = picture(wordless(draw(name, results)))
@@ -199,7 +273,12 @@ def test_map_gives_back_points_of_a_plane():
 
 
 def test_map_refuses_what_it_cannot_place():
-    for gaps, added in [(np.eye(2), None), (np.ones((4, 3)), None), (np.ones((4, 4)), np.ones(3)), (np.full((4, 4), np.nan), None)]:
+    for gaps, added in [
+        (np.eye(2), None),
+        (np.ones((4, 3)), None),
+        (np.ones((4, 4)), np.ones(3)),
+        (np.full((4, 4), np.nan), None),
+    ]:
         with pytest.raises(InputError, match="map"):
             place_on_map(gaps, added)
 
@@ -208,7 +287,11 @@ def test_saved_figures_are_the_same_bytes(results, tmp_path):
     with house_style():
         first, again = (save_figure(plots.plot_law(results), tmp_path / name) for name in ("one", "two"))
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in again]
-    assert first[0].read_bytes()[:5] == b"%PDF-" and b"<svg" in first[1].read_bytes()[:1000] and first[2].read_bytes()[1:4] == b"PNG"
+    assert (
+        first[0].read_bytes()[:5] == b"%PDF-"
+        and b"<svg" in first[1].read_bytes()[:1000]
+        and first[2].read_bytes()[1:4] == b"PNG"
+    )
 
 
 def test_run_compares_pictures(request):
@@ -221,4 +304,6 @@ if __name__ == "__main__":
 
     made = load_results(toy_law_results(Path(tempfile.mkdtemp()) / "toy", n_sim=12))
     told = {name: words(draw(name, made)) for name in FIGURES}
-    (BASELINE / "words.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (BASELINE / "words.json").write_text(
+        json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )

@@ -1,4 +1,5 @@
 """Full SED fits, the model library, and the comparison: resume, budget, cache and refusals with a made-up fitter; BAGPIPES itself where it is installed."""
+
 import os
 import time
 from dataclasses import replace
@@ -40,7 +41,13 @@ CALLS = []
 def made_up(task):
     "A fit that takes no time: draws from the priors."
     CALLS.append(task.name)
-    return {"parameters": draw_parameters(task.priors, universe_age(task.redshift), 50, task.seed), "chi2": np.array(1.0), "log_z": np.array(-1.0), "n_likelihood": np.array(7), "complete": np.array(True)}
+    return {
+        "parameters": draw_parameters(task.priors, universe_age(task.redshift), 50, task.seed),
+        "chi2": np.array(1.0),
+        "log_z": np.array(-1.0),
+        "n_likelihood": np.array(7),
+        "complete": np.array(True),
+    }
 
 
 def fails_for_c(task):
@@ -72,7 +79,9 @@ def test_a_second_call_does_only_what_is_missing(tmp_path):
     assert CALLS == ["b", "c"]
 
 
-@pytest.mark.parametrize("change", [{"seed": 2}, {"priors": Priors(a_v=(0, 2))}, {"error_floor": 0.1}, {"bin": 3}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 2}, {"priors": Priors(a_v=(0, 2))}, {"error_floor": 0.1}, {"bin": 3}]
+)
 def test_other_priors_settings_or_seeds_are_other_fits(tmp_path, change):
     run(tmp_path)
     run(tmp_path, **change)
@@ -98,7 +107,10 @@ def test_nothing_is_started_when_the_budget_is_used_up(tmp_path):
 
 def test_one_that_fails_does_not_stop_the_others(tmp_path):
     table = run(tmp_path, fails_for_c)
-    assert table.status.tolist()[:2] == ["done", "done"] and "ZeroDivisionError: no such luck" in table.status["c"]
+    assert (
+        table.status.tolist()[:2] == ["done", "done"]
+        and "ZeroDivisionError: no such luck" in table.status["c"]
+    )
     assert "c; the same call" in missing_fits(table) and table.log_mstar["d"] > 0
     assert (run(tmp_path).status == "done").all() and CALLS == ["c"]
 
@@ -111,7 +123,10 @@ def test_in_parallel_the_same(tmp_path):
 def test_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(tmp_path / "fits")
-    assert os.listdir(tmp_path) == ["fits"] and sorted(os.listdir(tmp_path / "fits"))[:2] == [".lock", "fits.json"]
+    assert os.listdir(tmp_path) == ["fits"] and sorted(os.listdir(tmp_path / "fits"))[:2] == [
+        ".lock",
+        "fits.json",
+    ]
 
 
 def test_missing_extra_is_named_in_one_line(tmp_path, monkeypatch):
@@ -121,21 +136,35 @@ def test_missing_extra_is_named_in_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(said.value)
 
 
-@pytest.mark.parametrize("sample, options, words", [
-    (replace(SAMPLE, flux_err=None), {}, "no flux_err"),
-    (replace(SAMPLE, redshift=None), {}, "no redshift"),
-    (replace(SAMPLE, redshift=np.array([0.1, -1, 0.1, 0.1])), {}, "no redshift"),
-    (replace(SAMPLE, flux_err=np.full_like(LIGHT, np.nan)), {}, "fewer than 3"),
-    (SAMPLE, {"live": 3}, "no setting 'live'"),
-    (SAMPLE, {"bin": 0}, "bin"),
-])
+@pytest.mark.parametrize(
+    "sample, options, words",
+    [
+        (replace(SAMPLE, flux_err=None), {}, "no flux_err"),
+        (replace(SAMPLE, redshift=None), {}, "no redshift"),
+        (replace(SAMPLE, redshift=np.array([0.1, -1, 0.1, 0.1])), {}, "no redshift"),
+        (replace(SAMPLE, flux_err=np.full_like(LIGHT, np.nan)), {}, "fewer than 3"),
+        (SAMPLE, {"live": 3}, "no setting 'live'"),
+        (SAMPLE, {"bin": 0}, "bin"),
+    ],
+)
 def test_refusals(tmp_path, sample, options, words):
     with pytest.raises(InputError, match=words):
         run(tmp_path, sample=sample, **options)
 
 
-@pytest.mark.parametrize("wrong", [{"tau": (0.1, 2)}, {"a_v": (2, 1)}, {"alpha": (0, 1)}, {"dust": "salim"}, {"eta": "high"}, {"beta": (1, float("nan"))},
-                                   {"tau": (5, 0.3)}, {"tau": (0, 1)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tau": (0.1, 2)},
+        {"a_v": (2, 1)},
+        {"alpha": (0, 1)},
+        {"dust": "salim"},
+        {"eta": "high"},
+        {"beta": (1, float("nan"))},
+        {"tau": (5, 0.3)},
+        {"tau": (0, 1)},
+    ],
+)
 def test_priors_that_cannot_be(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Priors(**wrong)
@@ -184,19 +213,34 @@ def test_a_library_says_where_a_sampler_may_begin(models):
     drawn = library_parameters(Priors(), universe_age(0.1), len(models), 1)
     light = np.asarray(models.flux[:20], float)
     for i in range(20):
-        narrow, log_share = narrow_priors(light[i], 1 / (0.05 * light[i]) ** 2, models, Priors(), universe_age(0.1))
+        narrow, log_share = narrow_priors(
+            light[i], 1 / (0.05 * light[i]) ** 2, models, Priors(), universe_age(0.1)
+        )
         assert log_share < 0
         for k, name in enumerate(("alpha", "beta", None, "metallicity", None, "a_v", "eta")):
             if name:
-                assert getattr(narrow, name)[0] <= drawn[i, k] <= getattr(narrow, name)[1] and getattr(Priors(), name)[0] <= getattr(narrow, name)[0] * 1.001
-    tasks = fullfit.make_tasks(replace(models.take(np.arange(2)), flux_err=0.05 * light[:2]), 0.1, Priors(), 1, 1, fullfit.SETTINGS, models)
+                assert (
+                    getattr(narrow, name)[0] <= drawn[i, k] <= getattr(narrow, name)[1]
+                    and getattr(Priors(), name)[0] <= getattr(narrow, name)[0] * 1.001
+                )
+    tasks = fullfit.make_tasks(
+        replace(models.take(np.arange(2)), flux_err=0.05 * light[:2]),
+        0.1,
+        Priors(),
+        1,
+        1,
+        fullfit.SETTINGS,
+        models,
+    )
     assert all(t.log_share < 0 and t.priors != Priors() for t in tasks)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     seen = rebin(SAMPLE)
-    return build_library(tmp_path_factory.mktemp("models") / "library", wave=seen.wave, ssp="bc03_stelib", n=1500)
+    return build_library(
+        tmp_path_factory.mktemp("models") / "library", wave=seen.wave, ssp="bc03_stelib", n=1500
+    )
 
 
 def test_library_is_cached_and_keyed(models, tmp_path, monkeypatch):
@@ -206,14 +250,23 @@ def test_library_is_cached_and_keyed(models, tmp_path, monkeypatch):
     assert np.array_equal(build_library(tmp_path / "l", **options).flux, first.flux)
     with pytest.raises(TypeError):  # another seed: made again
         build_library(tmp_path / "l", **options, seed=2)
-    assert np.array_equal(build_library(tmp_path / "l", **options).flux, first.flux)  # and what was there is left
+    assert np.array_equal(
+        build_library(tmp_path / "l", **options).flux, first.flux
+    )  # and what was there is left
     assert sorted(os.listdir(tmp_path)) == ["l"]
 
 
 def test_percentiles_agree_with_the_mean_fit(models):
     light = np.asarray(models.flux[:40], float)
-    observed = replace(models.take(np.arange(40)), flux=light * (1 + 0.1 * RNG.normal(size=light.shape)), flux_err=0.1 * light)
-    a, b = fit_models(observed, models, error_floor=0.0), fit_library(observed, models, error_floor=0.0, mask_lines=False)
+    observed = replace(
+        models.take(np.arange(40)),
+        flux=light * (1 + 0.1 * RNG.normal(size=light.shape)),
+        flux_err=0.1 * light,
+    )
+    a, b = (
+        fit_models(observed, models, error_floor=0.0),
+        fit_library(observed, models, error_floor=0.0, mask_lines=False),
+    )
     assert_allclose(a.chi2, b.chi2, rtol=1e-6)
     assert_allclose(a.n_effective, b.n_effective, rtol=1e-4)
     many = (b.n_effective > 20).to_numpy()
@@ -223,7 +276,10 @@ def test_percentiles_agree_with_the_mean_fit(models):
 
 def test_weighted_percentiles():
     values = np.repeat([3.0, 1.0, 2.0], [20, 50, 30])
-    assert_allclose(weighted_percentiles(np.array([3.0, 1.0, 2.0]), np.array([0.2, 0.5, 0.3]), [25, 50, 80]), [1, 1.625, 2.6])
+    assert_allclose(
+        weighted_percentiles(np.array([3.0, 1.0, 2.0]), np.array([0.2, 0.5, 0.3]), [25, 50, 80]),
+        [1, 1.625, 2.6],
+    )
     assert abs(weighted_percentiles(values, np.ones(100), [50])[0] - np.median(values)) < 0.6
 
 
@@ -238,7 +294,11 @@ def test_library_in_bands(tmp_path):
 
 def test_one_call_fits_a_sample(tmp_path):
     table = fit_sample(SAMPLE, "library", tmp_path, ssp="bc03_stelib", n_models=200)
-    assert list(table.index) == ["a", "b", "c", "d"] and {f"{p}_p95" for p in FITTED} <= set(table) and (table.status == "done").all()
+    assert (
+        list(table.index) == ["a", "b", "c", "d"]
+        and {f"{p}_p95" for p in FITTED} <= set(table)
+        and (table.status == "done").all()
+    )
     with pytest.raises(InputError, match="method"):
         fit_sample(SAMPLE, "guess", tmp_path)
 
@@ -251,7 +311,10 @@ def test_scores_of_known_errors(tmp_path):
     for p in FITTED:
         truth = rng.normal(size=2000)
         found = truth + 0.3 * rng.normal(size=2000) + 0.1
-        rows |= {f"truth_{p}": truth, p: found} | {p + end: found + z * 0.3 - 0.1 for end, z in {"_p05": -1.645, "_p16": -1, "_p84": 1, "_p95": 1.645}.items()}
+        rows |= {f"truth_{p}": truth, p: found} | {
+            p + end: found + z * 0.3 - 0.1
+            for end, z in {"_p05": -1.645, "_p16": -1, "_p84": 1, "_p95": 1.645}.items()
+        }
     table = pd.DataFrame(rows)
     scores = score_methods(table)
     assert_allclose(scores.rmse, np.hypot(0.3, 0.1), atol=0.02)
@@ -265,8 +328,14 @@ def test_scores_of_known_errors(tmp_path):
 def test_stored_results_are_whole(tmp_path):
     tables, record = load_methods()
     bagpipes = tables["simulated"].query("method == 'bagpipes'")
-    assert len(bagpipes) >= 20 and bagpipes.galaxy.is_unique and len(tables["observed"].query("method == 'library'")) >= 2
-    assert (tables["simulated"].query("method == 'library'").groupby("galaxy").size() == 1).all() and len(tables["simulated"].query("method == 'library'")) >= 500
+    assert (
+        len(bagpipes) >= 20
+        and bagpipes.galaxy.is_unique
+        and len(tables["observed"].query("method == 'library'")) >= 2
+    )
+    assert (tables["simulated"].query("method == 'library'").groupby("galaxy").size() == 1).all() and len(
+        tables["simulated"].query("method == 'library'")
+    ) >= 500
     save_methods(tmp_path, tables, {})
     (tmp_path / "single.csv").write_text("snr\n1\n")
     with pytest.raises(InputError, match="single.csv was changed"):
@@ -304,12 +373,27 @@ class TestBagpipes:
         library = build_library(tmp_path / "l", narrow, wave=wave, n=20)
         drawn = draw_parameters(narrow, universe_age(0.1), 20, 1)
         light = np.asarray(library.flux, float)
-        tasks = fullfit.make_tasks(replace(library, flux_err=0.02 * light), 0.1, narrow, 1, 1, fullfit.SETTINGS | {"error_floor": 0.0, "r_spec": 2000.0, "fwhm_kms": 500.0})
+        tasks = fullfit.make_tasks(
+            replace(library, flux_err=0.02 * light),
+            0.1,
+            narrow,
+            1,
+            1,
+            fullfit.SETTINGS | {"error_floor": 0.0, "r_spec": 2000.0, "fwhm_kms": 500.0},
+        )
         with fullfit.quiet_bagpipes(0.1, 2000.0) as bagpipes:
             for i in range(5):
                 model = fullfit.make_likelihood(bagpipes, tasks[i], str(tmp_path))
-                values = dict(zip(("alpha", "beta", "massformed", "metallicity", "tau"), drawn[i])) | {"Av": drawn[i, 5], "eta": 1.5}
-                formed = 10 - derive_properties(np.array([[*drawn[i, :2], 0.0, *drawn[i, 3:]]]), universe_age(0.1))["log_mstar"][0]
+                values = dict(zip(("alpha", "beta", "massformed", "metallicity", "tau"), drawn[i])) | {
+                    "Av": drawn[i, 5],
+                    "eta": 1.5,
+                }
+                formed = (
+                    10
+                    - derive_properties(np.array([[*drawn[i, :2], 0.0, *drawn[i, 3:]]]), universe_age(0.1))[
+                        "log_mstar"
+                    ][0]
+                )
                 values["massformed"] = formed - np.log10(fullfit.IMF_TO_CHABRIER["Kroupa"])
                 point = np.array([values[p.split(":")[1]] for p in model.params])
                 model.lnlike(point)
@@ -319,7 +403,10 @@ class TestBagpipes:
                 sfh = model.model_galaxy.sfh
                 assert abs(np.log10(sfh.mass_weighted_age) - library.properties["log_age"][i]) < 0.01
                 rate = np.log10(sfh.sfr) + np.log10(fullfit.IMF_TO_CHABRIER["Kroupa"])
-                assert abs(rate - library.properties["log_sfr"][i]) < 0.03 or library.properties["log_sfr"][i] < -2.9
+                assert (
+                    abs(rate - library.properties["log_sfr"][i]) < 0.03
+                    or library.properties["log_sfr"][i] < -2.9
+                )
 
     def test_matplotlib_and_settings_stay(self, tmp_path, monkeypatch):
         import bagpipes
@@ -330,7 +417,11 @@ class TestBagpipes:
         with pytest.raises(RuntimeError):
             with fullfit.quiet_bagpipes(0.1, 500.0):
                 raise RuntimeError
-        assert before == (dict(matplotlib.rcParams), bagpipes.config.R_spec, bagpipes.config.max_redshift) and not os.listdir(tmp_path)
+        assert before == (
+            dict(matplotlib.rcParams),
+            bagpipes.config.R_spec,
+            bagpipes.config.max_redshift,
+        ) and not os.listdir(tmp_path)
 
 
 def test_the_command_fits_and_says_so(tmp_path, capsys):

@@ -1,4 +1,5 @@
 """Histories and metallicities: closed forms, reproducibility, population, refusals."""
+
 import time
 
 import numpy as np
@@ -46,17 +47,32 @@ def test_cumulative_is_the_integral_of_the_rate(name):
     shapes = {k: np.mean(v) for k, v in FAMILIES[name].shapes.items()}
     for scale in (0.5, 3.0, 20.0):
         points = sorted({shapes.get("onset", scale), min(scale, 8.9)})
-        integral = quad(lambda t: float(FAMILIES[name].formula(t, scale, **shapes)[0]), 0, 9.0, points=points, limit=200)[0]
+        integral = quad(
+            lambda t: float(FAMILIES[name].formula(t, scale, **shapes)[0]), 0, 9.0, points=points, limit=200
+        )[0]
         assert_allclose(FAMILIES[name].formula(9.0, scale, **shapes)[1], integral, rtol=1e-6)
 
 
 def test_delayed_tau_bins_against_quad():
-    h = draw_histories({"family": "delayed_tau", "onset": 2.0, "main_sequence": {"scatter": 0}}, np.array([10.0]), EDGES, rng_for(1))[0]
+    h = draw_histories(
+        {"family": "delayed_tau", "onset": 2.0, "main_sequence": {"scatter": 0}},
+        np.array([10.0]),
+        EDGES,
+        rng_for(1),
+    )[0]
     # find tau from the fractions themselves: S(x) over the last Gyr against the one before; then check every bin
     from scipy.optimize import brentq
-    target = 0.6 * 0.1  # specific rate per formed mass now, 1/Gyr, of a galaxy of 1e10 Msun on the main sequence
-    rate = lambda t, tau: (t - 2) * np.exp(-(t - 2) / tau) if t > 2 else 0.0
-    total = lambda tau: quad(rate, 2, 12.4, args=(tau,))[0]
+
+    target = (
+        0.6 * 0.1
+    )  # specific rate per formed mass now, 1/Gyr, of a galaxy of 1e10 Msun on the main sequence
+
+    def rate(t, tau):
+        return (t - 2) * np.exp(-(t - 2) / tau) if t > 2 else 0.0
+
+    def total(tau):
+        return quad(rate, 2, 12.4, args=(tau,))[0]
+
     tau = brentq(lambda tau: rate(12.4, tau) / total(tau) - target, 0.5, 50)
     for k in range(0, 60, 7):
         low, high = max(12.4 - EDGES[k + 1], 2), 12.4 - EDGES[k]
@@ -84,7 +100,10 @@ def test_population(family):
 
 def test_same_seed_same_bytes():
     recipe = {"family": "lognormal", "quench": QUENCH, "burst_sigma": 0.3}
-    draw = lambda seed: draw_histories(recipe, MASS[:200], EDGES, rng_for(seed, "h"))
+
+    def draw(seed):
+        return draw_histories(recipe, MASS[:200], EDGES, rng_for(seed, "h"))
+
     assert draw(1).tobytes() == draw(1).tobytes()
     assert draw(1).tobytes() != draw(2).tobytes()
 
@@ -115,13 +134,21 @@ def test_mass_metallicity_relation_recovered():
             near = abs(MASS - m) < 0.1
             if near.sum() > 200:
                 assert_allclose(np.percentile(log_z[near], [50, 16, 84]), published, atol=0.12)
-    z = draw_metallicities({"relation": "linear", "offset": -0.1, "slope": 0.4, "scatter": 0.0}, MASS, h, EDGES, rng_for(4))
+    z = draw_metallicities(
+        {"relation": "linear", "offset": -0.1, "slope": 0.4, "scatter": 0.0}, MASS, h, EDGES, rng_for(4)
+    )
     assert_allclose(np.log10(z[:, 0] / Z_SUN), -0.1 + 0.4 * (MASS - 10.5), atol=1e-5)
 
 
 def test_enrichment_rises_towards_today_and_saturation_is_counted():
     h = draw_histories({"family": "delayed_tau", "onset": 1.0}, MASS[:300], EDGES, rng_for(3))
-    recipe = {"relation": "gallazzi05", "scatter": 0.1, "enrichment": "mass", "start": 0.1, "range": [0.004, 0.02]}
+    recipe = {
+        "relation": "gallazzi05",
+        "scatter": 0.1,
+        "enrichment": "mass",
+        "start": 0.1,
+        "range": [0.004, 0.02],
+    }
     z = draw_metallicities(recipe, MASS[:300], h, EDGES, rng_for(4))
     assert z.shape == h.shape and z.dtype == np.float32
     assert (np.diff(z, axis=1) <= 1e-9).all()  # lookback ascends, so Z descends
@@ -129,41 +156,52 @@ def test_enrichment_rises_towards_today_and_saturation_is_counted():
     assert 0.05 < saturated(z, h, recipe) < 0.9
     wide = recipe | {"range": [1e-6, 0.8]}
     assert saturated(draw_metallicities(wide, MASS[:300], h, EDGES, rng_for(4)), h, wide) == 0
-    assert_array_equal(z, np.clip(draw_metallicities(wide, MASS[:300], h, EDGES, rng_for(4)), np.float32(0.004), np.float32(0.02)))
+    assert_array_equal(
+        z,
+        np.clip(
+            draw_metallicities(wide, MASS[:300], h, EDGES, rng_for(4)), np.float32(0.004), np.float32(0.02)
+        ),
+    )
 
 
-@pytest.mark.parametrize("recipe, words", [
-    ({}, "'family' is missing"),
-    ("delayed_tau", "not a table"),
-    ({"family": "exponential"}, "delayed_tau, lognormal, double_power_law"),
-    ({"family": "lognormal", "tau": 1}, "unknown key 'tau'"),
-    ({"family": "lognormal", "onset": 1}, "unknown key 'onset'"),
-    ({"family": "lognormal", "width": "wide"}, "'width' is 'wide'"),
-    ({"family": "lognormal", "width": [0.9, 0.3]}, "'width'"),
-    ({"family": "delayed_tau", "onset": 13}, "'onset'"),
-    ({"family": "double_power_law", "falling": 0.9}, "'falling'"),
-    ({"family": "lognormal", "main_sequence": {"scater": 1}}, "unknown key 'scater'"),
-    ({"family": "lognormal", "main_sequence": {"ssfr": 1e-10}}, "'ssfr'"),
-    ({"family": "lognormal", "quench": {"mass": 10.5}}, "'width' is missing"),
-    ({"family": "lognormal", "quench": QUENCH | {"timescale_gyr": 0}}, "'timescale_gyr'"),
-    ({"family": "lognormal", "burst_sigma": -1}, "'burst_sigma'"),
-    ({"family": "lognormal", "burst_sigma": [0, 1, 2]}, "'burst_sigma'"),
-])
+@pytest.mark.parametrize(
+    "recipe, words",
+    [
+        ({}, "'family' is missing"),
+        ("delayed_tau", "not a table"),
+        ({"family": "exponential"}, "delayed_tau, lognormal, double_power_law"),
+        ({"family": "lognormal", "tau": 1}, "unknown key 'tau'"),
+        ({"family": "lognormal", "onset": 1}, "unknown key 'onset'"),
+        ({"family": "lognormal", "width": "wide"}, "'width' is 'wide'"),
+        ({"family": "lognormal", "width": [0.9, 0.3]}, "'width'"),
+        ({"family": "delayed_tau", "onset": 13}, "'onset'"),
+        ({"family": "double_power_law", "falling": 0.9}, "'falling'"),
+        ({"family": "lognormal", "main_sequence": {"scater": 1}}, "unknown key 'scater'"),
+        ({"family": "lognormal", "main_sequence": {"ssfr": 1e-10}}, "'ssfr'"),
+        ({"family": "lognormal", "quench": {"mass": 10.5}}, "'width' is missing"),
+        ({"family": "lognormal", "quench": QUENCH | {"timescale_gyr": 0}}, "'timescale_gyr'"),
+        ({"family": "lognormal", "burst_sigma": -1}, "'burst_sigma'"),
+        ({"family": "lognormal", "burst_sigma": [0, 1, 2]}, "'burst_sigma'"),
+    ],
+)
 def test_bad_history_recipes(recipe, words):
     with pytest.raises(InputError, match=words):
         draw_histories(recipe, MASS[:5], EDGES, rng_for(1))
 
 
-@pytest.mark.parametrize("recipe, words", [
-    ({}, "'relation' is missing"),
-    ({"relation": "tremonti04"}, "gallazzi05, linear"),
-    ({"relation": "linear", "offset": 0}, "'slope' is missing"),
-    ({"relation": "gallazzi05", "enrichment": "fast"}, "constant, mass"),
-    ({"relation": "gallazzi05", "scater": 0.1}, "unknown key 'scater'"),
-    ({"relation": "gallazzi05", "scatter": "big"}, "'scatter'"),
-    ({"relation": "gallazzi05", "range": [0.03, 0.01]}, "'range'"),
-    ({"relation": "gallazzi05", "start": 2}, "'start'"),
-])
+@pytest.mark.parametrize(
+    "recipe, words",
+    [
+        ({}, "'relation' is missing"),
+        ({"relation": "tremonti04"}, "gallazzi05, linear"),
+        ({"relation": "linear", "offset": 0}, "'slope' is missing"),
+        ({"relation": "gallazzi05", "enrichment": "fast"}, "constant, mass"),
+        ({"relation": "gallazzi05", "scater": 0.1}, "unknown key 'scater'"),
+        ({"relation": "gallazzi05", "scatter": "big"}, "'scatter'"),
+        ({"relation": "gallazzi05", "range": [0.03, 0.01]}, "'range'"),
+        ({"relation": "gallazzi05", "start": 2}, "'start'"),
+    ],
+)
 def test_bad_metallicity_recipes(recipe, words):
     h = np.full((5, 60), 1 / 60, np.float32)
     with pytest.raises(InputError, match=words):

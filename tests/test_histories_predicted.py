@@ -24,7 +24,15 @@ from gencast.run.stages import sample_path
 from gencast.synthesis.histories import age_bins
 from gencast.synthesis.simulations import load_suite, simulate
 
-SMALL = {"quick": True, "n_galaxies": 200, "n_trees": 10, "notebooks": False, "progress": False, "jobs": 2, "views": ("spectra",)}
+SMALL = {
+    "quick": True,
+    "n_galaxies": 200,
+    "n_trees": 10,
+    "notebooks": False,
+    "progress": False,
+    "jobs": 2,
+    "views": ("spectra",),
+}
 PROPERTIES = ("log_mstar", "sfh", "dust_slope")
 VICTIM = 3  # the simulation whose labels are shuffled
 
@@ -42,9 +50,23 @@ def results(suite_file, tmp_path_factory):
 
 
 def test_every_table_has_every_property(results):
-    for name in ("errors", "distances", "features", "heldout", "scores", "forecasts", "galaxies", "signals", "decomposition", "relations", "combined"):
+    for name in (
+        "errors",
+        "distances",
+        "features",
+        "heldout",
+        "scores",
+        "forecasts",
+        "galaxies",
+        "signals",
+        "decomposition",
+        "relations",
+        "combined",
+    ):
         assert set(getattr(results, name).property) == set(PROPERTIES), name
-    assert results.galaxies[results.galaxies.property == "sfh"].predicted.isna().all(), "a history is no single number"
+    assert results.galaxies[results.galaxies.property == "sfh"].predicted.isna().all(), (
+        "a history is no single number"
+    )
     assert results.galaxies.expected_error.notna().all()
 
 
@@ -61,11 +83,20 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
     truth = [load_labels(results.folder, settings, "spectra", n, "test", "sfh") for n in names]
     start = sum(map(len, truth[: names.index(row.target)]))
     t, p = truth[names.index(row.target)], predicted[start : start + len(truth[names.index(row.target)])]
-    each = [100 * sum(abs(a - b) for a, b in zip(x, y)) / sum(a + b for a, b in zip(x, y)) for x, y in zip(t, p)]
-    assert_allclose([row.rmse, row.smape], [np.sqrt(np.mean(np.square(each))) / 100, np.median(each) / 100], rtol=1e-5)
+    each = [
+        100 * sum(abs(a - b) for a, b in zip(x, y)) / sum(a + b for a, b in zip(x, y)) for x, y in zip(t, p)
+    ]
+    assert_allclose(
+        [row.rmse, row.smape], [np.sqrt(np.mean(np.square(each))) / 100, np.median(each) / 100], rtol=1e-5
+    )
     edges = HISTORIES["sfh"].edges
-    points = np.concatenate([np.linspace(lo, hi, 401)[:-1] + (hi - lo) / 800 for lo, hi in zip(edges[:-1], edges[1:])])
-    moved = [wasserstein_distance(points, points, np.repeat(a, 400), np.repeat(b, 400)) for a, b in zip(t[:40], p[:40])]
+    points = np.concatenate(
+        [np.linspace(lo, hi, 401)[:-1] + (hi - lo) / 800 for lo, hi in zip(edges[:-1], edges[1:])]
+    )
+    moved = [
+        wasserstein_distance(points, points, np.repeat(a, 400), np.repeat(b, 400))
+        for a, b in zip(t[:40], p[:40])
+    ]
     from gencast.models.timebins import wasserstein_time
 
     assert_allclose(wasserstein_time(p[:40], t[:40], np.array(edges)), moved, rtol=2e-3, atol=1e-3)
@@ -78,48 +109,97 @@ def test_no_leakage_of_histories(results, suite_file, tmp_path):
     name = load_settings(results.folder).suite.names[VICTIM]
     sample = load_sample(sample_path(folder, "spectra", name), mmap=False)
     order = np.random.default_rng(0).permutation(len(sample))
-    save_sample(replace(sample, properties=sample.properties | {"sfh": sample.properties["sfh"][order]}), sample_path(folder, "spectra", name))
+    save_sample(
+        replace(sample, properties=sample.properties | {"sfh": sample.properties["sfh"][order]}),
+        sample_path(folder, "spectra", name),
+    )
     broken = run(suite_file, out=folder, properties=PROPERTIES, **SMALL)
     key = ["law", "distance", "source"]
-    of_target = lambda r: r.heldout[(r.heldout.property == "sfh") & (r.heldout.target == name)].sort_values(key).reset_index(drop=True)
+
+    def of_target(r):
+        return (
+            r.heldout[(r.heldout.property == "sfh") & (r.heldout.target == name)]
+            .sort_values(key)
+            .reset_index(drop=True)
+        )
+
     before, after = of_target(results), of_target(broken)
     honest = before.law != "in_domain"
     for column in ("value", "predicted", "lower", "upper"):
         assert (before[column] == after[column])[honest].all(), f"{column} of the held-out simulation moved"
     assert (before.log_mse != after.log_mse).all()
-    models = lambda r: r.errors[(r.errors.property == "sfh") & (r.errors.source != name) & (r.errors.target != name)].mse.to_numpy()
+
+    def models(r):
+        return r.errors[
+            (r.errors.property == "sfh") & (r.errors.source != name) & (r.errors.target != name)
+        ].mse.to_numpy()
+
     assert (models(results) == models(broken)).all()
-    rows = lambda r, what: r.histories[(r.histories.target == name) & (r.histories.what == what)].filter(like="share_").to_numpy()
-    mass = lambda r: r.heldout[r.heldout.property == "log_mstar"].reset_index(drop=True)
+
+    def rows(r, what):
+        return (
+            r.histories[(r.histories.target == name) & (r.histories.what == what)]
+            .filter(like="share_")
+            .to_numpy()
+        )
+
+    def mass(r):
+        return r.heldout[r.heldout.property == "log_mstar"].reset_index(drop=True)
+
     pd.testing.assert_frame_equal(mass(results), mass(broken))
-    assert_allclose(rows(results, "predicted")[0], rows(broken, "predicted")[0]), "the mean prediction for it is what it was"
+    (
+        assert_allclose(rows(results, "predicted")[0], rows(broken, "predicted")[0]),
+        "the mean prediction for it is what it was",
+    )
 
 
 @pytest.mark.parametrize("model, view", [("extra_trees", "photometry"), ("boosting", "spectra")])
 def test_other_models_do_the_whole_job(results, suite_file, tmp_path, model, view):
     shutil.copytree(results.folder / "simulations", tmp_path / model / "simulations")
-    done = run(suite_file, out=tmp_path / model, model=model, properties=("sfh",), **{**SMALL, "views": (view,)})
+    done = run(
+        suite_file, out=tmp_path / model, model=model, properties=("sfh",), **{**SMALL, "views": (view,)}
+    )
     assert set(done.errors.model) == {model} and np.isfinite(done.forecasts.rmse).all()
-    first, X = done.errors.iloc[0], labels_of(load_sample(sample_path(done.folder, view, done.errors.source[0])), "sfh")
-    assert first.source == first.target and first.smape < np.median(smape(X, X.mean(axis=0))), "it has learned something"
+    first, X = (
+        done.errors.iloc[0],
+        labels_of(load_sample(sample_path(done.folder, view, done.errors.source[0])), "sfh"),
+    )
+    assert first.source == first.target and first.smape < np.median(smape(X, X.mean(axis=0))), (
+        "it has learned something"
+    )
 
 
 def test_all_properties_are_those_that_are_offered(suite_file):
     settings = make_settings(suite_file, properties=("all",))
-    assert settings.properties == ("log_mstar", "log_age", "log_zmet", "a_v", "dust_slope", "log_sfr", "sfh", "sfh_linear", "zh")
+    assert settings.properties == (
+        "log_mstar",
+        "log_age",
+        "log_zmet",
+        "a_v",
+        "dust_slope",
+        "log_sfr",
+        "sfh",
+        "sfh_linear",
+        "zh",
+    )
 
 
 def test_the_table_of_histories_holds_histories(results):
     table = results.histories
     bins = [c for c in table if c.startswith("share_")]
-    whole = table[table.what.isin(["true", "predicted", "consensus"]) & ~table.galaxy.isin(["p16", "p50", "p84"])]
+    whole = table[
+        table.what.isin(["true", "predicted", "consensus"]) & ~table.galaxy.isin(["p16", "p50", "p84"])
+    ]
     assert_allclose(whole[bins].sum(axis=1), 1, rtol=1e-4)
     assert (table[bins] >= 0).all().all() and len(bins) == 8
     name = load_settings(results.folder).suite.names[0]
     assert histories_of(results, name, what="true").shape == (10, 8)
     best = table[(table.target == name) & (table.what == "predicted")].source.iloc[0]
     assert best != name, "the source must be another simulation"
-    assert plot_history(results, "sdss_spectra").get_legend() is not None and plot_history(results, name).get_legend() is not None
+    assert (
+        plot_history(results, "sdss_spectra").get_legend() is not None
+        and plot_history(results, name).get_legend() is not None
+    )
     plt.close("all")
     with pytest.raises(InputError, match="no history 'zh'|there are: sfh"):
         histories_of(results, name, "zh")
@@ -129,22 +209,43 @@ def test_templates_run_with_a_history(results, tmp_path):
     "Both templates, executed for a property that is no single number."
     from gencast.run.notebooks import execute_notebook, template_path
 
-    for template, target in (("simulation", load_settings(results.folder).suite.names[0]), ("survey", "sdss_spectra")):
+    for template, target in (
+        ("simulation", load_settings(results.folder).suite.names[0]),
+        ("survey", "sdss_spectra"),
+    ):
         out = tmp_path / f"{template}.ipynb"
-        execute_notebook(template_path(template), out, {"results": str(results.folder), "target": target, "property": "sfh"})
+        execute_notebook(
+            template_path(template),
+            out,
+            {"results": str(results.folder), "target": target, "property": "sfh"},
+        )
         cells = nbformat.read(out, 4).cells
         assert not [o for c in cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
         drawn = [c for c in cells if c.cell_type == "code" and "plot_history(" in c.source]
-        assert len(drawn) == 1 and any("image/png" in o.get("data", {}) for o in drawn[0].outputs), "the figure of the history is there"
-        assert "star-formation history" in "".join(str(o.get("data", {}).get("text/markdown")) for c in cells if c.cell_type == "code" for o in c.outputs)
+        assert len(drawn) == 1 and any("image/png" in o.get("data", {}) for o in drawn[0].outputs), (
+            "the figure of the history is there"
+        )
+        assert "star-formation history" in "".join(
+            str(o.get("data", {}).get("text/markdown"))
+            for c in cells
+            if c.cell_type == "code"
+            for o in c.outputs
+        )
 
 
 @pytest.mark.parametrize("model", [RandomForest(8, random_state=0), Boosting(2, 60, random_state=0)])
 def test_ensembles_keep_the_contract_of_sklearn(model):
     from sklearn.utils.estimator_checks import check_estimator
 
-    known = {"check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"}  # scikit-learn's own forest fails them, too: it draws galaxies at random
-    failed = [r for r in check_estimator(model, on_fail=None) if r["status"] == "failed" and not (isinstance(model, RandomForest) and r["check_name"] in known)]
+    known = {
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+    }  # scikit-learn's own forest fails them, too: it draws galaxies at random
+    failed = [
+        r
+        for r in check_estimator(model, on_fail=None)
+        if r["status"] == "failed" and not (isinstance(model, RandomForest) and r["check_name"] in known)
+    ]
     assert not failed, [(r["check_name"], str(r["exception"])[:200]) for r in failed]
 
 
@@ -153,7 +254,10 @@ def test_the_random_forest_is_that_of_sklearn():
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(120, 60)).astype(np.float32), rng.normal(size=120)
-    ours, theirs = fit_model("random_forest", X, y, seed=3, n_trees=12), RandomForestRegressor(12, max_features="sqrt", min_samples_leaf=2, random_state=3).fit(X, y)
+    ours, theirs = (
+        fit_model("random_forest", X, y, seed=3, n_trees=12),
+        RandomForestRegressor(12, max_features="sqrt", min_samples_leaf=2, random_state=3).fit(X, y),
+    )
     assert (ours.predict(X) == theirs.predict(X)).all()
     mean, spread = predict_with_spread(ours, X)
     each = np.array([tree.predict(X) for tree in theirs.estimators_])
@@ -175,13 +279,20 @@ def test_models_of_shares_say_shares(name):
 def test_label_columns_find_every_property():
     properties = ("log_mstar", "sfh", "a_v", "zh")
     said = np.arange(18.0)[:, None] * np.ones(3)
-    assert pick_labels(said, label_columns(properties, "log_mstar"))[0] == 0 and pick_labels(said, label_columns(properties, "a_v"))[0] == 9
-    assert_allclose(pick_labels(said, label_columns(properties, "zh"))[0], np.arange(10, 18) / np.arange(10, 18).sum())
+    assert (
+        pick_labels(said, label_columns(properties, "log_mstar"))[0] == 0
+        and pick_labels(said, label_columns(properties, "a_v"))[0] == 9
+    )
+    assert_allclose(
+        pick_labels(said, label_columns(properties, "zh"))[0], np.arange(10, 18) / np.arange(10, 18).sum()
+    )
 
 
 def test_enrichment_and_star_formation_differ_where_metals_do():
     suite = load_suite("default")
-    constant = next(r for r in suite.simulations if r["metallicity"].get("enrichment", "constant") == "constant")
+    constant = next(
+        r for r in suite.simulations if r["metallicity"].get("enrichment", "constant") == "constant"
+    )
     growing = next(r for r in suite.simulations if r["metallicity"].get("enrichment") == "mass")
     for recipe, same in ((constant, True), (growing, False)):
         s = simulate(recipe, suite, 1, 100)
@@ -197,7 +308,9 @@ def test_histories_at_many_redshifts_are_in_common_bins():
     sample = simulate_epochs(suite.simulations[0], suite, np.linspace(0.5, 1.9, 50), 1, 60)
     shares = labels_of(sample, "sfh")
     assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
-    assert np.array(sample.meta["age_edges_gyr"])[-1] > 9 and len(age_bins(9.0)) == len(sample.meta["age_edges_gyr"])
+    assert np.array(sample.meta["age_edges_gyr"])[-1] > 9 and len(age_bins(9.0)) == len(
+        sample.meta["age_edges_gyr"]
+    )
     young = sample.redshift > 1.5
     assert shares[young][:, 7].max() < 1e-6, "no star of z > 1.5 is older than 6.4 Gyr"
 
@@ -217,8 +330,14 @@ def test_the_consensus_mistakes_of_others_tell_what_the_truth_may_be():
     rows, drawn = likely_truths(view, known)
     assert len(rows) == ASKED and rows[[0, -1]].tolist() == [0, 699] and drawn.shape == (DRAWN, ASKED, 4)
     assert_allclose(drawn.sum(axis=-1), 1, rtol=1e-6)
-    assert smape(drawn.mean(axis=0), truth[0][rows]).mean() < 0.25 * smape(view.consensus[rows], truth[0][rows]).mean()
-    expected, true = 10 ** (consensus(view, known) / 2), np.mean(smape(view.predicted, truth[0]) ** 2, axis=1) ** 0.5
+    assert (
+        smape(drawn.mean(axis=0), truth[0][rows]).mean()
+        < 0.25 * smape(view.consensus[rows], truth[0][rows]).mean()
+    )
+    expected, true = (
+        10 ** (consensus(view, known) / 2),
+        np.mean(smape(view.predicted, truth[0]) ** 2, axis=1) ** 0.5,
+    )
     assert true[1] == 0 and expected[1] < 0.03 and abs(expected[0] - true[0]) < 0.03
 
 
@@ -227,11 +346,18 @@ def test_histories_of_those_held_out_have_no_say():
     for k, changes in ((0, False), (2, False), (3, True)):
         answers = list(known.answers)
         answers[k] = (answers[k][0], answers[k][1][::-1])
-        assert np.array_equal(consensus(view, replace(known, answers=answers)), consensus(view, known)) != changes
+        assert (
+            np.array_equal(consensus(view, replace(known, answers=answers)), consensus(view, known))
+            != changes
+        )
 
 
 def test_a_handful_of_galaxies_is_enough():
     _, view, known = history_view()
     few = replace(known, answers=[(c[:2], y[:2]) for c, y in known.answers])
     rows, drawn = likely_truths(view.take(np.array([5])), few)
-    assert rows.tolist() == [0] and drawn.shape == (6, 1, 4) and np.isfinite(consensus(view.take(np.array([5])), few)).all()
+    assert (
+        rows.tolist() == [0]
+        and drawn.shape == (6, 1, 4)
+        and np.isfinite(consensus(view.take(np.array([5])), few)).all()
+    )

@@ -1,4 +1,5 @@
 """Inference on pairs: against brute force and dense algebra, size under the null, power, symmetries and refusals."""
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -41,11 +42,16 @@ def ols(y, X):
 
 def test_naive_agrees_with_scipy_and_the_textbook():
     from scipy.stats import linregress
+
     y, X = example()
     off = ~np.eye(9, dtype=bool)
     table, other = naive_test(pair_design(y, X[..., 0])), linregress(X[..., 0][off], y[off])
-    assert_allclose(table.loc[1, ["coefficient", "se", "p"]].astype(float), [other.slope, other.stderr, other.pvalue])
-    assert_allclose(table.loc[0, ["coefficient", "se"]].astype(float), [other.intercept, other.intercept_stderr])
+    assert_allclose(
+        table.loc[1, ["coefficient", "se", "p"]].astype(float), [other.slope, other.stderr, other.pvalue]
+    )
+    assert_allclose(
+        table.loc[0, ["coefficient", "se"]].astype(float), [other.intercept, other.intercept_stderr]
+    )
     _, Z, v, beta, e = ols(y, X)
     V = np.linalg.inv(Z.T @ Z) * (e @ e) / (len(v) - 4)
     table = naive_test(pair_design(y, X))
@@ -114,7 +120,19 @@ def dense_kinds(n):
     kinds = np.zeros((5, len(pairs), len(pairs)))
     for p, (i, j) in enumerate(pairs):
         for q, (k, l) in enumerate(pairs):
-            kind = 0 if (i, j) == (k, l) else 1 if (i, j) == (l, k) else 2 if i == k else 3 if j == l else 4 if i == l or j == k else None
+            kind = (
+                0
+                if (i, j) == (k, l)
+                else 1
+                if (i, j) == (l, k)
+                else 2
+                if i == k
+                else 3
+                if j == l
+                else 4
+                if i == l or j == k
+                else None
+            )
             if kind is not None:
                 kinds[kind, p, q] = 1
     return kinds
@@ -136,7 +154,10 @@ def test_variances_agree_with_dense_moment_equations():
     H = [[np.trace(c @ M @ d @ M) for d in kinds] for c in kinds]
     same, back, source, target, both = np.linalg.solve(H, [e @ c @ e for c in kinds])
     found = crossed_parts(pair_design(y, X))
-    assert_allclose([found.source, found.target, found.both, found.pair, found.reverse], [source, target, both, same - source - target, back - 2 * both])
+    assert_allclose(
+        [found.source, found.target, found.both, found.pair, found.reverse],
+        [source, target, both, same - source - target, back - 2 * both],
+    )
 
 
 def test_draws_have_the_asked_covariances():
@@ -167,11 +188,14 @@ def loop_mrqap(y, X, k, orders):
 def test_mrqap_agrees_with_a_loop():
     y, X = example(n=8)
     orders = np.argsort(rng_for(4, "mrqap").random((60, 8)), axis=1)
-    assert_allclose(mrqap_test(pair_design(y, X), 60, seed=4).p, [loop_mrqap(y, X, k, orders) for k in range(3)])
+    assert_allclose(
+        mrqap_test(pair_design(y, X), 60, seed=4).p, [loop_mrqap(y, X, k, orders) for k in range(3)]
+    )
 
 
 def test_mrqap_statistic_of_the_data_is_the_least_squares_t():
     from gencast.regression.inference import slope_statistics
+
     y, X = example()
     design = pair_design(y, X)
     Z = design.Z[design.pairs]
@@ -214,10 +238,18 @@ def test_size_and_power():
     n_sets = 400
     rng = rng_for(11, "size")
     ys, xs = draw_crossed(WORLD, 20, rng, n_sets), draw_crossed(WORLD, 20, rng, n_sets)
+
     def found(slope, test):
-        return np.mean([test(pair_design(ys[..., k] + slope * xs[..., k], xs[..., k]), k) <= 0.05 for k in range(n_sets)])
-    robust = lambda d, k: jackknife_test(d, n_boot=199, seed=k).p[1]
-    permute = lambda d, k: mrqap_test(d, 199, seed=k).p[0]
+        return np.mean(
+            [test(pair_design(ys[..., k] + slope * xs[..., k], xs[..., k]), k) <= 0.05 for k in range(n_sets)]
+        )
+
+    def robust(d, k):
+        return jackknife_test(d, n_boot=199, seed=k).p[1]
+
+    def permute(d, k):
+        return mrqap_test(d, 199, seed=k).p[0]
+
     for test in (robust, permute):  # 5 %, and three standard errors of 400 draws
         assert 0.018 < found(0, test) < 0.083
         assert found(0.5, test) > 0.8
@@ -229,7 +261,10 @@ def test_intervals_cover_the_truth():
     n_sets = 300
     rng = rng_for(12, "cover")
     ys, xs = draw_crossed(WORLD, 20, rng, n_sets), draw_crossed(WORLD, 20, rng, n_sets)
-    tables = [jackknife_test(pair_design(2 + 0.4 * xs[..., k] + ys[..., k], xs[..., k]), n_boot=199, seed=k) for k in range(n_sets)]
+    tables = [
+        jackknife_test(pair_design(2 + 0.4 * xs[..., k] + ys[..., k], xs[..., k]), n_boot=199, seed=k)
+        for k in range(n_sets)
+    ]
     for row, truth in enumerate((2, 0.4)):
         assert 0.91 < np.mean([t.low[row] < truth < t.high[row] for t in tables]) < 0.985
 
@@ -241,20 +276,30 @@ def test_a_perfect_relation_is_found():
     assert (table[["p_naive", "p_dyadic", "p_mrqap"]] <= 0.002).all(axis=None)
 
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda y, X: (y[:4, :4], X[:4, :4]), "4 simulations are too few"),
-    (lambda y, X: (y, X[:8]), "shape"),
-    (lambda y, X: (y.at(2, 3, np.nan), X), "y is not finite for source 2, target 3"),
-    (lambda y, X: (y, np.where(np.arange(3) == 1, np.inf, X)), "x2 is not finite"),
-    (lambda y, X: (y, np.where(np.arange(3) == 2, 7.0, X)), "'x3' is constant"),
-    (lambda y, X: (y, np.concatenate([X, X[..., :1] - X[..., 1:2]], axis=-1)), "'x4' is constant or a linear combination"),
-    (lambda y, X: (y, np.where((np.arange(9) == 4)[:, None, None], 1.0, 0.0) * np.ones((9, 9, 1))), "without simulation 4"),
-])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda y, X: (y[:4, :4], X[:4, :4]), "4 simulations are too few"),
+        (lambda y, X: (y, X[:8]), "shape"),
+        (lambda y, X: (y.at(2, 3, np.nan), X), "y is not finite for source 2, target 3"),
+        (lambda y, X: (y, np.where(np.arange(3) == 1, np.inf, X)), "x2 is not finite"),
+        (lambda y, X: (y, np.where(np.arange(3) == 2, 7.0, X)), "'x3' is constant"),
+        (
+            lambda y, X: (y, np.concatenate([X, X[..., :1] - X[..., 1:2]], axis=-1)),
+            "'x4' is constant or a linear combination",
+        ),
+        (
+            lambda y, X: (y, np.where((np.arange(9) == 4)[:, None, None], 1.0, 0.0) * np.ones((9, 9, 1))),
+            "without simulation 4",
+        ),
+    ],
+)
 def test_what_cannot_be_tested_is_refused(damage, words):
     class Matrix(np.ndarray):
         def at(self, i, j, value):
             self[i, j] = value
             return self
+
     y, X = example()
     with pytest.raises(InputError, match=words):
         relation_test(*damage(y.view(Matrix), X)[::-1], n_perm=9, n_boot=9)

@@ -1,4 +1,5 @@
 "A real JupyterLab in a real Chromium: the simulation template opens, runs from top to bottom, and again with another parameter."
+
 import json
 import os
 import shutil
@@ -13,10 +14,16 @@ import pytest
 
 from gencast.report.examples import toy_law_results
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
+)
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on PATH: apt-get install chromium, or set CHROMIUM to its path")
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM, reason="no Chromium on PATH: apt-get install chromium, or set CHROMIUM to its path"
+)
 WAIT = 300_000  # milliseconds; a slow machine starts a kernel slowly
 SETTLE = 8_000  # a kernel restarted while JupyterLab still connects to it for the first time is never heard of again (jupyter_server 2.21)
 
@@ -31,8 +38,28 @@ def lab(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    home = {name: str(folder / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}"]
+    home = {
+        name: str(folder / name.lower())
+        for name in (
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_RUNTIME_DIR",
+            "JUPYTERLAB_SETTINGS_DIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+            "IPYTHONDIR",
+        )
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--IdentityProvider.token=",
+        "--ServerApp.password=",
+        f"--ServerApp.root_dir={folder}",
+    ]
     env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | home
     with open(folder / "lab.log", "wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
@@ -54,7 +81,9 @@ def lab(tmp_path_factory):
 def page(lab):
     "A page that shows the template, its kernel ready."
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        browser = p.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(WAIT)
         page.goto(f"{lab[0]}/lab/tree/nbs/targets/simulation.ipynb?reset")
@@ -82,7 +111,11 @@ def run_all(page, lab) -> list:
         code = [c for c in saved(lab)["cells"] if c["cell_type"] == "code"]
         counts = [c["execution_count"] for c in code]
         running |= None in counts  # cells that wait have no number
-        if running and counts == list(range(1, len(code) + 1)) or any(o["output_type"] == "error" for c in code for o in c["outputs"]):
+        if (
+            running
+            and counts == list(range(1, len(code) + 1))
+            or any(o["output_type"] == "error" for c in code for o in c["outputs"])
+        ):
             break
     page.wait_for_timeout(500)
     return [o for c in code for o in c["outputs"]]
@@ -107,10 +140,17 @@ def test_template_runs_and_runs_again_with_another_parameter(page, lab):
     page.keyboard.press("Shift+End")
     page.keyboard.type(f'target: str = "{name}"  # another one')
     outputs = run_all(page, lab)
-    assert f'target: str = "{name}"' in "".join(next(c["source"] for c in saved(lab)["cells"] if c["cell_type"] == "code"))
+    assert f'target: str = "{name}"' in "".join(
+        next(c["source"] for c in saved(lab)["cells"] if c["cell_type"] == "code")
+    )
     assert not [o for o in outputs if o["output_type"] == "error"], outputs
     assert any(name in "".join(text) for text in shown(outputs, "text/markdown"))
     again = shown(outputs, "image/png")
     assert len(again) == len(first) and again != first
     assert page.locator(".jp-OutputArea-output img[src^='data:image/png']").count() >= 1
-    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'], .jp-OutputArea-output .ansi-red-fg").count() == 0
+    assert (
+        page.locator(
+            ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'], .jp-OutputArea-output .ansi-red-fg"
+        ).count()
+        == 0
+    )

@@ -30,7 +30,14 @@ from gencast.run.notebooks import execute_targets, is_current
 from gencast.run.pipeline import failed_settings, load_settings, run, table_checksum
 from gencast.synthesis.simulations import list_suites
 
-TINY = {"quick": True, "n_galaxies": 120, "views": ("photometry",), "notebooks": False, "progress": False, "jobs": 1}
+TINY = {
+    "quick": True,
+    "n_galaxies": 120,
+    "views": ("photometry",),
+    "notebooks": False,
+    "progress": False,
+    "jobs": 1,
+}
 
 
 def write_suite(folder, n):
@@ -78,9 +85,27 @@ def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypat
 
     monkeypatch.setattr(gencast.core.sample.os, "fsync", full)
     with pytest.raises(SystemExit) as end:
-        main(["run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "1", "--no-notebooks", "--out", str(out)])
+        main(
+            [
+                "run",
+                str(suite_file),
+                "--quick",
+                "--galaxies",
+                "120",
+                "--jobs",
+                "1",
+                "--no-notebooks",
+                "--out",
+                str(out),
+            ]
+        )
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert end.value.code == 3 and said.startswith("gencast: ") and "the disk is full; free some space" in said and "goes on" in said
+    assert (
+        end.value.code == 3
+        and said.startswith("gencast: ")
+        and "the disk is full; free some space" in said
+        and "goes on" in said
+    )
     monkeypatch.setattr(gencast.core.sample.os, "fsync", real)
     if number in (12, 95):
         assert tables(run(suite_file, out=out, **TINY).folder) == tables(whole.folder)
@@ -88,14 +113,32 @@ def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypat
 
 def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, capsys):
     "It isn't that simulation's fault, so it is not left out."
+
     def train(*_):
         raise MemoryError
 
     monkeypatch.setattr(gencast.run.training, "train", train)
     with pytest.raises(SystemExit) as end:
-        main(["run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "1", "--no-notebooks", "--out", str(tmp_path / "out")])
+        main(
+            [
+                "run",
+                str(suite_file),
+                "--quick",
+                "--galaxies",
+                "120",
+                "--jobs",
+                "1",
+                "--no-notebooks",
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert end.value.code == 3 and "not enough memory in the stage 'spectra: train and apply'" in said and not (tmp_path / "out" / "failures.json").exists()
+    assert (
+        end.value.code == 3
+        and "not enough memory in the stage 'spectra: train and apply'" in said
+        and not (tmp_path / "out" / "failures.json").exists()
+    )
 
 
 def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch, capsys):
@@ -112,19 +155,43 @@ def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch
 
     monkeypatch.setattr(gencast.run.training, "train", train)
     results = run(suite_file, out=out, **TINY)
-    assert [f["name"] for f in results.run["failures"]] == [bad] and results.run["parameters"]["without"] == [bad]
-    assert "no tree would grow" in (out / results.run["failures"][0]["log"]).read_text() and "Traceback" in (out / results.run["failures"][0]["log"]).read_text()
-    assert tables(out) == tables(run(less, out=tmp_path / "less", **TINY).folder), "as if the suite had never named it"
+    assert [f["name"] for f in results.run["failures"]] == [bad] and results.run["parameters"]["without"] == [
+        bad
+    ]
+    assert (
+        "no tree would grow" in (out / results.run["failures"][0]["log"]).read_text()
+        and "Traceback" in (out / results.run["failures"][0]["log"]).read_text()
+    )
+    assert tables(out) == tables(run(less, out=tmp_path / "less", **TINY).folder), (
+        "as if the suite had never named it"
+    )
     models = {p.name: p.stat().st_mtime_ns for p in (out / "cache").glob("errors-*.npz")}
     with pytest.raises(SystemExit) as end:  # the cause is still there
         main(["run", str(suite_file), "--retry-failed", "--out", str(out), "--jobs", "1", "--no-notebooks"])
     said = capsys.readouterr().err
-    assert end.value.code == 1 and f"simulation {bad} failed" in said and f"fitted without {bad}, to the other 5" in said and "Traceback" not in said
+    assert (
+        end.value.code == 1
+        and f"simulation {bad} failed" in said
+        and f"fitted without {bad}, to the other 5" in said
+        and "Traceback" not in said
+    )
     monkeypatch.setattr(gencast.run.training, "train", real)
-    mended = run(suite_file, out=out, retry_failed=True, **{k: v for k, v in TINY.items() if k in ("notebooks", "progress", "jobs")})
-    assert len(mended.simulations) == 6 and not mended.run["failures"] and not (out / "failures.json").exists() and not (out / "logs").exists()
+    mended = run(
+        suite_file,
+        out=out,
+        retry_failed=True,
+        **{k: v for k, v in TINY.items() if k in ("notebooks", "progress", "jobs")},
+    )
+    assert (
+        len(mended.simulations) == 6
+        and not mended.run["failures"]
+        and not (out / "failures.json").exists()
+        and not (out / "logs").exists()
+    )
     again = {p.name: p.stat().st_mtime_ns for p in (out / "cache").glob("errors-*.npz")}
-    assert len(again) == 6 and all(again[n] == t for n, t in models.items()), "only the model that failed was fitted"
+    assert len(again) == 6 and all(again[n] == t for n, t in models.items()), (
+        "only the model that failed was fitted"
+    )
     with pytest.raises(InputError, match="nothing failed"):
         failed_settings(out)
     with pytest.raises(SystemExit) as end:
@@ -137,7 +204,9 @@ def test_too_few_simulations_left_is_no_result(suite_file, tmp_path, monkeypatch
         raise ValueError("nothing works")
 
     monkeypatch.setattr(gencast.run.training, "train", train)
-    with pytest.raises(RunFailed, match="0 of 5 simulations are left, and at least 5 are needed.*nothing works"):
+    with pytest.raises(
+        RunFailed, match="0 of 5 simulations are left, and at least 5 are needed.*nothing works"
+    ):
         run(suite_file, out=tmp_path / "out", **TINY)
     failures, _ = read_failures(tmp_path / "out")
     assert len(failures) == 5 and not (tmp_path / "out" / "run.json").exists()
@@ -145,12 +214,26 @@ def test_too_few_simulations_left_is_no_result(suite_file, tmp_path, monkeypatch
 
 def test_an_error_of_ours_is_written_down(suite_file, tmp_path, monkeypatch, capsys):
     "Not one simulation's fault, nor the machine's."
+
     def broken(*_, **__):
         raise ZeroDivisionError("of ours")
 
     monkeypatch.setattr(gencast.run.tables, "fit_support_model", broken)
     with pytest.raises(SystemExit) as end:
-        main(["run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "1", "--no-notebooks", "--out", str(tmp_path / "out")])
+        main(
+            [
+                "run",
+                str(suite_file),
+                "--quick",
+                "--galaxies",
+                "120",
+                "--jobs",
+                "1",
+                "--no-notebooks",
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert end.value.code == 1 and "ZeroDivisionError: of ours" in said and "please report it" in said
     assert "Traceback" in next((tmp_path / "out" / "logs").iterdir()).read_text()
@@ -160,16 +243,34 @@ def test_a_failing_notebook_does_not_stop_the_others(whole, tmp_path, monkeypatc
     folder = tmp_path / "some"
     shutil.copytree(whole.folder, folder)
     for name, code in {"simulation": "1 / 0", "survey": "print('all is well')"}.items():
-        nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}, cells=[nbformat.v4.new_code_cell(code)])
+        nb = nbformat.v4.new_notebook(
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+            cells=[nbformat.v4.new_code_cell(code)],
+        )
         nbformat.write(nb, tmp_path / f"{name}.ipynb")
     monkeypatch.setattr(gencast.run.notebooks, "template_path", lambda name: tmp_path / f"{name}.ipynb")
-    monkeypatch.setattr(gencast.run.notebooks, "plan_targets", lambda *_: [("simulation", "bad", {}), ("survey", "good", {})])
-    go = lambda: execute_targets(folder, load_settings(folder), Progress(1, False), {})
-    failure, = go()
-    assert failure.name == "bad" and failure.error == "ZeroDivisionError: division by zero" and "\x1b" not in failure.traceback
-    assert [p.name for p in (folder / "notebooks").iterdir()] == ["good.ipynb"] and is_current(folder, "good") and not is_current(folder, "bad")
+    monkeypatch.setattr(
+        gencast.run.notebooks, "plan_targets", lambda *_: [("simulation", "bad", {}), ("survey", "good", {})]
+    )
+
+    def go():
+        return execute_targets(folder, load_settings(folder), Progress(1, False), {})
+
+    (failure,) = go()
+    assert (
+        failure.name == "bad"
+        and failure.error == "ZeroDivisionError: division by zero"
+        and "\x1b" not in failure.traceback
+    )
+    assert (
+        [p.name for p in (folder / "notebooks").iterdir()] == ["good.ipynb"]
+        and is_current(folder, "good")
+        and not is_current(folder, "bad")
+    )
     stamp = (folder / "notebooks" / "good.ipynb").stat().st_mtime_ns
-    assert len(go()) == 1 and (folder / "notebooks" / "good.ipynb").stat().st_mtime_ns == stamp, "only the one that failed runs again"
+    assert len(go()) == 1 and (folder / "notebooks" / "good.ipynb").stat().st_mtime_ns == stamp, (
+        "only the one that failed runs again"
+    )
     damaged = bytearray((folder / "notebooks" / "good.ipynb").read_bytes())
     damaged[100] ^= 1
     (folder / "notebooks" / "good.ipynb").write_bytes(damaged)
@@ -187,7 +288,11 @@ def test_every_flipped_bit_is_noticed(whole, tmp_path):
     "In arrays, steps, tables and records; what is still the same content (a space) may pass."
     rng, folder = np.random.default_rng(0), tmp_path / "some"
     shutil.copytree(whole.folder, folder)
-    read = {".npz": lambda p: {k: v.tobytes() for k, v in read_arrays(p).items()}, ".npy": lambda p: load_sample(p.parent).flux.tobytes() and p.read_bytes(), ".json": lambda p: load_sample(p.parent).meta if p.name == "sample.json" else read_sealed(p)}
+    read = {
+        ".npz": lambda p: {k: v.tobytes() for k, v in read_arrays(p).items()},
+        ".npy": lambda p: load_sample(p.parent).flux.tobytes() and p.read_bytes(),
+        ".json": lambda p: load_sample(p.parent).meta if p.name == "sample.json" else read_sealed(p),
+    }
     read[".csv"] = lambda p: load_results(folder) and p.read_bytes()
     files = [p for p in sorted(folder.rglob("*")) if p.suffix in read]
     noticed, kinds = 0, set()
@@ -208,7 +313,12 @@ def test_every_flipped_bit_is_noticed(whole, tmp_path):
 def test_what_is_damaged_is_made_again(whole, suite_file, tmp_path):
     rng, folder = np.random.default_rng(1), tmp_path / "some"
     shutil.copytree(whole.folder, folder)
-    for path in [*sorted(folder.glob("cache/*.npz"))[::7], *sorted(folder.glob("simulations/*/*/flux.npy"))[::2], folder / "errors.csv", folder / "run.json"]:
+    for path in [
+        *sorted(folder.glob("cache/*.npz"))[::7],
+        *sorted(folder.glob("simulations/*/*/flux.npy"))[::2],
+        folder / "errors.csv",
+        folder / "run.json",
+    ]:
         flip(path, rng)
     assert tables(run(suite_file, out=folder, **TINY).folder) == tables(whole.folder)
 
@@ -218,7 +328,12 @@ def test_two_runs_in_one_folder(suite_file, tmp_path, capsys):
     with hold_folder(out), pytest.raises(SystemExit) as end:
         main(["run", str(suite_file), "--quick", "--galaxies", "120", "--out", str(out)])
     said = capsys.readouterr().err.strip()
-    assert end.value.code == 2 and f"is in use by process {os.getpid()} on " in said and "started 20" in said and said.count("\n") == 0
+    assert (
+        end.value.code == 2
+        and f"is in use by process {os.getpid()} on " in said
+        and "started 20" in said
+        and said.count("\n") == 0
+    )
     assert [p.name for p in out.iterdir()] == [".lock"]
     with hold_folder(out, shared=True), pytest.raises(InputError, match="in use"), hold_folder(out):
         pass
@@ -227,29 +342,65 @@ def test_two_runs_in_one_folder(suite_file, tmp_path, capsys):
 def test_a_folder_that_cannot_be_written(suite_file, tmp_path, capsys):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(SystemExit) as end:
-        main(["run", str(suite_file), "--quick", "--galaxies", "120", "--out", str(tmp_path / "file" / "out")])
+        main(
+            ["run", str(suite_file), "--quick", "--galaxies", "120", "--out", str(tmp_path / "file" / "out")]
+        )
     said = capsys.readouterr().err.strip()
-    assert end.value.code == 2 and str(tmp_path / "file") in said and "--out" in said and said.count("\n") == 0
+    assert (
+        end.value.code == 2 and str(tmp_path / "file") in said and "--out" in said and said.count("\n") == 0
+    )
     if os.getuid():  # root may write everywhere
         (tmp_path / "closed").mkdir(mode=0o500)
         with pytest.raises(SystemExit) as end:
-            main(["run", str(suite_file), "--quick", "--galaxies", "120", "--out", str(tmp_path / "closed" / "out")])
+            main(
+                [
+                    "run",
+                    str(suite_file),
+                    "--quick",
+                    "--galaxies",
+                    "120",
+                    "--out",
+                    str(tmp_path / "closed" / "out"),
+                ]
+            )
         assert end.value.code == 2 and "permission" in capsys.readouterr().err.lower()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_in_words(suite_file, tmp_path, number):
     out = tmp_path / "out"
-    command = [sys.executable, "-c", "from gencast.cli.main import main; main()", "run", str(suite_file), "--quick", "--galaxies", "120", "--jobs", "2", "--no-notebooks", "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    command = [
+        sys.executable,
+        "-c",
+        "from gencast.cli.main import main; main()",
+        "run",
+        str(suite_file),
+        "--quick",
+        "--galaxies",
+        "120",
+        "--jobs",
+        "2",
+        "--no-notebooks",
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     end = time.monotonic() + 180
     while not list(out.glob("simulations/*/*/sample.json")) and time.monotonic() < end:
         time.sleep(0.05)
     os.killpg(process.pid, number)
     said = process.communicate(timeout=180)[1].strip()
-    assert process.returncode == 128 + number and said == f"gencast: interrupted ({number.name}); what is done is kept, and the same command goes on where it stopped"
+    assert (
+        process.returncode == 128 + number
+        and said
+        == f"gencast: interrupted ({number.name}); what is done is kept, and the same command goes on where it stopped"
+    )
     assert not (out / ".lock").read_text()
-    clear_leftovers(out)  # a worker that the signal met while it wrote leaves its part, which the next run removes
+    clear_leftovers(
+        out
+    )  # a worker that the signal met while it wrote leaves its part, which the next run removes
     assert not [p for p in out.rglob("*.tmp")]
 
 
@@ -263,25 +414,51 @@ def test_files_of_others_are_no_leftovers(tmp_path):
 def test_verify_by_command(whole, tmp_path, capsys):
     folder = tmp_path / "some"
     shutil.copytree(whole.folder, folder)
-    main_verify = lambda *options: pytest.raises(SystemExit, main, ["verify", str(folder), "--jobs", "1", *options]).value.code
+
+    def main_verify(*options):
+        return pytest.raises(SystemExit, main, ["verify", str(folder), "--jobs", "1", *options]).value.code
+
     assert main_verify("--sample", "12", "--seed", "3") == 0
     said = capsys.readouterr().out
-    assert "seed 42" in said and "all 30 values equal in all digits" in said and "all 6 values equal in all digits" in said and "as now" in said
+    assert (
+        "seed 42" in said
+        and "all 30 values equal in all digits" in said
+        and "all 6 values equal in all digits" in said
+        and "as now" in said
+    )
     distances = whole.distances.copy()
     distances.loc[5, "value"] *= 1.01
     distances.to_csv(folder / "distances.csv", index=False, float_format="%.8g", lineterminator="\n")
-    assert main_verify("--sample", "0") == 1 and "distances.csv is not the table that this run wrote" in capsys.readouterr().out
+    assert (
+        main_verify("--sample", "0") == 1
+        and "distances.csv is not the table that this run wrote" in capsys.readouterr().out
+    )
     record = read_sealed(folder / "run.json")
-    write_json(folder / "run.json", record | {"tables": record["tables"] | {"distances": table_checksum(folder, "distances")}, "versions": record["versions"] | {"numpy": "1.0"}}, seal=True)
+    write_json(
+        folder / "run.json",
+        record
+        | {
+            "tables": record["tables"] | {"distances": table_checksum(folder, "distances")},
+            "versions": record["versions"] | {"numpy": "1.0"},
+        },
+        seal=True,
+    )
     assert main_verify("--sample", "400") == 1
     said = capsys.readouterr().out
     row = whole.distances.iloc[5]
-    assert f"WRONG: distances.csv, photometry, log_mstar, {row.source} -> {row.target}, {row.distance}: the table says" in said and said.count("WRONG:") == 1 and "numpy 1.0, now" in said
+    assert (
+        f"WRONG: distances.csv, photometry, log_mstar, {row.source} -> {row.target}, {row.distance}: the table says"
+        in said
+        and said.count("WRONG:") == 1
+        and "numpy 1.0, now" in said
+    )
 
 
 def test_settings_of_a_reduced_suite_can_be_read(whole):
     settings = load_settings(whole.folder)
-    assert settings.without == () and settings.store(Path("x")) == Path("x/cache") != replace(settings, without=("a",)).store(Path("x"))
+    assert settings.without == () and settings.store(Path("x")) == Path("x/cache") != replace(
+        settings, without=("a",)
+    ).store(Path("x"))
     assert json.loads((whole.folder / "run.json").read_text())["failures"] == []
 
 
@@ -293,9 +470,19 @@ def test_lack_of_memory_is_told_in_whatever_dress_it_comes():
         err.__cause__ = cause
         return err
 
-    for err in (MemoryError(), ImportError("x.so: failed to map segment from shared object"), ImportError("Cannot allocate memory"), caused(PicklingError("Could not pickle the task"), MemoryError()), RuntimeError("cannot join thread before it is started")):
+    for err in (
+        MemoryError(),
+        ImportError("x.so: failed to map segment from shared object"),
+        ImportError("Cannot allocate memory"),
+        caused(PicklingError("Could not pickle the task"), MemoryError()),
+        RuntimeError("cannot join thread before it is started"),
+    ):
         assert machine_trouble(err).startswith("not enough memory")
-    for err in (ImportError("No module named x"), caused(PicklingError("lambda"), TypeError()), RuntimeError("no")):
+    for err in (
+        ImportError("No module named x"),
+        caused(PicklingError("lambda"), TypeError()),
+        RuntimeError("no"),
+    ):
         assert not machine_trouble(err)
 
 
@@ -303,4 +490,8 @@ def test_lack_of_memory_is_told_in_whatever_dress_it_comes():
 def test_too_little_room_is_told_before_anything_starts():
     code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400_000_000,) * 2); from gencast.cli.main import main; main(['list', 'suites'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 3 and done.stderr.startswith("gencast: this session may use 400 MB") and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 3
+        and done.stderr.startswith("gencast: this session may use 400 MB")
+        and done.stderr.count("\n") == 1
+    )

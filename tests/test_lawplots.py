@@ -1,4 +1,5 @@
 "Reports and figures of the law: scores agree with their definitions, sentences with the numbers, figures with the tables."
+
 import json
 import os
 import subprocess
@@ -50,7 +51,9 @@ def test_scores_are_those_of_their_definition_and_errors_those_of_the_jackknife(
         less = [rows[rows.target != t] for t in rows.target.unique()]
         for name, score in (("r2", r2_score), ("mae_dex", mean_absolute_error)):
             values = np.array([score(r.log_mse, r.predicted) for r in less])
-            assert table[f"{name}_error"][law] == pytest.approx(np.sqrt((N - 1) / N * ((values - values.mean()) ** 2).sum()))
+            assert table[f"{name}_error"][law] == pytest.approx(
+                np.sqrt((N - 1) / N * ((values - values.mean()) ** 2).sum())
+            )
 
 
 def test_a_gain_turns_its_sign_with_the_laws(results):
@@ -65,19 +68,29 @@ def test_skill_is_claimed_only_where_there_is_some(results):
     assert "no skill" not in lawreports.describe_law(results)
     held = results.heldout.copy()
     paper = held.law == "pooled_line"
-    held.loc[paper, "predicted"] = held.log_mse[paper].mean() + np.random.default_rng(99).normal(0, 0.2, paper.sum())
+    held.loc[paper, "predicted"] = held.log_mse[paper].mean() + np.random.default_rng(99).normal(
+        0, 0.2, paper.sum()
+    )
     text = lawreports.describe_law(replace(results, heldout=held))
-    assert "the mean Euclidean distance alone has no skill" in text and "the law stack has no skill" not in text
+    assert (
+        "the mean Euclidean distance alone has no skill" in text and "the law stack has no skill" not in text
+    )
     held.loc[held.law == "stack", "predicted"] = held.predicted[paper].to_numpy()
     assert "the law stack has no skill" in lawreports.describe_law(replace(results, heldout=held))
 
 
 def test_family_scores_without_an_interval_are_not_called_covered(results):
-    scores = results.scores.assign(width_90=np.where(results.scores.protocol == "leave-family-out", np.inf, 0.3), coverage_90=1.0)
+    scores = results.scores.assign(
+        width_90=np.where(results.scores.protocol == "leave-family-out", np.inf, 0.3), coverage_90=1.0
+    )
     text = lawreports.describe_law(replace(results, scores=scores))
     assert "too few simulations for a 90 % interval" in text and "100 %" not in text
     ax = lawplots.plot_coverage(replace(results, scores=scores))
-    assert [len(line.get_xdata()) for line in ax.lines if line.get_linestyle() == "-" and line.get_marker() in "osD"] == [3, 2, 2] or ax.containers
+    assert [
+        len(line.get_xdata())
+        for line in ax.lines
+        if line.get_linestyle() == "-" and line.get_marker() in "osD"
+    ] == [3, 2, 2] or ax.containers
 
 
 def test_direction_is_right_for_a_law_that_knows_the_truth(results):
@@ -90,25 +103,41 @@ def test_direction_is_right_for_a_law_that_knows_the_truth(results):
     assert "rightly in 0 %" in lawreports.describe_direction(replace(results, heldout=held))
 
 
-@pytest.mark.parametrize("tier, word", [("inside", "inside the range"), ("edge", "at the edge"), ("outside", "no interval is given")])
+@pytest.mark.parametrize(
+    "tier, word",
+    [("inside", "inside the range"), ("edge", "at the edge"), ("outside", "no interval is given")],
+)
 def test_each_tier_has_its_words(results, tier, word):
     cast = replace(results, forecasts=results.forecasts.assign(tier=tier, in_support=tier != "outside"))
-    assert word in reports.describe_support(cast, "toy_survey") and "97 %" in reports.describe_support(cast, "toy_survey")
+    assert word in reports.describe_support(cast, "toy_survey") and "97 %" in reports.describe_support(
+        cast, "toy_survey"
+    )
     row = reports.forecast_summary(cast).iloc[0]
     assert row.tier == tier and (row["best source"] == "none") == (tier == "outside")
 
 
 def test_an_interval_without_ends_is_not_shown_as_one(results):
     ends = {"lower": 0.0, "upper": np.inf, "bias_lower": -np.inf, "bias_upper": np.inf}
-    endless = replace(results, forecasts=results.forecasts.assign(tier="edge", **ends), combined=results.combined.assign(**ends))
-    for table in (reports.forecast_of(endless, "toy_survey"), reports.forecast_summary(endless), lawreports.combined_of(endless, "toy_survey")):
+    endless = replace(
+        results,
+        forecasts=results.forecasts.assign(tier="edge", **ends),
+        combined=results.combined.assign(**ends),
+    )
+    for table in (
+        reports.forecast_of(endless, "toy_survey"),
+        reports.forecast_summary(endless),
+        lawreports.combined_of(endless, "toy_survey"),
+    ):
         assert table[["lower", "upper"]].isna().all(axis=None) and table.rmse.notna().all()
     assert "no 90 % interval can be promised" in reports.describe_support(endless, "toy_survey")
     assert "can be promised" not in reports.describe_support(results, "toy_survey")
 
 
 def test_summary_gives_the_interval_of_a_chosen_source(results):
-    best, row = results.combined[results.combined.predictor == "best"].iloc[0], reports.forecast_summary(results).iloc[0]
+    best, row = (
+        results.combined[results.combined.predictor == "best"].iloc[0],
+        reports.forecast_summary(results).iloc[0],
+    )
     assert (row.lower, row.upper) == (round(best.lower, 3), round(best.upper, 3))
 
 
@@ -126,7 +155,9 @@ def test_laws_are_drawn_on_one_scale_with_every_pair(results):
     axes = lawplots.plot_laws(results)
     assert axes[0].get_xlim() == axes[1].get_xlim() == axes[0].get_ylim()
     for ax, law in zip(axes, (PAPER, STACK)):
-        drawn = np.concatenate([line.get_ydata() for line in ax.lines if line.get_marker() not in ("None", "")])
+        drawn = np.concatenate(
+            [line.get_ydata() for line in ax.lines if line.get_marker() not in ("None", "")]
+        )
         np.testing.assert_allclose(np.sort(drawn), np.sort(heldout_table(results, law=law[0]).predicted))
         assert "[dex²]" in ax.get_xlabel()
     assert len(lawplots.plot_laws(results, results.simulations.name[0], (STACK,))) == 1
@@ -144,17 +175,31 @@ def test_signals_come_in_the_order_of_what_they_tell(results):
 
 def test_data_forecast_shows_every_row_and_no_interval_outside(results):
     axes = lawplots.plot_data_forecast(results, "toy_survey")
-    assert len(axes[0].get_yticklabels()) == N + 3 and "[dex]" in axes[0].get_xlabel() and "[dex]" in axes[1].get_xlabel()
+    assert (
+        len(axes[0].get_yticklabels()) == N + 3
+        and "[dex]" in axes[0].get_xlabel()
+        and "[dex]" in axes[1].get_xlabel()
+    )
     assert len(axes[0].collections) == len(axes[1].collections) == N + 3
     blank = {c: np.nan for c in ("lower", "upper", "bias_lower", "bias_upper")}
-    out = replace(results, forecasts=results.forecasts.assign(in_support=False, tier="outside", **blank), combined=results.combined.assign(**blank))
+    out = replace(
+        results,
+        forecasts=results.forecasts.assign(in_support=False, tier="outside", **blank),
+        combined=results.combined.assign(**blank),
+    )
     axes = lawplots.plot_data_forecast(out, "toy_survey")
     assert not len(axes[0].collections) and "outside" in axes[0].get_title("left")
 
 
 def test_figures_use_the_axes_they_are_given_and_change_no_settings(results):
     before, target = dict(matplotlib.rcParams), results.simulations.name[0]
-    for draw in (lawplots.plot_coverage, lawplots.plot_law_ranking, lambda r, **k: lawplots.plot_law_ranking(r, "r2", **k), lambda r, **k: lawplots.plot_split(r, target, **k), lambda r, **k: lawplots.plot_galaxy_errors(r, "toy_survey", **k)):
+    for draw in (
+        lawplots.plot_coverage,
+        lawplots.plot_law_ranking,
+        lambda r, **k: lawplots.plot_law_ranking(r, "r2", **k),
+        lambda r, **k: lawplots.plot_split(r, target, **k),
+        lambda r, **k: lawplots.plot_galaxy_errors(r, "toy_survey", **k),
+    ):
         mine = plt.subplots()[1]
         assert draw(results, ax=mine) is mine and mine.get_xlabel() and mine.get_ylabel() is not None
         draw(results).figure.draw_without_rendering()
@@ -163,7 +208,11 @@ def test_figures_use_the_axes_they_are_given_and_change_no_settings(results):
 
 def test_what_a_run_did_not_leave_is_refused_or_left_out(plain):
     target = plain.simulations.name[0]
-    for draw in (lawplots.plot_signals, lambda r: lawplots.plot_split(r, target), lambda r: lawplots.plot_galaxy_errors(r, "toy_survey")):
+    for draw in (
+        lawplots.plot_signals,
+        lambda r: lawplots.plot_split(r, target),
+        lambda r: lawplots.plot_galaxy_errors(r, "toy_survey"),
+    ):
         with pytest.raises(InputError, match="gencast run"):
             draw(plain)
     with pytest.raises(InputError, match="choose"):
@@ -174,13 +223,24 @@ def test_what_a_run_did_not_leave_is_refused_or_left_out(plain):
 
 
 def test_made_up_runs_are_the_same_for_the_same_seed(tmp_path):
-    a, b, c = (toy_law_results(tmp_path / name, n_sim=6, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
-    read = lambda folder: {p.name: p.read_bytes() for p in folder.iterdir()}
+    a, b, c = (
+        toy_law_results(tmp_path / name, n_sim=6, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+
+    def read(folder):
+        return {p.name: p.read_bytes() for p in folder.iterdir()}
+
     assert read(a) == read(b) != read(c)
     assert json.loads((a / "run.json").read_text())["parameters"]["law"] == "stack"
 
 
 def test_import_is_light():
     code = "import sys, gencast.figures.laws; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "MPLBACKEND": "agg"})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "MPLBACKEND": "agg"},
+    )
     assert done.stdout.strip() == "[]"

@@ -27,7 +27,9 @@ def make_table(n, seed=0):
     without = log_mse[None, :, :, None] + rng.normal(0, 0.3, (n, n, n, len(SIGNALS)))
     values = without.mean(axis=0)
     without[np.arange(n), np.arange(n)] = np.nan
-    return SignalTable(tuple(f"s{i}" for i in range(n)), SIGNALS, values, without, log_mse, rng.normal(size=(n, n)))
+    return SignalTable(
+        tuple(f"s{i}" for i in range(n)), SIGNALS, values, without, log_mse, rng.normal(size=(n, n))
+    )
 
 
 def flat(table, *out):
@@ -43,7 +45,9 @@ def test_contract(table, name):
     again = clone(law)
     assert again.get_params() == law.get_params() and again is not law
     X, y, source, target = flat(table, 0)
-    first, second = (m.fit(X, y, source, target).predict(table.values[1:, 0], np.arange(1, 9)) for m in (law, again))
+    first, second = (
+        m.fit(X, y, source, target).predict(table.values[1:, 0], np.arange(1, 9)) for m in (law, again)
+    )
     assert first.shape == (8,) and np.isfinite(first).all()
     assert_array_equal(first, second)
     mean, sd = law.predict(table.values[1:, 0], np.arange(1, 9), return_std=True)
@@ -57,7 +61,12 @@ def test_contract(table, name):
 def test_order_of_pairs_does_not_matter(table, name):
     X, y, source, target = flat(table)
     order = np.random.default_rng(0).permutation(len(y))
-    one, two = (make_signal_law(name, table.signals[:4]).fit(X[o, :4], y[o], source[o], target[o]).predict(X[:5, :4], source[:5]) for o in (slice(None), order))
+    one, two = (
+        make_signal_law(name, table.signals[:4])
+        .fit(X[o, :4], y[o], source[o], target[o])
+        .predict(X[:5, :4], source[:5])
+        for o in (slice(None), order)
+    )
     assert_allclose(one, two, atol=2e-3)
 
 
@@ -66,7 +75,11 @@ def test_lines_agree_with_sklearn(table):
 
     X, y, source, target = flat(table)
     x = X[:, [1]]
-    for name, other, tolerance in (("line", LinearRegression(), 1e-9), ("huber", HuberRegressor(alpha=0), 0.02), ("theil_sen", TheilSenRegressor(random_state=0), 0.03)):
+    for name, other, tolerance in (
+        ("line", LinearRegression(), 1e-9),
+        ("huber", HuberRegressor(alpha=0), 0.02),
+        ("theil_sen", TheilSenRegressor(random_state=0), 0.03),
+    ):
         ours = make_signal_law(name, table.signals).fit(X, y, source, target).predict(X, source)
         assert_allclose(ours, other.fit(x, y).predict(x), atol=tolerance, err_msg=name)
 
@@ -98,10 +111,13 @@ def test_no_leak_from_the_target(name):
 
 
 def test_no_leak_from_the_family(table):
-    families, k, rng = np.array(list("aaabbbccc")), 4, np.random.default_rng(5)
+    families, _k, rng = np.array(list("aaabbbccc")), 4, np.random.default_rng(5)
     log_mse = table.log_mse.copy()
     log_mse[3:6], log_mse[:, 3:6] = rng.normal(size=(3, 9)), rng.normal(size=(9, 3))
-    one, two = (heldout_signals(t, "gaussian_process", families=families).query("target == 's4'") for t in (table, replace(table, log_mse=log_mse)))
+    one, two = (
+        heldout_signals(t, "gaussian_process", families=families).query("target == 's4'")
+        for t in (table, replace(table, log_mse=log_mse))
+    )
     assert sorted(one.source) == ["s0", "s1", "s2", "s6", "s7", "s8"]
     for c in [c for c in one if c.startswith(("predicted", "lower", "upper"))]:
         assert_array_equal(one[c].to_numpy(), two[c].to_numpy(), err_msg=c)
@@ -133,7 +149,10 @@ def test_components_are_the_likelihood_of_contrasts(table):
         return -2 * multivariate_normal(cov=contrasts @ V @ contrasts.T).logpdf(contrasts @ y)
 
     columns = np.column_stack([*F, H, y])
-    profiled = lambda r: reml_loss(r, columns.T @ columns, np.array([9, 9]), len(y))[0]
+
+    def profiled(r):
+        return reml_loss(r, columns.T @ columns, np.array([9, 9]), len(y))[0]
+
     best = loss(parts.ratio, parts.noise)
     dof = len(y) - 2
     constant = best - profiled(parts.ratio)
@@ -161,7 +180,9 @@ def test_components_predict_as_kriging_does(table):
     beta = C @ H.T @ np.linalg.solve(V, y)
     assert_allclose(mean, Hn @ beta + k @ np.linalg.solve(V, y - H @ beta), rtol=1e-8)
     d = Hn - k @ np.linalg.solve(V, H)
-    variance = 1 + parts.ratio.sum() - np.diag(k @ np.linalg.solve(V, k.T)) + np.einsum("ij,jk,ik->i", d, C, d)
+    variance = (
+        1 + parts.ratio.sum() - np.diag(k @ np.linalg.solve(V, k.T)) + np.einsum("ij,jk,ik->i", d, C, d)
+    )
     assert_allclose(sd, np.sqrt(parts.noise * variance), rtol=1e-8)
 
 
@@ -173,9 +194,13 @@ def test_mixed_agrees_with_statsmodels(table):
     _, y, source, target = flat(table)
     x = np.random.default_rng(2).normal(size=len(y))
     frame = pd.DataFrame({"y": y, "x": x, "s": source, "t": target, "one": 1})
-    model = sm.mixedlm("y ~ x", frame, groups="one", re_formula="0", vc_formula={"s": "0 + C(s)", "t": "0 + C(t)"})
+    model = sm.mixedlm(
+        "y ~ x", frame, groups="one", re_formula="0", vc_formula={"s": "0 + C(s)", "t": "0 + C(t)"}
+    )
     other = model.fit(reml=True, method="powell")
-    parts = fit_components(y, np.column_stack([np.ones(len(y)), x]), [same(source, range(9)), same(target, range(9))])
+    parts = fit_components(
+        y, np.column_stack([np.ones(len(y)), x]), [same(source, range(9)), same(target, range(9))]
+    )
     assert (other.vcomp > 1e-3).all()
     assert_allclose(parts.beta, other.fe_params, rtol=1e-3)
     assert_allclose(np.r_[parts.noise, parts.noise * parts.ratio], np.r_[other.scale, other.vcomp], rtol=0.01)
@@ -184,8 +209,17 @@ def test_mixed_agrees_with_statsmodels(table):
 def test_direction():
     import pandas as pd
 
-    heldout = pd.DataFrame([("a", "b", 0.0, 0.0), ("b", "a", 1.0, 0.5), ("a", "c", 0.0, 1.0), ("c", "a", 1.0, 0.0), ("b", "c", 0.01, 0.0), ("c", "b", 0.0, 0.2)],
-                           columns=["source", "target", "log_mse", "predicted"])
+    heldout = pd.DataFrame(
+        [
+            ("a", "b", 0.0, 0.0),
+            ("b", "a", 1.0, 0.5),
+            ("a", "c", 0.0, 1.0),
+            ("c", "a", 1.0, 0.0),
+            ("b", "c", 0.01, 0.0),
+            ("c", "b", 0.0, 0.2),
+        ],
+        columns=["source", "target", "log_mse", "predicted"],
+    )
     scores = direction_scores(heldout)
     assert scores["direction_sign"] == 0.5  # b-c differs by less than 0.05 dex
     assert_allclose(scores["direction_mae"], (0.5 + 2 + 0.21) / 3)
@@ -193,7 +227,15 @@ def test_direction():
 
 def test_scores(table):
     scores = signal_scores(heldout_signals(table, "gaussian_process"))
-    assert {"r2", "mae_dex", "rank_correlation", "coverage_90", "width_90", "direction_sign", "direction_mae"} <= set(scores)
+    assert {
+        "r2",
+        "mae_dex",
+        "rank_correlation",
+        "coverage_90",
+        "width_90",
+        "direction_sign",
+        "direction_mae",
+    } <= set(scores)
     assert scores.target[0] == "all" and len(scores) == 10 and scores.r2[0] > 0
     assert scores.width_50[0] < scores.width_68[0] < scores.width_90[0]
 
@@ -217,7 +259,9 @@ def test_scaled_intervals(table):
     assert_allclose(scaled.predicted - scaled.lower_90, scaled.upper_90 - scaled.predicted)
     covered = ((scaled.log_mse >= scaled.lower_90) & (scaled.log_mse <= scaled.upper_90)).mean()
     assert 0.8 < covered < 0.98
-    assert np.isfinite(heldout_signals(table, "consensus", families=list("aaabbbccc"), interval="scaled").upper_90).all()
+    assert np.isfinite(
+        heldout_signals(table, "consensus", families=list("aaabbbccc"), interval="scaled").upper_90
+    ).all()
 
 
 def test_few_families_promise_nothing(table):

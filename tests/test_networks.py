@@ -1,4 +1,5 @@
 "Networks: the contract, the same bytes, what is stored, and every way in which a training can fail."
+
 import json
 import subprocess
 import sys
@@ -24,10 +25,15 @@ needs_torch = pytest.mark.skipif(torch is None, reason="needs gencast[cnn]")
 def made_up(n: int = 150, seed: int = 1, n_feature: int = 120) -> tuple:
     "Smooth log spectra and labels: the level, a product, and three fractions."
     rng = np.random.default_rng(seed)
-    k, curves = rng.normal(size=(n, 4)), np.random.default_rng(9).normal(size=(3, n_feature)).cumsum(axis=1) / 10
+    k, curves = (
+        rng.normal(size=(n, 4)),
+        np.random.default_rng(9).normal(size=(3, n_feature)).cumsum(axis=1) / 10,
+    )
     X = 7 + k[:, :1] + 0.1 * k[:, 1:] @ curves + 0.005 * rng.normal(size=(n, n_feature))
     parts = np.exp(0.5 * k[:, 1:])
-    return X.astype(np.float32), np.column_stack([10 + k[:, 0] + 0.1 * k[:, 1] ** 2, k[:, 1] * k[:, 2], parts / parts.sum(axis=1, keepdims=True)])
+    return X.astype(np.float32), np.column_stack(
+        [10 + k[:, 0] + 0.1 * k[:, 1] ** 2, k[:, 1] * k[:, 2], parts / parts.sum(axis=1, keepdims=True)]
+    )
 
 
 X, Y = made_up()
@@ -46,9 +52,11 @@ def fitted():
 
 # ---------------------------------------------------------------- the contract
 
+
 @needs_torch
 def test_it_keeps_the_contract_of_sklearn(monkeypatch):
     from sklearn.utils.estimator_checks import check_estimator
+
     monkeypatch.setattr(networks, "FEWEST", 2)  # its data sets are small
     check_estimator(CNNRegressor(n_members=1, epochs=1, device="cpu"), on_skip=None)
 
@@ -63,7 +71,10 @@ def test_shapes_of_answers(fitted):
     mean, spread = one.predict(X[:7], return_spread=True)
     assert mean.shape == spread.shape == (7,) and (spread == 0).all()
     assert fitted.n_features_in_ == 120 and fitted.predict(X[:1]).shape == (1, 5)
-    assert list(fitted.history_) == ["member", "epoch", "train_loss", "validation_loss"] and len(fitted.history_) == 6
+    assert (
+        list(fitted.history_) == ["member", "epoch", "train_loss", "validation_loss"]
+        and len(fitted.history_) == 6
+    )
 
 
 @needs_torch
@@ -94,11 +105,14 @@ def test_it_learns_and_goes_on_where_the_training_galaxies_end():
 def test_constant_labels_and_features():
     x = X.copy()
     x[:, 3:9] = x.mean()
-    model = CNNRegressor(n_members=1, epochs=2, device="cpu").fit(x, np.column_stack([Y[:, 0], np.full(len(Y), 4.0)]))
+    model = CNNRegressor(n_members=1, epochs=2, device="cpu").fit(
+        x, np.column_stack([Y[:, 0], np.full(len(Y), 4.0)])
+    )
     assert_allclose(model.predict(x)[:, 1], 4, atol=0.05)
 
 
 # ---------------------------------------------------------------- the same bytes
+
 
 @needs_torch
 def test_same_seed_same_bytes_whatever_else_is_set(fitted):
@@ -131,7 +145,12 @@ def test_another_process_makes_the_same_bytes(fitted, tmp_path):
         from test_networks import TINY, X, Y
         from gencast.models.networks import CNNRegressor, save_network
         save_network(CNNRegressor(**TINY).fit(X, Y), sys.argv[1])"""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), tmp_path / "net"], cwd=__file__.rsplit("/", 1)[0], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), tmp_path / "net"],
+        cwd=__file__.rsplit("/", 1)[0],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert state_bytes(load_network(tmp_path / "net")) == state_bytes(fitted)
 
@@ -140,7 +159,9 @@ def test_another_process_makes_the_same_bytes(fitted, tmp_path):
 @pytest.mark.parametrize("together", [None, 3])
 def test_a_network_is_the_same_alone_and_beside_others(together):
     sets = [made_up(150, 1), made_up(150, 2), made_up(170, 3)]  # the last has other batches
-    many = fit_networks(sets, [5, 6, 7], 0.005, ((2, 5),), list("abc"), together, n_members=2, epochs=3, device="cpu")
+    many = fit_networks(
+        sets, [5, 6, 7], 0.005, ((2, 5),), list("abc"), together, n_members=2, epochs=3, device="cpu"
+    )
     for (x, y), seed, model in zip(sets, (5, 6, 7), many):
         alone = CNNRegressor(**TINY | {"seed": seed}).fit(x, y)
         assert_allclose(model.predict(x), alone.predict(x), atol=1e-4)
@@ -152,7 +173,9 @@ def test_a_network_is_the_same_alone_and_beside_others(together):
 def test_sets_of_other_sizes_share_a_team():
     sets = [made_up(2500, 1), made_up(2900, 2)]  # the same batches, 17 and 19 of them
     options = {"n_members": 1, "epochs": 1, "device": "cpu"}
-    for model, (x, y) in zip(fit_networks([(x, y[:, 0]) for x, y in sets], [5, 6], together=2, **options), sets):
+    for model, (x, y) in zip(
+        fit_networks([(x, y[:, 0]) for x, y in sets], [5, 6], together=2, **options), sets
+    ):
         alone = CNNRegressor(seed=5 + (len(x) > 2500), **options).fit(x, y[:, 0])
         assert_allclose(model.predict(x), alone.predict(x), atol=1e-4)
 
@@ -169,14 +192,17 @@ def test_one_grouped_convolution_says_the_same():
 @needs_torch
 def test_training_with_grouped_convolutions_ends_alike(fitted, monkeypatch):
     begin = teams.Team.__init__
+
     def grouped(self, *args):
         begin(self, *args)
         self.grouped = True
+
     monkeypatch.setattr(teams.Team, "__init__", grouped)
     assert_allclose(CNNRegressor(**TINY).fit(X, Y).predict(X), fitted.predict(X), atol=1e-3)
 
 
 # ---------------------------------------------------------------- interrupted and stored
+
 
 class Interrupt:
     def __init__(self, after: int):
@@ -192,7 +218,18 @@ class Interrupt:
 @pytest.mark.parametrize("after", [0, 2])
 def test_an_interrupted_training_goes_on_to_the_same_bytes(fitted, tmp_path, after):
     options = {k: v for k, v in TINY.items() if k not in ("noise", "compositions")}
-    call = lambda progress: fit_networks([(X, Y)], [0], TINY["noise"], TINY["compositions"], progress=progress, checkpoint=tmp_path, **options)
+
+    def call(progress):
+        return fit_networks(
+            [(X, Y)],
+            [0],
+            TINY["noise"],
+            TINY["compositions"],
+            progress=progress,
+            checkpoint=tmp_path,
+            **options,
+        )
+
     with pytest.raises(KeyboardInterrupt):
         call(Interrupt(after))
     rest = Interrupt(99)
@@ -201,7 +238,9 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(fitted, tmp_path, aft
     assert state_bytes(model) == state_bytes(fitted)
     assert_array_equal(model.history_, fitted.history_)
     ready = Interrupt(99)
-    assert state_bytes(call(ready)[0]) == state_bytes(fitted) and ready.seen == [(6, 6)], "a finished one is found"
+    assert state_bytes(call(ready)[0]) == state_bytes(fitted) and ready.seen == [(6, 6)], (
+        "a finished one is found"
+    )
 
 
 @needs_torch
@@ -212,7 +251,12 @@ def test_a_killed_training_goes_on_to_the_same_bytes(fitted, tmp_path):
         from gencast.models.networks import fit_networks
         kill = lambda done, total: os.kill(os.getpid(), 9) if done == 4 else None
         fit_networks([(X, Y)], [0], progress=kill, checkpoint=sys.argv[1], save_every=1, **TINY)"""
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), tmp_path], cwd=__file__.rsplit("/", 1)[0], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), tmp_path],
+        cwd=__file__.rsplit("/", 1)[0],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == -9, done.stderr[-2000:]
     model = CNNRegressor(checkpoint=str(tmp_path), save_every=1, **TINY).fit(X, Y)
     assert state_bytes(model) == state_bytes(fitted)
@@ -277,6 +321,7 @@ def test_damaged_networks_are_refused(fitted, tmp_path, damage):
 
 # ---------------------------------------------------------------- what is refused
 
+
 def one_value(a, value):
     a = a.copy()
     a[3, 2] = value
@@ -284,15 +329,40 @@ def one_value(a, value):
 
 
 @needs_torch
-@pytest.mark.parametrize("x, y, options, words", [
-    (one_value(X, np.nan), Y, {}, "contains NaN"), (one_value(X, np.inf), Y, {}, "infinity"), (X, one_value(Y, np.nan), {}, "contains NaN"),
-    (one_value(X, 1e9), Y, {}, "give logarithms"), (X[:0], Y[:0], {}, "0 sample"), (X[:20], Y[:20], {}, "too few for a network"), (X, Y[:9], {}, "inconsistent numbers"),
-    (X, one_value(Y, -0.1), TINY, "first: row 3"), (X, Y * 100, TINY, "divide them by their sum"), (X, np.full((150, 1), "x"), {}, "network: "), (X, Y * 1e35, {}, "labels beyond"),
-    (X, Y, {"compositions": ((3, 9),)}, "pairs \\(start, stop\\)"), (X, Y, {"compositions": ((0, 2), (1, 3))}, "do not overlap"), (X, Y, {"compositions": "ab"}, "compositions"), (X, Y, {"compositions": 3}, "compositions"), (X, Y, {"compositions": ((0.5, 2),)}, "compositions"),
-    (X, Y, {"noise": -1.0}, "not negative"), (X, Y, {"noise": np.ones(7)}, "one for each of 120"), (X, Y, {"noise": "x"}, "noise"), (X, Y, {"noise": np.nan}, "noise"),
-    (X, Y, {"epochs": 0}, "epochs is '0'"), (X, Y, {"n_members": 2.5}, "whole number"), (X, Y, {"seed": -1}, "seed"), (X, Y, {"learning_rate": np.nan}, "learning_rate"), (X, Y, {"held_out": 0.9}, "held_out"), (X, Y, {"checkpoint": 3}, "checkpoint"),
-    (X, Y, {"device": "abacus"}, "device 'abacus' cannot be used"), (X, Y, {"device": None}, "give auto, cpu or cuda"), (X, Y, {"threads": 0}, "threads"),
-])
+@pytest.mark.parametrize(
+    "x, y, options, words",
+    [
+        (one_value(X, np.nan), Y, {}, "contains NaN"),
+        (one_value(X, np.inf), Y, {}, "infinity"),
+        (X, one_value(Y, np.nan), {}, "contains NaN"),
+        (one_value(X, 1e9), Y, {}, "give logarithms"),
+        (X[:0], Y[:0], {}, "0 sample"),
+        (X[:20], Y[:20], {}, "too few for a network"),
+        (X, Y[:9], {}, "inconsistent numbers"),
+        (X, one_value(Y, -0.1), TINY, "first: row 3"),
+        (X, Y * 100, TINY, "divide them by their sum"),
+        (X, np.full((150, 1), "x"), {}, "network: "),
+        (X, Y * 1e35, {}, "labels beyond"),
+        (X, Y, {"compositions": ((3, 9),)}, "pairs \\(start, stop\\)"),
+        (X, Y, {"compositions": ((0, 2), (1, 3))}, "do not overlap"),
+        (X, Y, {"compositions": "ab"}, "compositions"),
+        (X, Y, {"compositions": 3}, "compositions"),
+        (X, Y, {"compositions": ((0.5, 2),)}, "compositions"),
+        (X, Y, {"noise": -1.0}, "not negative"),
+        (X, Y, {"noise": np.ones(7)}, "one for each of 120"),
+        (X, Y, {"noise": "x"}, "noise"),
+        (X, Y, {"noise": np.nan}, "noise"),
+        (X, Y, {"epochs": 0}, "epochs is '0'"),
+        (X, Y, {"n_members": 2.5}, "whole number"),
+        (X, Y, {"seed": -1}, "seed"),
+        (X, Y, {"learning_rate": np.nan}, "learning_rate"),
+        (X, Y, {"held_out": 0.9}, "held_out"),
+        (X, Y, {"checkpoint": 3}, "checkpoint"),
+        (X, Y, {"device": "abacus"}, "device 'abacus' cannot be used"),
+        (X, Y, {"device": None}, "give auto, cpu or cuda"),
+        (X, Y, {"threads": 0}, "threads"),
+    ],
+)
 def test_what_cannot_be_learned_from_is_refused(x, y, options, words):
     with pytest.raises(InputError, match=words):
         CNNRegressor(**{"epochs": 1, "n_members": 1, "device": "cpu"} | options).fit(x, y)
@@ -300,7 +370,9 @@ def test_what_cannot_be_learned_from_is_refused(x, y, options, words):
 
 @needs_torch
 def test_a_training_that_diverges_begins_again_and_then_says_so(monkeypatch):
-    with pytest.raises(InputError, match="wild: the training of its network diverged.*again.*lower learning_rate"):
+    with pytest.raises(
+        InputError, match="wild: the training of its network diverged.*again.*lower learning_rate"
+    ):
         fit_networks([(X, Y)], [0], names=["wild"], learning_rate=1e9, epochs=9, n_members=1, device="cpu")
     run, seen = teams.Team.note, []
 
@@ -317,7 +389,13 @@ def test_a_training_that_diverges_begins_again_and_then_says_so(monkeypatch):
 
 @needs_torch
 def test_other_features_are_refused(fitted):
-    for x, words in ((X[:, :50], "50 features"), (one_value(X, np.nan), "NaN"), (X[0], "2D array"), (X[:0], "0 sample"), ("x", "network")):
+    for x, words in (
+        (X[:, :50], "50 features"),
+        (one_value(X, np.nan), "NaN"),
+        (X[0], "2D array"),
+        (X[:0], "0 sample"),
+        ("x", "network"),
+    ):
         with pytest.raises(InputError, match=words):
             fitted.predict(x)
     with pytest.raises(InputError, match="has been fitted"):
@@ -325,10 +403,20 @@ def test_other_features_are_refused(fitted):
 
 
 @needs_torch
-@pytest.mark.parametrize("change, words", [
-    ({"sets": []}, "must be a list"), ({"sets": [X]}, "must be a list"), ({"sets": [(X, Y), (X[:, :50], Y)], "seeds": [1, 2], "names": ["a", "b"]}, "b: 50 features"),
-    ({"seeds": [1, 2]}, "one for each of 1 sets"), ({"names": "a"}, "names must be a list"), ({"together": 0}, "together"), ({"depth": 3}, "no parameter 'depth'"), ({"sets": [(X[:9], Y[:9])]}, "a: 9 galaxies"), ({"seeds": [1.5]}, "seed"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"sets": []}, "must be a list"),
+        ({"sets": [X]}, "must be a list"),
+        ({"sets": [(X, Y), (X[:, :50], Y)], "seeds": [1, 2], "names": ["a", "b"]}, "b: 50 features"),
+        ({"seeds": [1, 2]}, "one for each of 1 sets"),
+        ({"names": "a"}, "names must be a list"),
+        ({"together": 0}, "together"),
+        ({"depth": 3}, "no parameter 'depth'"),
+        ({"sets": [(X[:9], Y[:9])]}, "a: 9 galaxies"),
+        ({"seeds": [1.5]}, "seed"),
+    ],
+)
 def test_sets_that_cannot_be_trained_together_are_refused(change, words):
     with pytest.raises(InputError, match=words):
         fit_networks(**{"sets": [(X, Y)], "seeds": [1], "names": ["a"], "epochs": 1} | change)
@@ -341,5 +429,8 @@ def test_a_missing_extra_is_named(monkeypatch):
 
 
 def test_importing_gencast_does_not_import_torch():
-    done = subprocess.run([sys.executable, "-c", "import sys, gencast.models.networks; sys.exit('torch' in sys.modules)"], capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, gencast.models.networks; sys.exit('torch' in sys.modules)"],
+        capture_output=True,
+    )
     assert done.returncode == 0

@@ -49,7 +49,9 @@ def survey(clean):
     rng = np.random.default_rng(3)
     flux = np.array(clean.flux[:20], float)
     err = flux * 10 ** rng.uniform(-2, -1.3, (20, 1))
-    return Sample("mine", flux, clean.wave, flux_err=err, redshift=rng.uniform(0.03, 0.15, 20), meta={"fwhm_kms": 500.0})
+    return Sample(
+        "mine", flux, clean.wave, flux_err=err, redshift=rng.uniform(0.03, 0.15, 20), meta={"fwhm_kms": 500.0}
+    )
 
 
 def test_gas_gives_the_star_formation_law_of_kennicutt_and_evans():
@@ -65,9 +67,16 @@ def test_lines_hold_the_light_they_should():
     continuum = np.median(light)
     hbeta = ((light - continuum) * np.diff(edges))[abs(fine - 4862.68) < 15].sum()
     oiii = ((light - continuum) * np.diff(edges))[abs(fine - 5008.24) < 15].sum()
-    assert_allclose(hbeta, HBETA_PER_PHOTON / LSUN * ionising_photons(np.array([0.002]), np.array([0.01]))[0, 0], rtol=0.01)
+    assert_allclose(
+        hbeta,
+        HBETA_PER_PHOTON / LSUN * ionising_photons(np.array([0.002]), np.array([0.01]))[0, 0],
+        rtol=0.01,
+    )
     assert_allclose(oiii / hbeta, ratio[0, names.index("OIII5008")], rtol=0.01)
-    assert abs(fine[np.argmax(light)] - wave[names.index("OIII5008")]) < 1 or abs(fine[np.argmax(light)] - 4862.68) < 1
+    assert (
+        abs(fine[np.argmax(light)] - wave[names.index("OIII5008")]) < 1
+        or abs(fine[np.argmax(light)] - 4862.68) < 1
+    )
 
 
 @pytest.mark.parametrize("name", ["OIII5008", "NII6585", "SII6718", "OII3730"])
@@ -86,7 +95,17 @@ def test_gas_is_of_young_stars_and_fades_with_escape():
     assert_allclose(half.sum(), gas.sum() / 2, rtol=1e-3)
 
 
-@pytest.mark.parametrize("bad, words", [({"escape": 2}, "escape is 2"), ({"escape": True}, "escape is True"), ({"excitation": "high"}, "excitation is 'high'"), ({"lines": 1}, "nebular is"), (3, "nebular is 3"), ({"escape": float("nan")}, "escape is nan")])
+@pytest.mark.parametrize(
+    "bad, words",
+    [
+        ({"escape": 2}, "escape is 2"),
+        ({"escape": True}, "escape is True"),
+        ({"excitation": "high"}, "excitation is 'high'"),
+        ({"lines": 1}, "nebular is"),
+        (3, "nebular is 3"),
+        ({"escape": float("nan")}, "escape is nan"),
+    ],
+)
 def test_bad_gas_is_named(bad, words):
     with pytest.raises(InputError, match=words):
         check_nebular(bad, "simulation 3")
@@ -97,7 +116,9 @@ def test_gas_brightens_a_simulation_but_moves_no_label():
     recipe = next(s for s in suite.simulations if "nebular" in s)
     bare = {k: v for k, v in recipe.items() if k != "nebular"}
     with_gas, without = (simulate(r, suite, 5, 100) for r in (recipe, bare))
-    assert (with_gas.flux >= without.flux * (1 - 1e-6)).all() and with_gas.flux.sum() > 1.001 * without.flux.sum()
+    assert (
+        with_gas.flux >= without.flux * (1 - 1e-6)
+    ).all() and with_gas.flux.sum() > 1.001 * without.flux.sum()
     for name in ("log_mstar", "log_age", "a_v", "log_sfr", "log_zmet"):
         assert (with_gas.properties[name] == without.properties[name]).all()
     assert (recipe_grid(recipe, suite).flux > recipe_grid(bare, suite).flux).any()
@@ -116,16 +137,28 @@ def test_noise_is_that_of_galaxies_alike(clean, survey):
     faint = np.argsort(np.median(survey.flux, axis=1))[:10]
     err = np.array(survey.flux_err)
     err[faint] = 0.2 * survey.flux[faint]
-    two = Sample("two kinds", np.repeat(survey.flux, 10, axis=0), survey.wave, flux_err=np.repeat(err, 10, axis=0), redshift=np.repeat(survey.redshift, 10), meta=survey.meta)
+    two = Sample(
+        "two kinds",
+        np.repeat(survey.flux, 10, axis=0),
+        survey.wave,
+        flux_err=np.repeat(err, 10, axis=0),
+        redshift=np.repeat(survey.redshift, 10),
+        meta=survey.meta,
+    )
     seen = observe(clean, two, 7)
     level = np.log10(np.median(clean.flux, axis=1))[[int(i) for i in seen.ids]]
     relative = np.median(seen.flux_err / clean.flux[[int(i) for i in seen.ids]], axis=1)
-    assert relative[level < np.quantile(level, 0.2)].mean() > 2 * relative[level > np.quantile(level, 0.8)].mean()
+    assert (
+        relative[level < np.quantile(level, 0.2)].mean()
+        > 2 * relative[level > np.quantile(level, 0.8)].mean()
+    )
 
 
 def test_same_seed_same_bytes_and_blocks_do_not_matter_in_place(clean, survey):
     first = observe_spectra(clean, survey, 7)
-    assert (observe_spectra(clean, survey, 7).flux == first.flux).all() and (observe_spectra(clean, survey, 8).flux != first.flux).any()
+    assert (observe_spectra(clean, survey, 7).flux == first.flux).all() and (
+        observe_spectra(clean, survey, 8).flux != first.flux
+    ).any()
     here = replace(clean, flux=np.array(clean.flux))
     again = observe_spectra(here, survey, 7, in_place=True)
     assert again.flux is here.flux and (again.flux == first.flux).all() and again.flux_err is None
@@ -147,13 +180,18 @@ def test_the_limit_is_in_magnitudes(clean, survey):
     z = float(one.redshift[0])
     from astropy import units as u
     from speclite.filters import load_filter
+
     distance = Planck18.luminosity_distance(z).to_value("cm")
     flux = np.asarray(clean.flux, float) * 3.828e33 / (4 * np.pi * distance**2) / (1 + z)
-    direct = load_filter("sdss2010-r").get_ab_magnitude(flux * u.Unit("erg / (s cm2 AA)"), clean.wave * (1 + z) * u.AA)
+    direct = load_filter("sdss2010-r").get_ab_magnitude(
+        flux * u.Unit("erg / (s cm2 AA)"), clean.wave * (1 + z) * u.AA
+    )
     assert_allclose(r_magnitude(clean, np.full(len(clean), z)), direct, atol=0.002)
     limit = float(np.median(direct))
     seen = observe_spectra(clean, one, 7, limit=limit)
-    assert seen.meta["n_too_faint"] == (direct > limit).sum() and set(map(int, seen.ids)) <= set(np.flatnonzero(direct <= limit))
+    assert seen.meta["n_too_faint"] == (direct > limit).sum() and set(map(int, seen.ids)) <= set(
+        np.flatnonzero(direct <= limit)
+    )
     with pytest.raises(InputError, match="none of the 120 galaxies"):
         observe_spectra(clean, one, 7, limit=1.0)
 
@@ -162,7 +200,17 @@ def test_what_cannot_be_observed_is_refused(clean, survey):
     with pytest.raises(InputError, match="flux_err"):
         observe_spectra(clean, replace(survey, flux_err=None), 1)
     with pytest.raises(InputError, match="load both on one grid"):
-        observe_spectra(clean, Sample("other", survey.flux[:, ::2], survey.wave[::2], flux_err=survey.flux_err[:, ::2], redshift=survey.redshift), 1)
+        observe_spectra(
+            clean,
+            Sample(
+                "other",
+                survey.flux[:, ::2],
+                survey.wave[::2],
+                flux_err=survey.flux_err[:, ::2],
+                redshift=survey.redshift,
+            ),
+            1,
+        )
     with pytest.raises(InputError, match="no pixel that was measured"):
         observe_spectra(clean, replace(survey, flux_err=survey.flux * 1.0), 1)
     with pytest.raises(InputError, match="negative"):
@@ -179,15 +227,26 @@ def test_independent_pixels_where_nothing_was_smoothed():
 def test_bands_are_the_matrix(sigma, out):
     edges_in, edges_out = np.geomspace(4000, 8000, 900), np.geomspace(*out)
     wide = np.full(899, sigma)
-    assert_allclose(resampling_bands(edges_in, edges_out, wide).toarray(), resampling_matrix(edges_in, edges_out, wide), atol=1e-9)
+    assert_allclose(
+        resampling_bands(edges_in, edges_out, wide).toarray(),
+        resampling_matrix(edges_in, edges_out, wide),
+        atol=1e-9,
+    )
 
 
 @pytest.mark.parametrize("name, number, kinds", [("default", 20, 7), ("wide", 60, 7)])
 def test_suites_are_balanced(name, number, kinds):
     suite = load_suite(name)
-    count = lambda f: np.unique([f(s) for s in suite.simulations], return_counts=True)[1]
+
+    def count(f):
+        return np.unique([f(s) for s in suite.simulations], return_counts=True)[1]
+
     assert len(suite.names) == number
-    for f, n in ((lambda s: s["ssp"], 5), (lambda s: s["dust"]["law"], 5), (lambda s: s["history"]["family"] + str("burst_sigma" in s["history"]), kinds)):
+    for f, n in (
+        (lambda s: s["ssp"], 5),
+        (lambda s: s["dust"]["law"], 5),
+        (lambda s: s["history"]["family"] + str("burst_sigma" in s["history"]), kinds),
+    ):
         found = count(f)
         assert len(found) == n and found.max() - found.min() <= 1
     assert 0.5 < np.mean(["nebular" in s for s in suite.simulations]) < 0.7
@@ -217,7 +276,11 @@ def vazdekis_file(scale: float) -> bytes:
 
 @pytest.fixture
 def own_miuscat(tmp_path, monkeypatch):
-    files = {f"mangadap/data/spectral_templates/miuscat/Iun1.30Z{m}T{a}.fits": vazdekis_file(s) for m, s in (("m0.40", 1e-4), ("p0.00", 2e-4)) for a in ("00.0631", "01.0000", "10.0000")}
+    files = {
+        f"mangadap/data/spectral_templates/miuscat/Iun1.30Z{m}T{a}.fits": vazdekis_file(s)
+        for m, s in (("m0.40", 1e-4), ("p0.00", 2e-4))
+        for a in ("00.0631", "01.0000", "10.0000")
+    }
     monkeypatch.setenv("GENCAST_SSP", str(tmp_path / "ssp"))
     (tmp_path / "ssp").mkdir()
     read_vazdekis.cache_clear()
@@ -244,7 +307,9 @@ def test_a_library_is_read_from_where_the_user_has_it(own_miuscat, form):
             (folder / name).write_bytes(content)
     library = read_vazdekis("miuscat")
     assert library.zmet.tolist() == [0.008, 0.019] and library.age.tolist() == [0.0631, 1.0, 10.0]
-    assert_allclose(library.flux[0], 1e-4 / 0.61, rtol=1e-3)  # an IMF with fewer faint stars gives the same light for less mass
+    assert_allclose(
+        library.flux[0], 1e-4 / 0.61, rtol=1e-3
+    )  # an IMF with fewer faint stars gives the same light for less mass
     assert_allclose(library.flux[1], 2e-4 / 0.61, rtol=1e-3)
     assert library.coverage[0] >= air_to_vacuum(np.array([3464.9]))[0]
 
@@ -274,7 +339,6 @@ def test_archives_are_read_within_bounds(tmp_path, monkeypatch):
     assert inside_archives(tmp_path, r"x/.*\.fits$") == {"small.fits": b"1" * 50}
 
 
-
 def test_pixels_leave_little_trace_at_the_common_resolution():
     "The libraries of the default suite have pixels of one size; and pixels twice as wide would change a spectrum by less than 0.001 dex."
     from gencast.synthesis.libraries import read_carried
@@ -288,5 +352,10 @@ def test_pixels_leave_little_trace_at_the_common_resolution():
     width = np.diff(fine.edges)[:n].reshape(-1, 2)
     flux = (fine.flux[..., :n].reshape(*fine.flux.shape[:2], -1, 2) * width).sum(axis=-1) / width.sum(axis=1)
     coarse = replace(fine, edges=fine.edges[: n + 1 : 2], flux=flux, fwhm=fine.fwhm[:n:2])
-    apart = lambda fwhm: np.std(np.log10(on_pixels(fine, pixel_edges(WAVE), fwhm) / on_pixels(coarse, pixel_edges(WAVE), fwhm)))
+
+    def apart(fwhm):
+        return np.std(
+            np.log10(on_pixels(fine, pixel_edges(WAVE), fwhm) / on_pixels(coarse, pixel_edges(WAVE), fwhm))
+        )
+
     assert apart(500.0) < 0.001 < apart(0.0) / 4

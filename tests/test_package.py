@@ -1,4 +1,5 @@
 "What a user installs: metadata, contents of wheel and sdist, what the documents promise."
+
 import configparser
 import importlib
 import inspect
@@ -19,8 +20,27 @@ import yaml
 import gencast
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = sorted(m.name for m in pkgutil.walk_packages(gencast.__path__, "gencast.") if not m.name.endswith("_modidx"))
-TEXT = {".py", ".ipynb", ".qmd", ".md", ".yml", ".yaml", ".toml", ".ini", ".in", ".cff", ".css", ".bib", ".csv", ".ecsv", ".mplstyle", ""}
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages(gencast.__path__, "gencast.") if not m.name.endswith("_modidx")
+)
+TEXT = {
+    ".py",
+    ".ipynb",
+    ".qmd",
+    ".md",
+    ".yml",
+    ".yaml",
+    ".toml",
+    ".ini",
+    ".in",
+    ".cff",
+    ".css",
+    ".bib",
+    ".csv",
+    ".ecsv",
+    ".mplstyle",
+    "",
+}
 
 
 def settings() -> dict:
@@ -32,7 +52,16 @@ def settings() -> dict:
 def source_files() -> list:
     "Files of the repository: tracked ones, and new ones that git does not ignore."
     try:
-        names = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+        names = (
+            subprocess.run(
+                ["git", "ls-files", "-z", "-co", "--exclude-standard"],
+                cwd=ROOT,
+                capture_output=True,
+                check=True,
+            )
+            .stdout.decode()
+            .split("\0")
+        )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("needs a git checkout to tell the project's files from others")
     return sorted({ROOT / n for n in names if n and (ROOT / n).is_file()})
@@ -42,12 +71,17 @@ def test_one_version():
     version = settings()["version"]
     assert gencast.__version__ == version
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
-    assert re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M)
+    assert re.search(
+        rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M
+    )
 
 
 def test_metadata_comes_from_settings():
     have, want = distribution("gencast"), settings()
-    name = lambda r: re.match(r"[\w.-]+", r)[0].lower().replace("-", "_")
+
+    def name(r):
+        return re.match(r"[\w.-]+", r)[0].lower().replace("-", "_")
+
     required = {name(r) for r in have.requires if "extra ==" not in r}
     assert required == {name(r) for r in want["requirements"].split()}
     assert have.metadata["Requires-Python"] == f">={want['min_python']}"
@@ -75,7 +109,9 @@ def built(tmp_path_factory) -> tuple:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
     code = "import sys; from setuptools import build_meta as b; out = sys.argv[1]; print(b.build_sdist(out), b.build_wheel(out))"  # it changes sys.argv
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=folder / "src", capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], cwd=folder / "src", capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     sdist, wheel = done.stdout.split()[-2:]
     return folder / wheel, folder / sdist
@@ -87,15 +123,30 @@ def test_wheel_holds_all_that_a_run_needs(built):
     assert in_tree - names == set(), "files of gencast/ that MANIFEST.in leaves out of the wheel"
     assert not [n for n in names if n.startswith(("tests/", "nbs/"))]
     entry = next(n for n in names if n.endswith("entry_points.txt"))
-    assert "gencast = gencast.cli.main:main" in zipfile.ZipFile(built[0]).read(entry).decode().replace("=", " = ").replace("  ", " ")
-    for pattern in (r"gencast/suites/.*\.yaml", r"gencast/templates/.*\.ipynb", r"gencast/data/ssp_grids/.*\.fits"):
+    assert "gencast = gencast.cli.main:main" in zipfile.ZipFile(built[0]).read(entry).decode().replace(
+        "=", " = "
+    ).replace("  ", " ")
+    for pattern in (
+        r"gencast/suites/.*\.yaml",
+        r"gencast/templates/.*\.ipynb",
+        r"gencast/data/ssp_grids/.*\.fits",
+    ):
         assert any(re.fullmatch(pattern, n) for n in names), f"the wheel has no {pattern}"
 
 
 def test_sdist_can_be_built_from(built):
     with tarfile.open(built[1]) as tar:
         names = {n.split("/", 1)[1] for n in tar.getnames() if "/" in n}
-    assert {"settings.ini", "setup.py", "pyproject.toml", "README.md", "LICENSE", "_quarto.yml", "nbs/core/10_sample.ipynb", "tests/test_package.py"} <= names
+    assert {
+        "settings.ini",
+        "setup.py",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "_quarto.yml",
+        "nbs/core/10_sample.ipynb",
+        "tests/test_package.py",
+    } <= names
 
 
 def test_installed_package_works_without_the_source_tree(built, tmp_path):
@@ -108,13 +159,28 @@ def test_installed_package_works_without_the_source_tree(built, tmp_path):
         "try: build_docs(out='site')\n"
         "except InputError as err: print(err)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "clone the repository" in done.stdout and not (tmp_path / "site").exists()
 
 
 def test_no_machine_paths_and_no_registry_hosts():
-    hosts = "|".join(re.escape(h) for h in ("pypi" + ".org", "python" + "hosted.org", "npmjs" + ".org", "npmjs" + ".com", "anaconda" + ".org"))
+    hosts = "|".join(
+        re.escape(h)
+        for h in (
+            "pypi" + ".org",
+            "python" + "hosted.org",
+            "npmjs" + ".org",
+            "npmjs" + ".com",
+            "anaconda" + ".org",
+        )
+    )
     bad = re.compile(rf"(?<![\w.$}})>-])/(?:work|opt|root|home/\w+|Users/\w+)/|{hosts}")
     found = []
     for path in source_files():
@@ -141,7 +207,9 @@ def test_ci_runs_the_commands_of_the_readme():
 def test_documents_are_there():
     for name in ("LICENSE", "CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md"):
         assert (ROOT / name).stat().st_size > 200
-    assert "Redistribution and use in source and binary forms" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Redistribution and use in source and binary forms" in (ROOT / "LICENSE").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -1,4 +1,5 @@
 "Results are refused when broken; figures show what the tables say, with units, and leave matplotlib as it was."
+
 import json
 import os
 import subprocess
@@ -70,15 +71,37 @@ def calls(results) -> dict:
     }
 
 
-FIGURES = ["plot_error_distance", "plot_law", "plot_error_matrix", "plot_distance_matrix", "plot_predicted_true",
-           "plot_forecast", "plot_support", "plot_spectra", "plot_features", "plot_galaxies"]
-UNITS = {"plot_error_distance": "[dex", "plot_law": "[dex", "plot_predicted_true": "[dex²]", "plot_forecast": "[dex]", "plot_support": "[dex]",
-         "plot_spectra": "[Å]", "plot_features": "[Å]", "plot_galaxies": "M_\\odot"}
+FIGURES = [
+    "plot_error_distance",
+    "plot_law",
+    "plot_error_matrix",
+    "plot_distance_matrix",
+    "plot_predicted_true",
+    "plot_forecast",
+    "plot_support",
+    "plot_spectra",
+    "plot_features",
+    "plot_galaxies",
+]
+UNITS = {
+    "plot_error_distance": "[dex",
+    "plot_law": "[dex",
+    "plot_predicted_true": "[dex²]",
+    "plot_forecast": "[dex]",
+    "plot_support": "[dex]",
+    "plot_spectra": "[Å]",
+    "plot_features": "[Å]",
+    "plot_galaxies": "M_\\odot",
+}
 
 
 def points(ax) -> int:
     "Points drawn with a marker, in data coordinates."
-    return sum(len(line.get_xdata()) for line in ax.lines if line.get_marker() not in ("None", "", None) and line.get_transform() == ax.transData)
+    return sum(
+        len(line.get_xdata())
+        for line in ax.lines
+        if line.get_marker() not in ("None", "", None) and line.get_transform() == ax.transData
+    )
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -112,7 +135,9 @@ def test_error_distance_shows_all_sources_the_line_and_the_band(results):
     ax = plots.plot_error_distance(results, target)
     assert points(ax) == N, "eleven sources and the target's own model"
     pairs = pair_table(results).query("target == @target")
-    drawn = np.sort(np.concatenate([line.get_ydata() for line in ax.lines if line.get_marker() not in ("None", "")]))
+    drawn = np.sort(
+        np.concatenate([line.get_ydata() for line in ax.lines if line.get_marker() not in ("None", "")])
+    )
     np.testing.assert_allclose(drawn, np.sort(pairs.mse))
     numbers = {t.get_text() for t in ax.texts}
     assert numbers == {str(i) for i in range(1, N + 1)} - {"4"}, "each source has its number"
@@ -124,7 +149,12 @@ def test_numbers_do_not_cover_each_other(results):
     ax = plots.plot_error_distance(results, results.simulations.name[3])
     ax.figure.draw_without_rendering()
     boxes = [t.get_window_extent() for t in ax.texts]
-    clash = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.shrunk(0.7, 0.7).overlaps(b.shrunk(0.7, 0.7))]
+    clash = [
+        (a, b)
+        for i, a in enumerate(boxes)
+        for b in boxes[:i]
+        if a.shrunk(0.7, 0.7).overlaps(b.shrunk(0.7, 0.7))
+    ]
     assert not clash
 
 
@@ -134,7 +164,11 @@ def test_all_targets_and_suite_have_a_panel_each(results):
     assert len(axes.flat[0].figure.axes) == N
     assert all(points(ax) == N for ax in axes.flat[:N])
     panels = plots.plot_suite(results)
-    assert ["M_\\odot" in panels[0].get_xlabel(), "Gyr" in panels[1].get_xlabel(), "mag" in panels[2].get_xlabel()] == [True] * 3
+    assert [
+        "M_\\odot" in panels[0].get_xlabel(),
+        "Gyr" in panels[1].get_xlabel(),
+        "mag" in panels[2].get_xlabel(),
+    ] == [True] * 3
     assert dict(matplotlib.rcParams) == before
 
 
@@ -165,9 +199,14 @@ def test_too_few_simulations_for_an_interval(results):
 
 def test_unknown_names_are_refused(results):
     target = results.simulations.name[0]
-    for call in [lambda: plots.plot_error_distance(results, "eagle"), lambda: plots.plot_error_distance(results, target, property="log_mass"),
-                 lambda: plots.plot_error_distance(results, target, color_by="colour"), lambda: plots.plot_forecast(results, "toy_survey", view="photometry"),
-                 lambda: plots.plot_spectra(results, "toy_survey", galaxy="g9"), lambda: reports.score_of(results, law="magic")]:
+    for call in [
+        lambda: plots.plot_error_distance(results, "eagle"),
+        lambda: plots.plot_error_distance(results, target, property="log_mass"),
+        lambda: plots.plot_error_distance(results, target, color_by="colour"),
+        lambda: plots.plot_forecast(results, "toy_survey", view="photometry"),
+        lambda: plots.plot_spectra(results, "toy_survey", galaxy="g9"),
+        lambda: reports.score_of(results, law="magic"),
+    ]:
         with pytest.raises(InputError, match="there are|choose"):
             call()
 
@@ -185,7 +224,9 @@ BROKEN = {
     "missing": lambda p: p.unlink(),
     "empty": lambda p: p.write_bytes(b""),
     "cut off": lambda p: p.write_bytes(p.read_bytes()[:-7]),
-    "without a column": lambda p: p.write_text("\n".join(line.split(",", 1)[1] for line in p.read_text().splitlines()) + "\n"),
+    "without a column": lambda p: p.write_text(
+        "\n".join(line.split(",", 1)[1] for line in p.read_text().splitlines()) + "\n"
+    ),
 }
 
 
@@ -202,7 +243,9 @@ def test_words_in_a_column_of_numbers_are_refused(tmp_path):
     folder = toy_results(tmp_path / "toy", n_sim=4)
     path = folder / "errors.csv"
     lines = path.read_text().splitlines()
-    lines[2] = ",".join("oops" if i == lines[0].split(",").index("mse") else v for i, v in enumerate(lines[2].split(",")))
+    lines[2] = ",".join(
+        "oops" if i == lines[0].split(",").index("mse") else v for i, v in enumerate(lines[2].split(","))
+    )
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError, match="errors.csv.*'mse'"):
         load_results(folder)
@@ -225,18 +268,39 @@ def test_a_name_that_pandas_would_take_for_missing_survives(tmp_path):
 def test_results_import_is_light():
     "Notebook kernels start fast: no scikit-learn, SciPy or astropy behind results and plots."
     code = "import sys, gencast.figures.plots, gencast.report.sentences; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "MPLBACKEND": "agg"})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "MPLBACKEND": "agg"},
+    )
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("template, target, figures, more", [("simulation", "", 4, 1), ("survey", "toy_survey", 5, 0), ("summary", None, 10, 2)])
+@pytest.mark.parametrize(
+    "template, target, figures, more",
+    [("simulation", "", 4, 1), ("survey", "toy_survey", 5, 0), ("summary", None, 10, 2)],
+)
 @pytest.mark.parametrize("tables", ["a line", "many signals"])
-def test_template_runs_and_shows_every_figure(folder, signals_folder, tmp_path, template, target, figures, more, tables):
+def test_template_runs_and_shows_every_figure(
+    folder, signals_folder, tmp_path, template, target, figures, more, tables
+):
     papermill = pytest.importorskip("papermill")
     rich = tables == "many signals"
-    parameters = {"results": str(signals_folder if rich else folder)} | ({} if target is None else {"target": target})
+    parameters = {"results": str(signals_folder if rich else folder)} | (
+        {} if target is None else {"target": target}
+    )
     out = tmp_path / "out.ipynb"
-    papermill.execute_notebook(str(ROOT / f"nbs/targets/{template}.ipynb"), str(out), parameters, kernel_name="python3", language="python", progress_bar=False, cwd=str(tmp_path))
+    papermill.execute_notebook(
+        str(ROOT / f"nbs/targets/{template}.ipynb"),
+        str(out),
+        parameters,
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+        cwd=str(tmp_path),
+    )
     outputs = [o for c in nbformat.read(out, 4).cells if c.cell_type == "code" for o in c.outputs]
     assert sum("image/png" in o.get("data", {}) for o in outputs) == figures + more * rich
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]

@@ -1,4 +1,5 @@
 """Histories of simulated populations: the files, cutting at an epoch, drawing by mass, refusals."""
+
 import hashlib
 
 import numpy as np
@@ -39,7 +40,11 @@ def test_files_are_those_that_were_built_and_explain_themselves(name):
     with fits.open(TABLE_FOLDER / f"{name}.fits") as hdus:
         head = hdus[0].header
         assert head["FAMILY"] == name and head["SURVIVE"] == SURVIVING and "BSD-3" in head["LICENSE"]
-        assert "diffstar 1.0.3" in head["PACKAGES"] and "2510.27604" in head["CITATION"] and "Planck18" in head["COSMOL"]
+        assert (
+            "diffstar 1.0.3" in head["PACKAGES"]
+            and "2510.27604" in head["CITATION"]
+            and "Planck18" in head["COSMOL"]
+        )
         assert hdus["LOG_SHARE"].header["BITPIX"] == 16
 
 
@@ -67,16 +72,25 @@ def test_mass_is_conserved_and_nothing_is_older_than_the_universe(name, redshift
 
 
 def test_cutting_is_exact():
-    table = Population(np.array([0.0, 2.0, 4.0]), np.array([[0, 0.25, 1.0]]), np.array([10.0]), np.array([1.0]))
+    table = Population(
+        np.array([0.0, 2.0, 4.0]), np.array([[0, 0.25, 1.0]]), np.array([10.0]), np.array([1.0])
+    )
     assert_allclose(formed_until(table, np.array([0, 1, 2, 3, 4])), [[0, 0.125, 0.25, 0.625, 1]])
 
 
 def test_an_epoch_is_a_cut_of_today(monkeypatch):
     "Seen at 3 Gyr of 4: 0.625 of the mass has formed, 0.2 of that in the first Gyr, 0.6 in the last; the mass is what it was then."
-    table = Population(np.array([0.0, 2.0, 4.0]), np.array([[0, 0.25, 1.0], [0, 0.9, 1.0]]), np.array([10.0, 11.0]), np.ones(2))
+    table = Population(
+        np.array([0.0, 2.0, 4.0]),
+        np.array([[0, 0.25, 1.0], [0, 0.9, 1.0]]),
+        np.array([10.0, 11.0]),
+        np.ones(2),
+    )
     monkeypatch.setattr(populations, "read_population", lambda name: table)
     monkeypatch.setattr(populations, "LEAST_ROWS", 1)
-    h = table_histories("diffstar_um", np.array([10 + np.log10(0.625), 11.0]), np.array([0.0, 1, 2, 3]), rng_for(1))
+    h = table_histories(
+        "diffstar_um", np.array([10 + np.log10(0.625), 11.0]), np.array([0.0, 1, 2, 3]), rng_for(1)
+    )
     assert_allclose(h, [[0.6, 0.2, 0.2], [0.05 / 0.95, 0.45 / 0.95, 0.45 / 0.95]])
     with pytest.raises(InputError, match="earlier epoch"):
         table_histories("diffstar_um", np.array([10.0]), np.array([0.0, 1, 4.1]), rng_for(1))
@@ -89,12 +103,17 @@ def test_rows_are_near_in_mass_and_drawn_by_density():
     rows = draw_rows(mass, density, wanted, rng_for(2))
     assert abs(mass[rows] - wanted).max() <= 0.15 + 1e-9
     assert abs((rows % 2).mean() - 0.75) < 0.01
-    assert set(draw_rows(mass, density, np.full(2000, 20.0), rng_for(2))) == set(range(790, 800))  # the ten at the end
+    assert set(draw_rows(mass, density, np.full(2000, 20.0), rng_for(2))) == set(
+        range(790, 800)
+    )  # the ten at the end
     assert set(draw_rows(mass, density, np.full(2000, 1.0), rng_for(2))) == set(range(10))
 
 
 def test_order_of_the_table_does_not_matter():
-    table, order = read_population("diffstar_um"), rng_for(3).permutation(len(read_population("diffstar_um").formed))
+    table, order = (
+        read_population("diffstar_um"),
+        rng_for(3).permutation(len(read_population("diffstar_um").formed)),
+    )
     rows = draw_rows(table.log_mstar, table.density, MASS, rng_for(2))
     again = draw_rows(table.log_mstar[order], table.density[order], MASS, rng_for(2))
     assert_array_equal(rows, order[again])
@@ -115,18 +134,31 @@ def test_populations_differ_and_look_like_galaxies():
 
 
 def test_same_seed_same_bytes():
-    draw = lambda seed: draw_histories({"family": "diffstar_tng", "burst_sigma": 0.3}, MASS[:200], EDGES, rng_for(seed, "h"))
+    def draw(seed):
+        return draw_histories(
+            {"family": "diffstar_tng", "burst_sigma": 0.3}, MASS[:200], EDGES, rng_for(seed, "h")
+        )
+
     assert draw(1).tobytes() == draw(1).tobytes() != draw(2).tobytes()
-    assert draw(1).tobytes() != draw_histories({"family": "diffstar_tng"}, MASS[:200], EDGES, rng_for(1, "h")).tobytes()
+    assert (
+        draw(1).tobytes()
+        != draw_histories({"family": "diffstar_tng"}, MASS[:200], EDGES, rng_for(1, "h")).tobytes()
+    )
 
 
-@pytest.mark.parametrize("recipe, words", [
-    ({"family": "diffstar_tng", "quench": {"mass": 10.5, "width": 0.5, "timescale_gyr": 0.5}}, "'quench' cannot be set .* brings the main sequence"),
-    ({"family": "diffstar_um", "main_sequence": {"ssfr": -10}}, "'main_sequence' cannot be set"),
-    ({"family": "diffstar_um", "onset": 1.0}, "unknown key 'onset'"),
-    ({"family": "diffstar_eagle"}, "double_power_law, diffstar_tng, diffstar_galacticus, diffstar_um"),
-    ({"family": "diffstar_um", "burst_sigma": 9}, "'burst_sigma'"),
-])
+@pytest.mark.parametrize(
+    "recipe, words",
+    [
+        (
+            {"family": "diffstar_tng", "quench": {"mass": 10.5, "width": 0.5, "timescale_gyr": 0.5}},
+            "'quench' cannot be set .* brings the main sequence",
+        ),
+        ({"family": "diffstar_um", "main_sequence": {"ssfr": -10}}, "'main_sequence' cannot be set"),
+        ({"family": "diffstar_um", "onset": 1.0}, "unknown key 'onset'"),
+        ({"family": "diffstar_eagle"}, "double_power_law, diffstar_tng, diffstar_galacticus, diffstar_um"),
+        ({"family": "diffstar_um", "burst_sigma": 9}, "'burst_sigma'"),
+    ],
+)
 def test_refused(recipe, words):
     with pytest.raises(InputError, match=words):
         draw_histories(recipe, MASS[:5], EDGES, rng_for(1))
@@ -150,7 +182,13 @@ def test_listed():
 
 
 def test_evolution_leaves_a_table_alone():
-    recipe = {"name": "a", "history": {"family": "diffstar_um"}, "metallicity": {"relation": "gallazzi05"}, "mass": {"minimum": 9.0}, "evolution": {"metallicity": -0.5}}
+    recipe = {
+        "name": "a",
+        "history": {"family": "diffstar_um"},
+        "metallicity": {"relation": "gallazzi05"},
+        "mass": {"minimum": 9.0},
+        "evolution": {"metallicity": -0.5},
+    }
     assert recipe_at(recipe, 1.0, 0.1)["history"] == {"family": "diffstar_um"}
     with pytest.raises(InputError, match="'ssfr' cannot be set"):
         recipe_at(recipe | {"evolution": {"ssfr": 2.5}}, 1.0, 0.1)

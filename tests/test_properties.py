@@ -2,6 +2,7 @@
 
 `GENCAST_EXAMPLES=2000 python -m pytest tests/test_properties.py` tries more of them than continuous integration does.
 """
+
 import os
 import tempfile
 from pathlib import Path
@@ -35,19 +36,32 @@ from gencast.features.clusters import cluster_features, rank_distance  # noqa: E
 from gencast.regression.intervals import conformal_interval, fit_law, fit_line  # noqa: E402
 
 N = int(os.environ.get("GENCAST_EXAMPLES", 25))
-settings.register_profile("gencast", derandomize=N == 25, deadline=None, max_examples=N, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.register_profile(
+    "gencast",
+    derandomize=N == 25,
+    deadline=None,
+    max_examples=N,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("gencast")
 
 ordinary = st.floats(-100, 100, allow_subnormal=False)
 odd = st.one_of(st.floats(), st.sampled_from([0.0, 1e308, -1e308, float("nan"), float("inf")]))
-SYMMETRIC = [name for name, m in METRICS.items() if not m.directed and name not in ("classifier_auc", "proxy_a", "sinkhorn")]
+SYMMETRIC = [
+    name
+    for name, m in METRICS.items()
+    if not m.directed and name not in ("classifier_auc", "proxy_a", "sinkhorn")
+]
 
 
 def matrix(n, k, elements=ordinary):
     return hnp.arrays(float, st.tuples(st.integers(*n), st.integers(*k)), elements=elements)
 
 
-@given(st.integers(20, 80), st.integers(3, 30), st.integers(0, 2**32 - 1), st.floats(0, 0.4), st.floats(0.6, 1))
+@given(
+    st.integers(20, 80), st.integers(3, 30), st.integers(0, 2**32 - 1), st.floats(0, 0.4), st.floats(0.6, 1)
+)
 def test_resampling_keeps_the_light(n_in, n_out, seed, start, stop):
     rng = np.random.default_rng(seed)
     wave = 4000 + np.cumsum(rng.uniform(5, 60, n_in))
@@ -56,7 +70,11 @@ def test_resampling_keeps_the_light(n_in, n_out, seed, start, stop):
     grid = np.sqrt(wanted[1:] * wanted[:-1])
     out, err, share = resample(wave, flux, 0.1 * flux, grid)
     light = np.concatenate([[0], np.cumsum(flux * np.diff(edges))])
-    assert_allclose(out * np.diff(pixel_edges(grid)), np.diff(np.interp(pixel_edges(grid), edges, light)), atol=1e-8 * light[-1])
+    assert_allclose(
+        out * np.diff(pixel_edges(grid)),
+        np.diff(np.interp(pixel_edges(grid), edges, light)),
+        atol=1e-8 * light[-1],
+    )
     assert_allclose(share, 1, rtol=1e-9)
     assert (err >= 0).all() and (out >= -1e-12).all()
     assert_allclose(resample(wave, 3 * flux, flux, grid)[0], 3 * out, rtol=1e-9, atol=1e-12)
@@ -64,7 +82,14 @@ def test_resampling_keeps_the_light(n_in, n_out, seed, start, stop):
 
 @pytest.mark.parametrize("name", SYMMETRIC)
 @settings(max_examples=max(5, N // 5))
-@given(seed=st.integers(0, 10**6), n=st.integers(12, 30), m=st.integers(12, 30), k=st.integers(1, 6), scale=st.floats(0.1, 50), shift=st.floats(-30, 30))
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(12, 30),
+    m=st.integers(12, 30),
+    k=st.integers(1, 6),
+    scale=st.floats(0.1, 50),
+    shift=st.floats(-30, 30),
+)
 def test_distances_are_symmetric_and_know_no_order(name, seed, n, m, k, scale, shift):
     rng = np.random.default_rng(seed)
     a, b = rng.normal(size=(n, k)), rng.normal(0.5, 1.5, size=(m, k))
@@ -139,7 +164,12 @@ def test_a_line_is_finite_or_refused(x, y):
     assert np.isfinite(found).all() and np.isfinite(x).all() and np.isfinite(y).all()
 
 
-@given(st.integers(0, 10**6), st.sampled_from(["pooled_line", "target_lines", "constant"]), st.floats(-3, 3), st.floats(-3, 3))
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(["pooled_line", "target_lines", "constant"]),
+    st.floats(-3, 3),
+    st.floats(-3, 3),
+)
 def test_a_law_finds_the_line_that_is_there(seed, law, intercept, slope):
     d = np.random.default_rng(seed).uniform(0, 3, (6, 6))
     found = fit_law(law, d, intercept + slope * d, ~np.eye(6, dtype=bool))
@@ -148,17 +178,25 @@ def test_a_law_finds_the_line_that_is_there(seed, law, intercept, slope):
     assert np.isfinite(found.predict(d)).all()
 
 
-@given(st.lists(hnp.arrays(float, st.integers(1, 8), elements=ordinary), min_size=1, max_size=25), st.floats(0.05, 0.95), st.floats(0.05, 0.95))
+@given(
+    st.lists(hnp.arrays(float, st.integers(1, 8), elements=ordinary), min_size=1, max_size=25),
+    st.floats(0.05, 0.95),
+    st.floats(0.05, 0.95),
+)
 def test_intervals_grow_with_their_level(residuals, a, b):
     small, large = (conformal_interval(residuals, level) for level in sorted((a, b)))
     assert small[0] <= small[1] and large[0] <= large[1]
     assert large[1] - large[0] >= small[1] - small[0] - 1e-9 or not np.isfinite(large).all()
 
 
-@given(hnp.arrays(float, st.integers(1, 12), elements=st.floats(allow_nan=False, allow_infinity=False)), st.sampled_from(["csv", "fits", "hdf5", "npz", "npy", "ecsv"]))
+@given(
+    hnp.arrays(float, st.integers(1, 12), elements=st.floats(allow_nan=False, allow_infinity=False)),
+    st.sampled_from(["csv", "fits", "hdf5", "npz", "npy", "ecsv"]),
+)
 def test_a_column_comes_back_as_it_was_written(values, kind):
     import h5py
     from astropy.table import Table
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"t.{kind}"
         if kind == "csv":
@@ -175,21 +213,52 @@ def test_a_column_comes_back_as_it_was_written(values, kind):
         assert_array_equal(read_columns(path, ["x"])["x"].values, values)
 
 
-@given(hnp.arrays(float, st.integers(1, 8), elements=st.floats(9.0, 12.0)), st.sampled_from(["Msun", "1e10 Msun", "kg", "dex(Msun)", "dex(1e10 Msun)"]))
+@given(
+    hnp.arrays(float, st.integers(1, 8), elements=st.floats(9.0, 12.0)),
+    st.sampled_from(["Msun", "1e10 Msun", "kg", "dex(Msun)", "dex(1e10 Msun)"]),
+)
 def test_a_mass_is_the_same_in_every_unit(logs, unit):
     plain = parse_unit(unit, "test")
-    values = logs if unit == "dex(Msun)" else logs - 10 if unit.startswith("dex") else 10**logs * (1 * parse_unit("Msun", "test")).to_value(plain)
+    values = (
+        logs
+        if unit == "dex(Msun)"
+        else logs - 10
+        if unit.startswith("dex")
+        else 10**logs * (1 * parse_unit("Msun", "test")).to_value(plain)
+    )
     found, lifted = convert_property(values, {"unit": unit}, PROPERTIES["log_mstar"], "", "test")
     assert_allclose(found, logs, atol=1e-9)
     assert lifted == 0
 
 
-@given(hnp.arrays(float, st.tuples(st.integers(1, 6), st.just(2)), elements=st.floats(10, 28)), st.floats(0.01, 3))
+@given(
+    hnp.arrays(float, st.tuples(st.integers(1, 6), st.just(2)), elements=st.floats(10, 28)),
+    st.floats(0.01, 3),
+)
 def test_magnitudes_and_fluxes_give_the_same_light(mags, z):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.npz"
-        np.savez(path, a=mags[:, 0], b=mags[:, 1], fa=3631e6 * 10 ** (-0.4 * mags[:, 0]), fb=3631e6 * 10 ** (-0.4 * mags[:, 1]))
-        read = lambda unit, prefix: load_table(path, {"frame": "observed", "redshift": z, "unit": unit, "bands": {b: {"column": prefix + b, "wave": w} for b, w in (("a", 4000.0), ("b", 6000.0))}})
+        np.savez(
+            path,
+            a=mags[:, 0],
+            b=mags[:, 1],
+            fa=3631e6 * 10 ** (-0.4 * mags[:, 0]),
+            fb=3631e6 * 10 ** (-0.4 * mags[:, 1]),
+        )
+
+        def read(unit, prefix):
+            return load_table(
+                path,
+                {
+                    "frame": "observed",
+                    "redshift": z,
+                    "unit": unit,
+                    "bands": {
+                        b: {"column": prefix + b, "wave": w} for b, w in (("a", 4000.0), ("b", 6000.0))
+                    },
+                },
+            )
+
         assert_allclose(read("mag(AB)", "").flux, read("uJy", "f").flux, rtol=1e-9)
 
 
@@ -197,7 +266,9 @@ def test_magnitudes_and_fluxes_give_the_same_light(mags, z):
 def test_random_numbers_depend_on_seed_and_names_only(seed, names):
     first = rng_for(seed, *names).integers(2**62, size=4)
     assert_array_equal(first, rng_for(seed, *names).integers(2**62, size=4))
-    assert (first != rng_for(seed + 1, *names).integers(2**62, size=4)).any() and (first != rng_for(seed, *names, "x").integers(2**62, size=4)).any()
+    assert (first != rng_for(seed + 1, *names).integers(2**62, size=4)).any() and (
+        first != rng_for(seed, *names, "x").integers(2**62, size=4)
+    ).any()
 
 
 @given(hnp.arrays(float, st.integers(1, 6), elements=st.floats(allow_nan=False)), st.integers(0, 5))
@@ -209,15 +280,35 @@ def test_a_digest_notices_one_bit(values, k):
     assert digest("a", "bc") != digest("ab", "c")
 
 
-@given(matrix((1, 5), (2, 4)), st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=6), min_size=5, max_size=5, unique=True))
+@given(
+    matrix((1, 5), (2, 4)),
+    st.lists(
+        st.text(st.characters(exclude_categories=("Cs",)), max_size=6), min_size=5, max_size=5, unique=True
+    ),
+)
 def test_a_sample_comes_back_as_it_was_saved(flux, ids):
     n, k = flux.shape
-    sample = Sample("s", flux, np.arange(1.0, k + 1), tuple(f"b{i}" for i in range(k)), np.abs(flux), np.linspace(0.1, 0.2, n), tuple(ids[:n]), {"log_mstar": flux[:, 0]}, {"note": ids[0]})
+    sample = Sample(
+        "s",
+        flux,
+        np.arange(1.0, k + 1),
+        tuple(f"b{i}" for i in range(k)),
+        np.abs(flux),
+        np.linspace(0.1, 0.2, n),
+        tuple(ids[:n]),
+        {"log_mstar": flux[:, 0]},
+        {"note": ids[0]},
+    )
     with tempfile.TemporaryDirectory() as folder:
         back = load_sample(save_sample(sample, Path(folder) / "s"))
         for field in ("flux", "flux_err", "wave", "redshift"):
             assert_array_equal(getattr(back, field), getattr(sample, field))
-        assert (back.name, back.bands, back.ids, back.meta) == (sample.name, sample.bands, sample.ids, sample.meta)
+        assert (back.name, back.bands, back.ids, back.meta) == (
+            sample.name,
+            sample.bands,
+            sample.ids,
+            sample.meta,
+        )
 
 
 @given(st.one_of(st.text(max_size=200), st.from_regex(r"[\[\]{}:,&*!<\-? ab1\n]{0,60}", fullmatch=True)))
@@ -232,7 +323,10 @@ def test_any_text_is_yaml_or_refused(text):
             assert "f.yaml" in str(err)
 
 
-@given(st.binary(max_size=400), st.sampled_from(["csv", "ecsv", "fits", "fits.gz", "hdf5", "parquet", "npy", "npz"]))
+@given(
+    st.binary(max_size=400),
+    st.sampled_from(["csv", "ecsv", "fits", "fits.gz", "hdf5", "parquet", "npy", "npz"]),
+)
 @example(b"", "csv")
 @example(b"a,a\n1,2\n", "csv")
 @example(b"\xef\xbb\xbfa\r\n1\r\n", "csv")
@@ -257,4 +351,10 @@ def test_a_name_that_is_accepted_is_a_plain_file_name(name):
         check_name(name, "here")
     except InputError:
         return
-    assert name.isascii() and name == Path(name).name and len(name) <= 80 and name[0].isalnum() and not set(name) & set("<>&'\"|`$ \n\\:")
+    assert (
+        name.isascii()
+        and name == Path(name).name
+        and len(name) <= 80
+        and name[0].isalnum()
+        and not set(name) & set("<>&'\"|`$ \n\\:")
+    )

@@ -45,14 +45,34 @@ def test_same_seed_same_bytes_from_scratch(results, suite_file, tmp_path):
 
 def test_other_seed_other_numbers(results, suite_file, tmp_path):
     other = run(suite_file, out=tmp_path / "other", seed=43, views=("spectra",), **SMALL)
-    assert (other.errors.mse.to_numpy() != results.errors[results.errors.view == "spectra"].mse.to_numpy()).all()
+    assert (
+        other.errors.mse.to_numpy() != results.errors[results.errors.view == "spectra"].mse.to_numpy()
+    ).all()
 
 
 def test_schema_and_counts(results):
     names = load_settings(results.folder).suite.names
-    assert list(results.errors.columns[:8]) == ["source", "target", "property", "model", "mse", "rmse", "bias", "n"]
+    assert list(results.errors.columns[:8]) == [
+        "source",
+        "target",
+        "property",
+        "model",
+        "mse",
+        "rmse",
+        "bias",
+        "n",
+    ]
     assert list(results.distances.columns[:4]) == ["source", "target", "distance", "value"]
-    assert list(results.forecasts.columns[:8]) == ["target", "kind", "source", "property", "rmse", "lower", "upper", "in_support"]
+    assert list(results.forecasts.columns[:8]) == [
+        "target",
+        "kind",
+        "source",
+        "property",
+        "rmse",
+        "lower",
+        "upper",
+        "in_support",
+    ]
     assert results.errors.groupby("view").size().tolist() == [36, 36]
     assert set(results.forecasts.kind) == {"simulation", "spectra", "photometry"}
     assert results.simulations.name.tolist() == list(names)
@@ -70,21 +90,32 @@ def test_forecasts_of_the_survey_agree_with_each_other(results):
         combined = results.combined[results.combined["view"] == view].set_index("predictor")
         galaxies = results.galaxies[results.galaxies.target == sources.target.iloc[0]]
         best = sources.loc[sources.rmse.idxmin()]
-        assert list(combined.index) == ["best", "ensemble", "consensus"] and combined.source["best"] == best.source == galaxies.source.iloc[0]
+        assert (
+            list(combined.index) == ["best", "ensemble", "consensus"]
+            and combined.source["best"] == best.source == galaxies.source.iloc[0]
+        )
         assert np.isclose(combined.rmse["best"], best.rmse, rtol=1e-6)
-        assert np.isclose(np.sqrt(np.mean(galaxies.expected_error**2)), best.rmse, rtol=1e-6), "the mean over galaxies is the forecast for the set"
+        assert np.isclose(np.sqrt(np.mean(galaxies.expected_error**2)), best.rmse, rtol=1e-6), (
+            "the mean over galaxies is the forecast for the set"
+        )
         inside = combined.dropna(subset="lower")
         assert (inside.lower < inside.upper).all() and set(combined.tier) <= {"inside", "edge", "outside"}
-        assert np.allclose(best.bias, np.mean(galaxies.predicted - galaxies.predicted_consensus), atol=1e-6), "the bias is the offset from the consensus"
+        assert np.allclose(
+            best.bias, np.mean(galaxies.predicted - galaxies.predicted_consensus), atol=1e-6
+        ), "the bias is the offset from the consensus"
 
 
 def test_signals_and_decomposition(results):
     "Every pair has every signal; the parts of an error sum to it."
     n = len(results.simulations)
     signals = results.signals[results.signals["view"] == "spectra"]
-    assert signals.groupby("signal").size().nunique() == 1 and len(signals) == signals.signal.nunique() * n * n  # n - 1 targets and the survey, for each source
+    assert (
+        signals.groupby("signal").size().nunique() == 1 and len(signals) == signals.signal.nunique() * n * n
+    )  # n - 1 targets and the survey, for each source
     parts = results.decomposition
-    assert np.allclose(parts.in_domain + parts.wrong_inverse + parts.cross + parts.get("refit", 0), parts.mse, rtol=1e-5)
+    assert np.allclose(
+        parts.in_domain + parts.wrong_inverse + parts.cross + parts.get("refit", 0), parts.mse, rtol=1e-5
+    )
     errors = parts.merge(results.errors, on=["view", "property", "source", "target"])
     assert np.allclose(errors.mse_x, errors.mse_y, rtol=1e-5)
     assert {"leave-simulation-out"} <= set(results.scores.protocol) and results.scores.law.iloc[0] == "stack"
@@ -105,7 +136,9 @@ def test_errors_are_those_of_the_stored_galaxies(results):
         truth.append(sample.properties["log_mstar"][test])
     start = sum(sizes[: names.index(row.target)])
     delta = predicted[start : start + sizes[names.index(row.target)]] - truth[names.index(row.target)]
-    assert np.isclose(np.mean(delta**2), row.mse, rtol=1e-6) and np.isclose(np.mean(delta), row.bias, rtol=1e-5, atol=1e-8)
+    assert np.isclose(np.mean(delta**2), row.mse, rtol=1e-6) and np.isclose(
+        np.mean(delta), row.bias, rtol=1e-5, atol=1e-8
+    )
 
 
 def test_distances_agree_with_scipy(results):
@@ -121,7 +154,9 @@ def test_distances_agree_with_scipy(results):
         sample = load_sample(sample_path(results.folder, "spectra", name))
         table = feature_table(sample.take(split_rows(len(sample), settings, name, "spectra")[part]))
         parts.append(table.values[:, [table.names.index(f"{float(w):.1f}") for w in chosen]].astype(float))
-    found = results.distances.query("view == 'spectra' and distance == 'mean_euclidean' and source == @names[0] and target == @names[2]").value.item()
+    found = results.distances.query(
+        "view == 'spectra' and distance == 'mean_euclidean' and source == @names[0] and target == @names[2]"
+    ).value.item()
     assert np.isclose(found, cdist(*parts).mean(), rtol=1e-5)
 
 
@@ -133,38 +168,62 @@ def test_no_leakage(results, suite_file, tmp_path, view):
     name = load_settings(results.folder).suite.names[VICTIM]
     sample = load_sample(sample_path(folder, view, name), mmap=False)
     shuffled = np.random.default_rng(0).permutation(sample.properties["log_mstar"])
-    save_sample(replace(sample, properties=sample.properties | {"log_mstar": shuffled}), sample_path(folder, view, name))
+    save_sample(
+        replace(sample, properties=sample.properties | {"log_mstar": shuffled}),
+        sample_path(folder, view, name),
+    )
     broken = run(suite_file, out=folder, views=(view,), **SMALL)
 
     def of_target(table, target=name):
         rows = table[(table.view == view) & (table.target == target)]
-        return rows.sort_values([c for c in ("law", "distance", "source") if c in rows]).reset_index(drop=True)
+        return rows.sort_values([c for c in ("law", "distance", "source") if c in rows]).reset_index(
+            drop=True
+        )
 
     before, after = of_target(results.heldout), of_target(broken.heldout)
-    honest = before.law != "in_domain"  # the quoted error is each source's own and no prediction from distances
+    honest = (
+        before.law != "in_domain"
+    )  # the quoted error is each source's own and no prediction from distances
     for column in ("value", "predicted", "lower", "upper"):
         assert (before[column] == after[column])[honest].all(), f"{column} of the held-out simulation moved"
     assert (before.log_mse != after.log_mse).all(), "its true errors must change: its labels were shuffled"
     told, told_after = of_target(results.forecasts), of_target(broken.forecasts)
     for column in ("rmse", "distance_value", "in_support"):
-        assert (told[column] == told_after[column]).all(), f"forecast {column} of the held-out simulation moved"
+        assert (told[column] == told_after[column]).all(), (
+            f"forecast {column} of the held-out simulation moved"
+        )
     pd.testing.assert_series_equal(told.lower, told_after.lower)
     other = load_settings(results.folder).suite.names[0]
-    assert (of_target(results.heldout, other).predicted != of_target(broken.heldout, other).predicted).any(), "others do learn from it"
-    models = lambda r: r.errors[(r.errors.view == view) & (r.errors.source != name) & (r.errors.target != name)].mse.to_numpy()
+    assert (
+        of_target(results.heldout, other).predicted != of_target(broken.heldout, other).predicted
+    ).any(), "others do learn from it"
+
+    def models(r):
+        return r.errors[
+            (r.errors.view == view) & (r.errors.source != name) & (r.errors.target != name)
+        ].mse.to_numpy()
+
     assert (models(results) == models(broken)).all(), "no other model or score may have seen its labels"
 
 
 def test_second_run_reuses_and_a_change_recomputes(results, suite_file, tmp_path):
     folder = tmp_path / "six"
     shutil.copytree(results.folder, folder)
-    stamps = lambda: {f: f.stat().st_mtime_ns for f in [*folder.glob("cache/*.npz"), *folder.glob("simulations/*/*/flux.npy")]}
+
+    def stamps():
+        return {
+            f: f.stat().st_mtime_ns
+            for f in [*folder.glob("cache/*.npz"), *folder.glob("simulations/*/*/flux.npy")]
+        }
+
     before = stamps()
     run(suite_file, out=folder, **SMALL)
     assert stamps() == before, "nothing changed, so nothing may be made again"
     run(suite_file, out=folder, n_trees=31, **SMALL)
     changed = {f.name.split("-")[0] for f, t in stamps().items() if before[f] != t}
-    assert changed == {"errors", "baselines", "sdss_spectra", "sdss_photometry"}, "more trees: only the models, their predictions and what is made from them"
+    assert changed == {"errors", "baselines", "sdss_spectra", "sdss_photometry"}, (
+        "more trees: only the models, their predictions and what is made from them"
+    )
 
 
 def test_a_changed_table_is_noticed(results, tmp_path):
@@ -191,7 +250,17 @@ def test_interrupted_run_goes_on(results, suite_file, tmp_path):
 
 def command(*arguments) -> tuple[int, str]:
     "Run the command line in a process of its own."
-    done = subprocess.run([sys.executable, "-c", "import sys; from gencast.cli.main import main; main(sys.argv[1:])", *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from gencast.cli.main import main; main(sys.argv[1:])",
+            *map(str, arguments),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -240,8 +309,16 @@ def test_broken_yaml_and_unknown_options(tmp_path):
     for bad, words in [(path, "not readable as YAML"), ("nowhere.yaml", "there is no suite")]:
         with pytest.raises(InputError, match=words):
             load_suite(bad)
-    for change, words in [({"properties": ()}, "unknown property"), ({"model": "oracle"}, "unknown model"), ({"seed": -1}, "seed is -1"), ({"properties": ("colour",)}, "unknown property"), ({"views": ("x-ray",)}, "unknown view"), ({"distance": "far"}, "unknown distance"),
-                          ({"n_galaxies": 10}, "too few"), ({"nonsense": 1}, "unknown setting")]:
+    for change, words in [
+        ({"properties": ()}, "unknown property"),
+        ({"model": "oracle"}, "unknown model"),
+        ({"seed": -1}, "seed is -1"),
+        ({"properties": ("colour",)}, "unknown property"),
+        ({"views": ("x-ray",)}, "unknown view"),
+        ({"distance": "far"}, "unknown distance"),
+        ({"n_galaxies": 10}, "too few"),
+        ({"nonsense": 1}, "unknown setting"),
+    ]:
         with pytest.raises(InputError, match=words):
             make_settings(**change)
 
@@ -283,11 +360,24 @@ def test_bad_spec_files_are_refused_before_any_work(tmp_path, capsys, monkeypatc
 def test_own_spectra_by_option(suite_file, tmp_path):
     "The user's own spec file through the whole job, by the command line, with its notebooks."
     spec = spec_file(tmp_path / "mine.fits")
-    code, said = command("run", suite_file, "--quick", "--galaxies", 200, "--spectra", spec, "--out", tmp_path / "own", "--no-notebooks")
+    code, said = command(
+        "run",
+        suite_file,
+        "--quick",
+        "--galaxies",
+        200,
+        "--spectra",
+        spec,
+        "--out",
+        tmp_path / "own",
+        "--no-notebooks",
+    )
     assert code == 0, said
     found = load_settings(tmp_path / "own")
     assert found.spectra == (str(spec),)
-    assert pd.read_csv(tmp_path / "own" / "galaxies.csv").query("target == 'sdss_spectra'").galaxy.tolist() == ["mine"]
+    assert pd.read_csv(tmp_path / "own" / "galaxies.csv").query(
+        "target == 'sdss_spectra'"
+    ).galaxy.tolist() == ["mine"]
 
 
 def test_notebooks_of_a_run(results, tmp_path):
@@ -330,7 +420,9 @@ def test_command_line(results, tmp_path):
 
 
 def test_simulate_command(suite_file, tmp_path):
-    code, said = command("simulate", suite_file, "--out", tmp_path / "sims", "--galaxies", 120, "--only", "bc03-calzetti-tau")
+    code, said = command(
+        "simulate", suite_file, "--out", tmp_path / "sims", "--galaxies", 120, "--only", "bc03-calzetti-tau"
+    )
     assert code == 0, said
     sample = load_sample(sample_path(tmp_path / "sims", "spectra", "bc03-calzetti-tau"))
     assert len(sample) == 120 and sample.properties["sfh"].shape[0] == 120
@@ -352,7 +444,11 @@ def test_noise_is_outside_the_simulations_range(results):
     assert not table.in_support.any() and table.lower.isna().all()
     assert len(galaxies) == 5
     with pytest.raises(InputError, match="grid"):
-        forecast(results.folder, Sample("short", flux=flux[:, :10], wave=wave[:10], redshift=np.full(5, 0.1)), progress=False)
+        forecast(
+            results.folder,
+            Sample("short", flux=flux[:, :10], wave=wave[:10], redshift=np.full(5, 0.1)),
+            progress=False,
+        )
 
 
 def test_run_record_is_json(results):
@@ -364,5 +460,11 @@ def make_settings_of(record):
     from gencast.run.stages import Settings
     from gencast.synthesis.simulations import Suite
 
-    suite = Suite(**{**record["suite"], **{k: tuple(record["suite"][k]) for k in ("simulations", "redshift_range")}})
-    return Settings(suite, record["seed"], **{k: tuple(v) if isinstance(v, list) else v for k, v in record["parameters"].items()})
+    suite = Suite(
+        **{**record["suite"], **{k: tuple(record["suite"][k]) for k in ("simulations", "redshift_range")}}
+    )
+    return Settings(
+        suite,
+        record["seed"],
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in record["parameters"].items()},
+    )

@@ -30,9 +30,18 @@ def folder(settings, tmp_path_factory):
 
 
 def test_parts_are_bounded_and_apart(settings):
-    for n, sizes in {6500: (1000, 3500, 3500, 1500, 2000), 200_000: (1000, 126_636, 20_000, 1500, 10_000)}.items():
+    for n, sizes in {
+        6500: (1000, 3500, 3500, 1500, 2000),
+        200_000: (1000, 126_636, 20_000, 1500, 10_000),
+    }.items():
         rows = split_rows(n, replace(settings, n_galaxies=n), "toy", "spectra")
-        assert tuple(map(len, rows.values())) == sizes and list(rows) == ["selection", "train", "model", "reference", "test"]
+        assert tuple(map(len, rows.values())) == sizes and list(rows) == [
+            "selection",
+            "train",
+            "model",
+            "reference",
+            "test",
+        ]
         together = np.concatenate([rows["selection"], rows["train"], rows["test"]])
         assert len(np.unique(together)) == len(together) <= n and together.max() < n
         for part in ("model", "reference"):
@@ -46,20 +55,33 @@ def test_blocks_add_up_to_the_part(settings, folder, block):
     parts = list(row_blocks(folder, settings, "spectra", name, "test", block))
     assert max(len(x) for x, _ in parts) <= block
     assert_array_equal(np.concatenate([x for x, _ in parts]), whole)
-    assert_array_equal(load_labels(folder, settings, "spectra", name, "test", "log_age"), sample.properties["log_age"])
+    assert_array_equal(
+        load_labels(folder, settings, "spectra", name, "test", "log_age"), sample.properties["log_age"]
+    )
 
 
 def test_stages_do_not_depend_on_the_block(settings, folder, monkeypatch):
-    noise = np.full(feature_table(load_sample(sample_path(folder, "spectra", settings.suite.names[0])).take(np.arange(2))).values.shape[1], 0.003)
+    noise = np.full(
+        feature_table(
+            load_sample(sample_path(folder, "spectra", settings.suite.names[0])).take(np.arange(2))
+        ).values.shape[1],
+        0.003,
+    )
     survey, _ = load_rows(folder, settings, "spectra", settings.suite.names[2], "reference")
 
     def results():
         model = stages.train(folder, settings, "spectra", "log_mstar", settings.suite.names[0])
-        return [gather.consensus_of(folder, settings, "spectra", (1,), noise, survey), gather.neighbours_of(folder, settings, "spectra", settings.suite.names[0], noise, survey),
-                gather.predict_parts(model, folder, settings, "spectra")]
+        return [
+            gather.consensus_of(folder, settings, "spectra", (1,), noise, survey),
+            gather.neighbours_of(folder, settings, "spectra", settings.suite.names[0], noise, survey),
+            gather.predict_parts(model, folder, settings, "spectra"),
+        ]
 
     whole = results()
-    small = lambda *args, block=13: row_blocks(*args, block=block)
+
+    def small(*args, block=13):
+        return row_blocks(*args, block=block)
+
     monkeypatch.setattr(gather, "row_blocks", small)
     for one, other in zip(whole, results()):
         assert one.keys() == other.keys()

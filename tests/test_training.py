@@ -10,7 +10,16 @@ from gencast.core.sample import InputError
 from gencast.run.pipeline import forecast, load_settings, make_settings, run
 from gencast.run.stages import load_survey
 
-SMALL = {"quick": True, "n_galaxies": 200, "n_trees": 10, "notebooks": False, "progress": False, "jobs": 2, "model": "cnn", "properties": ("log_mstar", "sfh")}
+SMALL = {
+    "quick": True,
+    "n_galaxies": 200,
+    "n_trees": 10,
+    "notebooks": False,
+    "progress": False,
+    "jobs": 2,
+    "model": "cnn",
+    "properties": ("log_mstar", "sfh"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +55,12 @@ def results(suite_file, tmp_path_factory):
 
 def test_the_whole_job(results):
     assert set(results.errors["view"]) == {"spectra"} and set(results.errors.model) == {"cnn"}
-    assert set(results.forecasts.property) == {"log_mstar", "sfh"} and np.isfinite(results.forecasts.rmse).all()
-    own = results.errors[(results.errors.source == results.errors.target) & (results.errors.property == "log_mstar")]
+    assert (
+        set(results.forecasts.property) == {"log_mstar", "sfh"} and np.isfinite(results.forecasts.rmse).all()
+    )
+    own = results.errors[
+        (results.errors.source == results.errors.target) & (results.errors.property == "log_mstar")
+    ]
     spread = results.simulations.set_index("name").eval("log_mstar_p84 - log_mstar_p16") / 2
     assert (own.set_index("source").rmse < 0.5 * spread).mean() > 0.7, "networks have learned masses"
     assert "torch" in results.run["versions"]
@@ -55,7 +68,9 @@ def test_the_whole_job(results):
 
 def test_networks_are_trained_once(results, suite_file):
     made = sorted(results.folder.glob("cache/network-*/*/network.json"))
-    assert len(made) == 5, "one for each simulation, whatever the number of properties; no leftovers of training"
+    assert len(made) == 5, (
+        "one for each simulation, whatever the number of properties; no leftovers of training"
+    )
     before = {p: p.stat().st_mtime_ns for p in made}
     tables = {p.name: p.read_bytes() for p in results.folder.glob("*.csv")}
     for path in results.folder.glob("cache/errors-*.npz"):
@@ -72,7 +87,9 @@ def test_the_survey_is_read_once_for_all_networks(results, monkeypatch):
     noise = training.network_noise(settings, "spectra")
     expected = [training.network_key(settings, "spectra", n, "key") for n in settings.suite.names]
     monkeypatch.setattr(training, "load_survey", lambda *a: calls.append(a) or load_survey(*a))
-    assert [training.network_key(settings, "spectra", n, "key", noise) for n in settings.suite.names] == expected and not calls
+    assert [
+        training.network_key(settings, "spectra", n, "key", noise) for n in settings.suite.names
+    ] == expected and not calls
     assert training.network_key(settings, "spectra", settings.suite.names[0], "key", 2 * noise) != expected[0]
 
 
