@@ -1,12 +1,18 @@
-"""What others do to predict an error without labels, beside the laws of a finished run, with NannyML run for real.
+"""What others do to predict an error without labels, beside the laws of a finished run, with NannyML run for
+real.
 
     python benchmarks/bench_baselines.py results/default
-    python benchmarks/bench_baselines.py results/default --view photometry --property all --nannyml-python ~/nannyml/bin/python
+    python benchmarks/bench_baselines.py results/default --view photometry --property all --nannyml-python
+    ~/nannyml/bin/python
 
-DoC, ATC, AutoEval, importance-weighted validation and our direct loss estimation (DLE) stand in the run's own heldout.csv. NannyML's DLE
-is run here, on the same models, the same galaxies and the same coordinates as ours (read from the run's cache): fitted once a source on its
-test galaxies, asked about every other simulation in one chunk. All are scored on the same ordered pairs, as they come and after a straight
-line fitted without the target's simulation. `behind` is how much larger than the forecasting law's their mean absolute error is, with its
+DoC, ATC, AutoEval, importance-weighted validation and our direct loss estimation (DLE) stand in the run's own
+heldout.csv. NannyML's DLE
+is run here, on the same models, the same galaxies and the same coordinates as ours (read from the run's
+cache): fitted once a source on its
+test galaxies, asked about every other simulation in one chunk. All are scored on the same ordered pairs, as
+they come and after a straight
+line fitted without the target's simulation. `behind` is how much larger than the forecasting law's their mean
+absolute error is, with its
 standard error over the targets.
 
 NannyML need not be in the environment of gencast. Make another one and name its Python:
@@ -33,7 +39,9 @@ import pandas as pd
 
 
 def nannyml_losses(folder):
-    "For each file of a source in `folder`, NannyML's MSE of every target, written beside it. Runs in NannyML's environment."
+    """For each file of a source in `folder`, NannyML's MSE of every target, written beside it. Runs in
+    NannyML's environment.
+    """
     import logging
     import warnings
 
@@ -78,7 +86,9 @@ def nannyml_losses(folder):
 
 
 def write_sources(run, view, prop, folder):
-    "What NannyML needs of each source, from the run's cache: coordinates and predictions of all test galaxies, labels of its own."
+    """What NannyML needs of each source, from the run's cache: coordinates and predictions of all test
+    galaxies, labels of its own.
+    """
     from gencast.run.pipeline import load_settings
     from gencast.run.stages import load_labels
 
@@ -137,7 +147,9 @@ def calibrated(table):
 
 
 def score(table, best):
-    "Scores of a law, and how far it is behind the best: mean absolute error less that of the forecasting law, with its error over targets."
+    """Scores of a law, and how far it is behind the best: mean absolute error less that of the forecasting
+    law, with its error over targets.
+    """
     miss = table.predicted - table.log_mse
     groups = [g for _, g in table.groupby("target") if g.predicted.nunique() > 1]
     behind = (miss.abs().groupby(table.target).mean() - best).to_numpy()
@@ -171,7 +183,9 @@ def compare(results, view, prop, python):
         both = found.merge(tables["dle"], on=["source", "target"], suffixes=("", "_ours"))
         gap = both.predicted_ours - both.predicted
         print(
-            f"{view}, {prop}: our DLE less NannyML's, {len(gap)} pairs: mean {gap.mean():+.3f}, scatter {gap.std():.3f} dex; correlation {both.predicted_ours.corr(both.predicted):.3f}; NannyML took {time.perf_counter() - start:.0f} s"
+            f"{view}, {prop}: our DLE less NannyML's, {len(gap)} pairs: mean {gap.mean():+.3f}, scatter "
+            f"{gap.std():.3f} dex; correlation {both.predicted_ours.corr(both.predicted):.3f}; NannyML "
+            f"took {time.perf_counter() - start:.0f} s"
         )
     law = tables[made["law"]]
     best = (law.predicted - law.log_mse).abs().groupby(law.target).mean()

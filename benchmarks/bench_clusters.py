@@ -3,15 +3,18 @@
     python benchmarks/bench_clusters.py                    # 1,000 wavelengths x 5,000 galaxies, half a minute
     python benchmarks/bench_clusters.py --full             # 6,001 wavelengths x 20,000 galaxies, some minutes
 
-Each contender runs in a process of its own, so that memory can be told apart, and makes its data from the same seed:
+Each contender runs in a process of its own, so that memory can be told apart, and makes its data from the
+same seed:
 spectra that are sums of a dozen smooth curves, with noise.
 
     gencast       cluster_features: ranks, one matrix product in single precision, average linkage
     scipy         scipy.stats.spearmanr, 1 - |rho|, scipy.cluster.hierarchy.linkage(average)
     scikit-learn  FeatureAgglomeration(average) on correlations computed as scipy does
-    sklearn-ward  FeatureAgglomeration(ward), scikit-learn's own way: Euclid between standardised features, no ranks
+    sklearn-ward  FeatureAgglomeration(ward), scikit-learn's own way: Euclid between standardised features, no
+    ranks
 
-Wall-clock time depends on the machine and on what else runs; the ratio does not much, and CPU seconds (of all threads) little. What is compared besides:
+Wall-clock time depends on the machine and on what else runs; the ratio does not much, and CPU seconds (of all
+threads) little. What is compared besides:
 the adjusted Rand index of the clusters found, which for `scipy` and `scikit-learn` should be 1.
 """
 
@@ -133,7 +136,8 @@ def main():
     from sklearn.metrics import adjusted_rand_score
 
     print(
-        f"{n_wave:,} features x {n_gal:,} galaxies, {args.n_clusters} clusters, {args.threads} threads, best of {args.repeats}"
+        f"{n_wave:,} features x {n_gal:,} galaxies, {args.n_clusters} clusters, {args.threads} threads, "
+        f"best of {args.repeats}"
     )
     print(
         f"{'':14}{'seconds':>9}{'ratio':>8}{'CPU seconds':>13}{'memory beyond the data, GB':>29}{'same clusters (ARI)':>22}"

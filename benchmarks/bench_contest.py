@@ -4,9 +4,12 @@
     python benchmarks/bench_contest.py results/default        # a quarter of an hour on one core
     python benchmarks/bench_contest.py results/default --galaxies 300 --out results/contest-small
 
-Writes board.csv, duels.csv, reasons.csv and pairs.csv, each with its provenance in the first line. Without `--out` they
-replace those that come with gencast (gencast/data/contest), which nbs/studies/30_answer.ipynb shows. What was measured is kept in
-`--cache` (results/contest-cache): a benchmark that was stopped goes on where it was. Needs POT (`pip install POT`).
+Writes board.csv, duels.csv, reasons.csv and pairs.csv, each with its provenance in the first line. Without
+`--out` they
+replace those that come with gencast (gencast/data/contest), which nbs/studies/30_answer.ipynb shows. What was
+measured is kept in
+`--cache` (results/contest-cache): a benchmark that was stopped goes on where it was. Needs POT (`pip install
+POT`).
 """
 
 import argparse

@@ -1,14 +1,20 @@
 """Speed and values of the family of distances against SciPy, scikit-learn, POT and dcor, in one run.
 
     pip install POT dcor
-    python benchmarks/bench_distances.py              # 20 x 20 sets of 6,500 galaxies x 100 features, some minutes
+    python benchmarks/bench_distances.py              # 20 x 20 sets of 6,500 galaxies x 100 features, some
+    minutes
     python benchmarks/bench_distances.py --n 1000 --sets 6
 
-The other libraries are timed on a few pairs, which are also the pairs whose values are compared; their time for the
-whole table is that time multiplied by the number of pairs. Ours is the whole table, measured, in a process of its own
-so that the memory is its own too. dcor's energy distance is compared on the first thousand galaxies of a set: dcor 0.7
-beside a recent array-api-compat takes a path that needs n^2 x d numbers, 31 GiB at 6,500 x 100. Its time is that of the
-three SciPy calls that it makes otherwise. CPU seconds are given beside wall seconds: on a busy machine they are the fairer pair.
+The other libraries are timed on a few pairs, which are also the pairs whose values are compared; their time
+for the
+whole table is that time multiplied by the number of pairs. Ours is the whole table, measured, in a process of
+its own
+so that the memory is its own too. dcor's energy distance is compared on the first thousand galaxies of a set:
+dcor 0.7
+beside a recent array-api-compat takes a path that needs n^2 x d numbers, 31 GiB at 6,500 x 100. Its time is
+that of the
+three SciPy calls that it makes otherwise. CPU seconds are given beside wall seconds: on a busy machine they
+are the fairer pair.
 """
 
 import argparse
@@ -51,7 +57,9 @@ OPTIONS = {"coral": {"unbiased": False}}  # as other libraries have it
 
 
 def make_sets(n: int, sets: int, d: int, seed: int = 0) -> dict:
-    "Smooth curves like log spectra: eight collinear components, noise of 0.02 dex, a mean and a scatter to each set."
+    """Smooth curves like log spectra: eight collinear components, noise of 0.02 dex, a mean and a scatter to
+    each set.
+    """
     rng = np.random.default_rng(seed)
     x = np.linspace(-1, 1, d)
     shapes = np.polynomial.legendre.legvander(x, 7).T * 0.5 ** np.arange(8)[:, None]
@@ -64,7 +72,9 @@ def make_sets(n: int, sets: int, d: int, seed: int = 0) -> dict:
 
 
 def others(scale: float, k: int, weights: np.ndarray, along: np.ndarray) -> dict:
-    "The same distances by common library calls: name -> (library, function of two sets); directed ones give both directions."
+    """The same distances by common library calls: name -> (library, function of two sets); directed ones give
+    both directions.
+    """
     import ot
     from scipy.spatial.distance import cdist
     from scipy.spatial.distance import mahalanobis as scipy_mahalanobis
@@ -157,7 +167,10 @@ def others(scale: float, k: int, weights: np.ndarray, along: np.ndarray) -> dict
 
 def ours(args: argparse.Namespace, names: tuple) -> dict:
     "Seconds, CPU seconds and peak memory of a table, in a fresh process."
-    code = "import sys, json; sys.path.insert(0, sys.argv[1]); import bench_distances as b; print(json.dumps(b.measure(*json.loads(sys.argv[2]))))"
+    code = (
+        "import sys, json; sys.path.insert(0, sys.argv[1]); import bench_distances as b; "
+        "print(json.dumps(b.measure(*json.loads(sys.argv[2]))))"
+    )
     done = subprocess.run(
         [
             sys.executable,
@@ -193,7 +206,9 @@ def measure(n: int, n_sets: int, d: int, jobs: int, names: tuple) -> dict:
 
 
 def against(args: argparse.Namespace) -> pd.DataFrame:
-    "Every distance by other libraries on a few pairs: seconds for the whole table, and how far the values are apart."
+    """Every distance by other libraries on a few pairs: seconds for the whole table, and how far the values
+    are apart.
+    """
     import dcor
 
     from gencast.distances.pairwise import feature_set, pooled_scale
@@ -289,14 +304,17 @@ def main() -> None:
             flush=True,
         )
     print(
-        "\nothers, a few pairs times the number of pairs (s), and the largest relative difference of the values"
+        "\nothers, a few pairs times the number of pairs (s), and the largest relative difference of the "
+        "values"
     )
     table = against(args)
     print(table.to_string(float_format=lambda v: f"{v:.3g}"))
     for names, what in ((TEN, "the ten"), (ALL, "all thirteen")):
         theirs, us = table.loc[list(names)], mine[what]
         print(
-            f"{what}: others {theirs.wall.sum():.0f} s wall, {theirs.cpu.sum():.0f} s CPU; ours {us['wall']:.1f} s, {us['cpu']:.1f} s; {theirs.wall.sum() / us['wall']:.0f} and {theirs.cpu.sum() / us['cpu']:.0f} times as fast; values within {theirs.apart.max():.1g}"
+            f"{what}: others {theirs.wall.sum():.0f} s wall, {theirs.cpu.sum():.0f} s CPU; ours "
+            f"{us['wall']:.1f} s, {us['cpu']:.1f} s; {theirs.wall.sum() / us['wall']:.0f} and "
+            f"{theirs.cpu.sum() / us['cpu']:.0f} times as fast; values within {theirs.apart.max():.1g}"
         )
     assert table.apart.max() < 1e-4, "values differ by more than 1e-4"
     assert set(ALL) <= set(METRICS)

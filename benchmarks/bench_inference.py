@@ -1,9 +1,11 @@
 """Size and power of the tests of a relation, on pairs of simulations with known truth.
 
-    python benchmarks/bench_inference.py                       # 2,000 data sets a world, 20 simulations: about 10 minutes on a core
+    python benchmarks/bench_inference.py                       # 2,000 data sets a world, 20 simulations:
+    about 10 minutes on a core
     python benchmarks/bench_inference.py --n-sim 10 --worlds crossed distance --out sizes.csv
 
-Each world draws an error matrix and a signal; without a relation, a test at 5 % should find one in 5 % of the data sets.
+Each world draws an error matrix and a signal; without a relation, a test at 5 % should find one in 5 % of the
+data sets.
 With 2,000 data sets the standard error of a size of 5 % is 0.5 %.
 """
 
@@ -31,7 +33,9 @@ def one(parts, n, rng):
 
 
 def distance(n, rng, outlier=1.0):
-    "Euclidean distances of simulations placed at random in a plane, the first one `outlier` times as far out."
+    """Euclidean distances of simulations placed at random in a plane, the first one `outlier` times as far
+    out.
+    """
     place = rng.normal(size=(n, 2))
     place[0] *= outlier
     return np.sqrt(((place[:, None] - place) ** 2).sum(axis=-1))

@@ -1,9 +1,13 @@
-"""How well errors are predicted: the laws of a run side by side, and on suites that nobody has tuned anything on.
+"""How well errors are predicted: the laws of a run side by side, and on suites that nobody has tuned anything
+on.
 
-    python benchmarks/bench_laws.py results/default            # a table of every law and property of a finished run
-    python benchmarks/bench_laws.py --unseen 3 --galaxies 1300 # three suites drawn at random, each run from scratch
+    python benchmarks/bench_laws.py results/default            # a table of every law and property of a
+    finished run
+    python benchmarks/bench_laws.py --unseen 3 --galaxies 1300 # three suites drawn at random, each run from
+    scratch
 
-An unseen suite takes its libraries, dust laws, histories, enrichment and amounts independently at random (no balanced
+An unseen suite takes its libraries, dust laws, histories, enrichment and amounts independently at random (no
+balanced
 design, wider ranges than the default suite), so that some universes are near twins and others far from all.
 """
 
@@ -62,7 +66,9 @@ def law_table(results) -> pd.DataFrame:
 
 
 def chosen_source(results) -> pd.DataFrame:
-    "What choosing the source by the law costs: mean log10 MSE of the source chosen, of a random one, and of the best one."
+    """What choosing the source by the law costs: mean log10 MSE of the source chosen, of a random one, and of
+    the best one.
+    """
     made = results.run["parameters"]
     rows = results.heldout[
         (results.heldout.law == made["law"]) & (results.heldout.distance == made["distance"])

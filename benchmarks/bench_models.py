@@ -1,13 +1,19 @@
 """Kinds of model beside each other: how wrong within a simulation and across simulations, per property.
 
-    python benchmarks/bench_models.py                                    # six simulations of the default suite, 2,000 galaxies each
+    python benchmarks/bench_models.py                                    # six simulations of the default
+    suite, 2,000 galaxies each
     python benchmarks/bench_models.py --simulations 20 --galaxies 6500   # an hour and more on two cores
-    python benchmarks/bench_models.py --runs results/forest results/cnn  # finished runs beside each other: errors, and how well they were forecast
+    python benchmarks/bench_models.py --runs results/forest results/cnn  # finished runs beside each other:
+    errors, and how well they were forecast
 
-Simulated spectra are observed and split as a run does it. Each kind of model learns from each simulation and is tested on unseen
-galaxies of all: forests and boosted trees one property at a time, networks (where PyTorch is there) all at once. Printed is the
-RMSE, of a history the RMS SMAPE and in brackets the median SMAPE: within a simulation, and across (the median over sources, for
-each target), as means over simulations with their standard errors. CPU seconds are those of training, all properties, per simulation.
+Simulated spectra are observed and split as a run does it. Each kind of model learns from each simulation and
+is tested on unseen
+galaxies of all: forests and boosted trees one property at a time, networks (where PyTorch is there) all at
+once. Printed is the
+RMSE, of a history the RMS SMAPE and in brackets the median SMAPE: within a simulation, and across (the median
+over sources, for
+each target), as means over simulations with their standard errors. CPU seconds are those of training, all
+properties, per simulation.
 """
 
 import argparse
@@ -38,7 +44,9 @@ args = parser.parse_args()
 
 
 def compare_runs(folders) -> pd.DataFrame:
-    "Errors of each run's models within and across simulations, and how well its law forecasts them with the target held out."
+    """Errors of each run's models within and across simulations, and how well its law forecasts them with the
+    target held out.
+    """
     found = []
     for folder in folders:
         results = load_results(folder)
@@ -159,5 +167,6 @@ for p in PROPERTIES:
             else ("", "")
         )
         print(
-            f"{p:10} {kind:14} within {said(own.rmse)}{extra[0]}   across {said(across.rmse.median())}{extra[1]}"
+            f"{p:10} {kind:14} within {said(own.rmse)}{extra[0]}   across "
+            f"{said(across.rmse.median())}{extra[1]}"
         )

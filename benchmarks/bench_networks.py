@@ -1,16 +1,22 @@
-"""Networks of the default suite, trained one by one and together, beside random forests and ridge regressions on the same galaxies.
+"""Networks of the default suite, trained one by one and together, beside random forests and ridge regressions
+on the same galaxies.
 
-    python benchmarks/bench_networks.py                                              # 20 simulations x 6,500 galaxies; under an hour on two cores
+    python benchmarks/bench_networks.py                                              # 20 simulations x 6,500
+    galaxies; under an hour on two cores
     python benchmarks/bench_networks.py --simulations 4 --galaxies 2000 --skip-accuracy  # minutes
 
-Simulated spectra are observed as a run observes them, split into training and test galaxies as a run splits them (3,500 of 6,500 train).
+Simulated spectra are observed as a run observes them, split into training and test galaxies as a run splits
+them (3,500 of 6,500 train).
 Every model learns five labels and the share of the stellar mass in eight bins of age. Three kinds:
 
-    forests   for each label 100 trees with a random choice of sqrt(n_feature) pixels, one more for the eight shares
+    forests   for each label 100 trees with a random choice of sqrt(n_feature) pixels, one more for the eight
+    shares
     ridge     one linear fit with the survey's noise as its penalty
-    networks  `CNNRegressor` as it is by default, all labels at once, with `--noise` times the survey's noise added in training
+    networks  `CNNRegressor` as it is by default, all labels at once, with `--noise` times the survey's noise
+    added in training
 
-`together` is the mode that trains the simulations as one network, which is meant for GPUs. CPU seconds count all threads, and depend
+`together` is the mode that trains the simulations as one network, which is meant for GPUs. CPU seconds count
+all threads, and depend
 little on what else runs; wall seconds do. Times grow with simulations, epochs, members, galaxies and pixels.
 """
 
@@ -138,7 +144,9 @@ def main():
     seeds, device = [args.seed + i for i in range(len(names))], choose_device(args.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     print(
-        f"{len(names)} simulations, {len(learn[0][0]):,} training galaxies x {learn[0][0].shape[1]} pixels; PyTorch {torch.__version__} on {where}, {args.threads} threads, load {os.getloadavg()[0]:.1f}"
+        f"{len(names)} simulations, {len(learn[0][0]):,} training galaxies x {learn[0][0].shape[1]} "
+        f"pixels; PyTorch {torch.__version__} on {where}, {args.threads} threads, load "
+        f"{os.getloadavg()[0]:.1f}"
     )
     fit_networks(
         [(X[:100], y[:100]) for X, y in learn[:1]], [0], **options | {"epochs": 1}

@@ -1,13 +1,18 @@
 """Time and memory of a run against the number of galaxies, and what follows for larger ones.
 
-    python benchmarks/bench_scale.py                       # 20 simulations of 5,000, 10,000 and 20,000 galaxies; about 20 minutes on two cores
+    python benchmarks/bench_scale.py                       # 20 simulations of 5,000, 10,000 and 20,000
+    galaxies; about 20 minutes on two cores
     python benchmarks/bench_scale.py 2000 4000 --folder /scratch/scale
     python benchmarks/bench_scale.py 20000 --keep          # leave the results where they are, to look at
-    python benchmarks/bench_scale.py 3000 6000 12000 --tenth  # the bounds of the parts at a tenth: is memory flat beyond them?
+    python benchmarks/bench_scale.py 3000 6000 12000 --tenth  # the bounds of the parts at a tenth: is memory
+    flat beyond them?
 
-Each run is `gencast run --galaxies N --no-notebooks` in spectra and one property, in a process of its own. Memory is what the
-main process and its workers hold besides mapped files (resident less shared, as psutil tells on Linux), sampled four times a second: pages of a
-mapped file are the system's cache, and go when it needs the room. A straight line through the peaks gives the slope.
+Each run is `gencast run --galaxies N --no-notebooks` in spectra and one property, in a process of its own.
+Memory is what the
+main process and its workers hold besides mapped files (resident less shared, as psutil tells on Linux),
+sampled four times a second: pages of a
+mapped file are the system's cache, and go when it needs the room. A straight line through the peaks gives the
+slope.
 """
 
 import argparse
@@ -23,8 +28,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-TENTH = "from gencast import stages; stages.MOST_TRAINED, stages.MOST_TESTED, stages.MOST_IN_MEMORY = 2000, 1000, 1000; "
-CODE = "import sys; from gencast.run.pipeline import run; r = run('default', out=sys.argv[1], notebooks=False, progress=False, views=('spectra',), n_galaxies=int(sys.argv[2]), jobs=int(sys.argv[3]))"
+TENTH = (
+    "from gencast import stages; stages.MOST_TRAINED, stages.MOST_TESTED, stages.MOST_IN_MEMORY = 2000, "
+    "1000, 1000; "
+)
+CODE = (
+    "import sys; from gencast.run.pipeline import run; r = run('default', out=sys.argv[1], "
+    "notebooks=False, progress=False, views=('spectra',), n_galaxies=int(sys.argv[2]), "
+    "jobs=int(sys.argv[3]))"
+)
 
 
 def held(process: psutil.Process) -> float:
@@ -37,7 +49,9 @@ def held(process: psutil.Process) -> float:
 
 
 def measure(n: int, folder: Path, jobs: int, tenth: bool) -> dict:
-    "One run: wall and CPU seconds, peaks of the main process, of the largest worker, and of all together (GB), disk (GB)."
+    """One run: wall and CPU seconds, peaks of the main process, of the largest worker, and of all together
+    (GB), disk (GB).
+    """
     peaks, start = np.zeros(3), time.perf_counter()
     run = psutil.Popen(
         [sys.executable, "-c", (TENTH if tenth else "") + CODE, str(folder), str(n), str(jobs)]
@@ -119,7 +133,8 @@ def main():
             last, before = rows[-1], rows[-2]
             step = (last[what] - before[what]) / (last["galaxies"] - before["galaxies"]) * 1000
             print(
-                f"{what:<10} {zero:8.2f} + {slope:8.4f} per 1,000 galaxies; last step {step:8.4f}; line at 200,000 galaxies: {zero + 200 * slope:8.1f} {unit}"
+                f"{what:<10} {zero:8.2f} + {slope:8.4f} per 1,000 galaxies; last step {step:8.4f}; line at "
+                f"200,000 galaxies: {zero + 200 * slope:8.1f} {unit}"
             )
 
 

@@ -1,14 +1,22 @@
-"""Learned models beside SED fitting: held-out galaxies of every universe of the default suite, and observed spectra.
+"""Learned models beside SED fitting: held-out galaxies of every universe of the default suite, and observed
+spectra.
 
-    python benchmarks/bench_sedfit.py full --rounds 1        # BAGPIPES on 20 galaxies: half an hour on one core; needs gencast[sed]; after `library`
-    python benchmarks/bench_sedfit.py observed [PATH ...]    # BAGPIPES on the observed spectra: spec files or folders beside those of ppxf
+    python benchmarks/bench_sedfit.py full --rounds 1        # BAGPIPES on 20 galaxies: half an hour on one
+    core; needs gencast[sed]; after `library`
+    python benchmarks/bench_sedfit.py observed [PATH ...]    # BAGPIPES on the observed spectra: spec files or
+    folders beside those of ppxf
     python benchmarks/bench_sedfit.py bands                  # BAGPIPES on photometry of ten of the galaxies
-    python benchmarks/bench_sedfit.py known                  # both on galaxies drawn from the priors themselves, 10 of them by BAGPIPES
-    python benchmarks/bench_sedfit.py library                # two libraries of 100,000 models, 600 galaxies: minutes; one needs gencast[sed]
-    python benchmarks/bench_sedfit.py learn                  # 60 forests, boosted trees and networks: an hour on one core; networks need gencast[cnn]
-    python benchmarks/bench_sedfit.py tables [PATH ...]      # the tables that nbs/studies/methods_compared.ipynb shows
+    python benchmarks/bench_sedfit.py known                  # both on galaxies drawn from the priors
+    themselves, 10 of them by BAGPIPES
+    python benchmarks/bench_sedfit.py library                # two libraries of 100,000 models, 600 galaxies:
+    minutes; one needs gencast[sed]
+    python benchmarks/bench_sedfit.py learn                  # 60 forests, boosted trees and networks: an hour
+    on one core; networks need gencast[cnn]
+    python benchmarks/bench_sedfit.py tables [PATH ...]      # the tables that
+    nbs/studies/methods_compared.ipynb shows
 
-Each part keeps what it has done in `--cache` (results/methods): what was stopped goes on where it was. `tables` writes
+Each part keeps what it has done in `--cache` (results/methods): what was stopped goes on where it was.
+`tables` writes
 gencast/data/methods with the provenance beside it, from whatever is there; give `--out` to write elsewhere.
 """
 

@@ -1,12 +1,17 @@
-"""Spectra of simulated galaxies: how fast, beside BAGPIPES, population-synthesis-toolkit and DSPS, and how the cost grows.
+"""Spectra of simulated galaxies: how fast, beside BAGPIPES, population-synthesis-toolkit and DSPS, and how
+the cost grows.
 
     pip install -e ".[sed]" dsps
     python benchmarks/bench_synthesis.py              # 2-3 minutes
-    python benchmarks/bench_synthesis.py --suite      # also the whole default suite, 20 x 6,500, with its memory
+    python benchmarks/bench_synthesis.py --suite      # also the whole default suite, 20 x 6,500, with its
+    memory
 
-All on the same 3,000 wavelengths (3,600-9,000 A, rest frame), BC03-MILES (PopStar for pst, which has no BC03), delayed tau histories,
-Calzetti dust with deeper birth clouds, and nebular emission where the code has it. BAGPIPES through `update`, its fast path. Ours is
-everything from a recipe to a sample: drawing the galaxies, reading the library, light, dust, gas, labels. Times are CPU seconds of one thread each (run with OMP_NUM_THREADS=1), so that
+All on the same 3,000 wavelengths (3,600-9,000 A, rest frame), BC03-MILES (PopStar for pst, which has no
+BC03), delayed tau histories,
+Calzetti dust with deeper birth clouds, and nebular emission where the code has it. BAGPIPES through `update`,
+its fast path. Ours is
+everything from a recipe to a sample: drawing the galaxies, reading the library, light, dust, gas, labels.
+Times are CPU seconds of one thread each (run with OMP_NUM_THREADS=1), so that
 other work on the machine matters little; ratios are per galaxy, in this one run.
 """
 
@@ -74,7 +79,9 @@ def bagpipes_seconds(n: int) -> float:
 
 
 def dsps_seconds(n: int) -> float:
-    "Seconds per galaxy of DSPS's compiled sum over a table of history (stars only, no dust), on our BC03-MILES grid."
+    """Seconds per galaxy of DSPS's compiled sum over a table of history (stars only, no dust), on our
+    BC03-MILES grid.
+    """
     import jax.numpy as jnp
     from dsps import calc_rest_sed_sfh_table_lognormal_mdf
 
@@ -123,7 +130,9 @@ def attempt(label: str, function, n: int, mine: float) -> None:
 
 
 def whole_suite() -> None:
-    "The default suite, made by `gencast simulate` with two processes; wall seconds and the peak of all processes together."
+    """The default suite, made by `gencast simulate` with two processes; wall seconds and the peak of all
+    processes together.
+    """
     import threading
 
     import psutil
@@ -168,7 +177,8 @@ def whole_suite() -> None:
         done.set()
         watcher.join()
         print(
-            f"\ndefault suite, {len(load_suite('default').names)} x 6,500 spectra, two processes: {wall:.0f} s, {peak:.2f} GB at most, exit {code}"
+            f"\ndefault suite, {len(load_suite('default').names)} x 6,500 spectra, two processes: "
+            f"{wall:.0f} s, {peak:.2f} GB at most, exit {code}"
         )
 
 
@@ -190,7 +200,8 @@ def main() -> None:
     print("\n| galaxies (3,000 pixels) | s | | pixels (4,000 galaxies) | s |\n|---|---|---|---|---|")
     for n, p in zip((1000, 2000, 4000, 8000, 16000), (500, 1000, 2000, 4000, 8000)):
         print(
-            f"| {n:,} | {min(ours(n) for _ in range(2)):.2f} | | {p:,} | {min(ours(4000, p) for _ in range(2)):.2f} |"
+            f"| {n:,} | {min(ours(n) for _ in range(2)):.2f} | | {p:,} | "
+            f"{min(ours(4000, p) for _ in range(2)):.2f} |"
         )
     if args.suite:
         whole_suite()

@@ -4,13 +4,16 @@
     python benchmarks/fuzz_campaign.py --kinds csv,fits --cases 400 --show
     python benchmarks/fuzz_campaign.py --replay fits:17          # one case, here, with its traceback
 
-A case is a kind of file, a number and the seed; nothing else decides what is damaged. Cases run in a process of their own
+A case is a kind of file, a number and the seed; nothing else decides what is damaged. Cases run in a process
+of their own
 with a limit of memory (--memory) and of time (--limit). Its end is one of
   same      the result of the undamaged file
   refused   `InputError` (of the command line: exit code 2 and one line)
-  changed   another result, which is a valid one: a digit that was replaced by another digit cannot be noticed without a checksum
+  changed   another result, which is a valid one: a digit that was replaced by another digit cannot be noticed
+  without a checksum
 and, which must never happen,
-  wrong     a result that is not valid, or that differs although the damage (a cut, a lost column, a wrong size) can be noticed
+  wrong     a result that is not valid, or that differs although the damage (a cut, a lost column, a wrong
+  size) can be noticed
   raised    any other exception: a traceback for the user
   hang      longer than the limit
   died      the process is gone

@@ -188,7 +188,9 @@ def generic(
     special: Callable | None = None,
     sealed: tuple = ("cut", "cut near the end", "cut to a block", "empty", "noise", "a web page", "a pickle"),
 ) -> Callable:
-    "Damage to bytes and places, and at times `special(folder, rng)`. `sealed`: kinds of damage that the format itself betrays."
+    """Damage to bytes and places, and at times `special(folder, rng)`. `sealed`: kinds of damage that the
+    format itself betrays.
+    """
 
     def damage(folder: Path, rng: np.random.Generator) -> tuple:
         if special and rng.random() < 0.55:
@@ -502,7 +504,9 @@ def damage_hdf5(path: Path, rng: np.random.Generator) -> tuple:
 
 
 def damage_npz(path: Path, rng: np.random.Generator) -> tuple:
-    "Arrays of objects (which would have to be unpickled), sizes that are not there, members that are something else."
+    """Arrays of objects (which would have to be unpickled), sizes that are not there, members that are
+    something else.
+    """
     import zipfile
 
     table, what = (

@@ -1,12 +1,17 @@
-"""Kill a run at random moments, let it go on, and compare its tables with those of a run that nobody disturbed.
+"""Kill a run at random moments, let it go on, and compare its tables with those of a run that nobody
+disturbed.
 
     python benchmarks/kill_campaign.py                 # 50 kills, about fifteen minutes on one core
     python benchmarks/kill_campaign.py --kills 5 --no-notebooks
 
-A small suite (five simulations, 130 galaxies each) is run again and again in one folder. Each time the whole family of
-processes, workers and notebook kernels included, is killed with SIGKILL after a random time, five times, or until a run
-reaches its end; then a new folder begins. After each kill, whatever has a final name must be complete and as its checksum says. At the end
-tables must be the same bytes as those of the undisturbed run, run.json the same but for the times, and the notebooks must
+A small suite (five simulations, 130 galaxies each) is run again and again in one folder. Each time the whole
+family of
+processes, workers and notebook kernels included, is killed with SIGKILL after a random time, five times, or
+until a run
+reaches its end; then a new folder begins. After each kill, whatever has a final name must be complete and as
+its checksum says. At the end
+tables must be the same bytes as those of the undisturbed run, run.json the same but for the times, and the
+notebooks must
 show the same figures.
 """
 
@@ -33,7 +38,10 @@ from gencast.core.sample import InputError, load_sample, read_sealed
 from gencast.synthesis.simulations import list_suites
 
 TIMES = ("started", "stages", "jobs", "checksum")  # of run.json: what may differ
-CODE = "import sys; from gencast.run.pipeline import run; run(sys.argv[1], True, sys.argv[2], int(sys.argv[3]), sys.argv[4] == 'True', n_galaxies=130, views=(sys.argv[5],))"
+CODE = (
+    "import sys; from gencast.run.pipeline import run; run(sys.argv[1], True, sys.argv[2], "
+    "int(sys.argv[3]), sys.argv[4] == 'True', n_galaxies=130, views=(sys.argv[5],))"
+)
 
 
 def small_suite(folder: Path) -> Path:

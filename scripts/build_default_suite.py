@@ -1,22 +1,35 @@
-"""Write the suites of universes at z = 0.1: gencast/suites/default.yaml (20), wide.yaml (60) and full_optical.yaml (20).
+"""Write the suites of universes at z = 0.1: gencast/suites/default.yaml (20), wide.yaml (60) and
+full_optical.yaml (20).
 
     python scripts/build_default_suite.py
 
-Discrete choices form a balanced table. Five stellar libraries have four simulations each (twelve in `wide`). Dust laws go round with
-library and slot, so that each of the five meets each library as evenly as can be; the seven kinds of history go round with
-the running number, so that no two of these choices always go together; gas shines in three of five simulations, and enrichment
-alternates. Amounts (mass function, attenuation, main sequence, quenching, metallicity, gas) follow a scrambled Sobol
-sequence, which fills their ranges more evenly than independent random numbers. The ranges bracket what is observed
-at z = 0.1: Schechter functions about Baldry et al. (2012), a main sequence about Speagle et al. (2014), quenched
-fractions about Peng et al. (2010), stellar metallicities about Gallazzi et al. (2005); histories from DiffstarPop
+Discrete choices form a balanced table. Five stellar libraries have four simulations each (twelve in `wide`).
+Dust laws go round with
+library and slot, so that each of the five meets each library as evenly as can be; the seven kinds of history
+go round with
+the running number, so that no two of these choices always go together; gas shines in three of five
+simulations, and enrichment
+alternates. Amounts (mass function, attenuation, main sequence, quenching, metallicity, gas) follow a
+scrambled Sobol
+sequence, which fills their ranges more evenly than independent random numbers. The ranges bracket what is
+observed
+at z = 0.1: Schechter functions about Baldry et al. (2012), a main sequence about Speagle et al. (2014),
+quenched
+fractions about Peng et al. (2010), stellar metallicities about Gallazzi et al. (2005); histories from
+DiffstarPop
 bring the main sequence and the quenching of the simulations that it was fitted to.
-Masses follow much the same Schechter function in all; what differs is how far down a simulation resolves them and
-how its catalogue was sampled, from every galaxy of a volume (sampling 0) towards a survey limited by flux (1.5), so
+Masses follow much the same Schechter function in all; what differs is how far down a simulation resolves them
+and
+how its catalogue was sampled, from every galaxy of a volume (sampling 0) towards a survey limited by flux
+(1.5), so
 that the suite reaches both the dwarfs and the giants that SDSS observed.
 
-The grid is where SDSS sees low-redshift galaxies in the rest frame: its spectra cover 3,800-9,200 A, so 3,830-7,380 A is
-there for 97.5 % of the 9,988 galaxies in kcorrect's sample, and ends where M11-MILES does; 3,830-7,900 A would be there for
-84.6 %, 3,650-9,000 A for none. `full_optical` has 3,000-9,000 A, from the libraries that reach that far; it needs the extra
+The grid is where SDSS sees low-redshift galaxies in the rest frame: its spectra cover 3,800-9,200 A, so
+3,830-7,380 A is
+there for 97.5 % of the 9,988 galaxies in kcorrect's sample, and ends where M11-MILES does; 3,830-7,900 A
+would be there for
+84.6 %, 3,650-9,000 A for none. `full_optical` has 3,000-9,000 A, from the libraries that reach that far; it
+needs the extra
 `sed`, and is as coarse as PopStar.
 """
 
@@ -85,7 +98,9 @@ def history(kind: str, v: dict) -> dict:
 
 
 def metallicity(library: str, v: dict) -> dict:
-    "The metallicity recipe. M11 has nothing below half solar, so its universes are metal-rich with a flat relation."
+    """The metallicity recipe. M11 has nothing below half solar, so its universes are metal-rich with a flat
+    relation.
+    """
     if library.startswith("m11"):
         return {
             "relation": "linear",
@@ -148,7 +163,8 @@ SDSS = {"start": 3830, "stop": 7380, "pixels": 950, "fwhm_kms": 500}
 SUITES = [
     suite(
         "default",
-        "Twenty universes at z = 0.1 that differ in stellar library, dust, gas, histories, enrichment and mass function",
+        "Twenty universes at z = 0.1 that differ in stellar library, dust, gas, histories, enrichment and "
+        "mass function",
         dict.fromkeys(LIBRARIES, 4),
         SDSS,
     ),
@@ -163,7 +179,10 @@ SUITES = [
 
 
 if __name__ == "__main__":
-    head = "# Made by scripts/build_default_suite.py, which explains the design. Copy it, change it, and pass your copy:\n#     gencast run my_suite.yaml\n"
+    head = (
+        "# Made by scripts/build_default_suite.py, which explains the design. Copy it, change it, and pass "
+        "your copy:\n#     gencast run my_suite.yaml\n"
+    )
     for made in SUITES:
         path = Path(__file__).parent.parent / "gencast" / "suites" / f"{made['name']}.yaml"
         path.write_text(

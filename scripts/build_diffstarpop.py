@@ -1,17 +1,24 @@
 #!/usr/bin/env python3
 """Draw the histories of simulated populations that gencast carries.
 
-    python -m venv v && v/bin/pip install diffsky==0.3.11 astropy      (brings diffstar 1.0.3, diffmah 0.7.3, dsps 0.4.8, JAX)
+    python -m venv v && v/bin/pip install diffsky==0.3.11 astropy      (brings diffstar 1.0.3, diffmah 0.7.3,
+    dsps 0.4.8, JAX)
     v/bin/python scripts/build_diffstarpop.py [--out gencast/data/sfh_tables] [--galaxies 2250] [--seed 1]
 
-DiffstarPop (Alarcon et al. 2025) is fitted to what IllustrisTNG, Galacticus and UniverseMachine say of star-formation
-histories in haloes of given growth. Haloes with their subhaloes are drawn at z = 0 in three volumes, the larger for the
-rarer, each halo with the number density that it stands for; then histories for them, on the cosmic time of Planck18.
-From all galaxies the table takes as many in each bin of stellar mass, within a bin by their number density. About two
+DiffstarPop (Alarcon et al. 2025) is fitted to what IllustrisTNG, Galacticus and UniverseMachine say of
+star-formation
+histories in haloes of given growth. Haloes with their subhaloes are drawn at z = 0 in three volumes, the
+larger for the
+rarer, each halo with the number density that it stands for; then histories for them, on the cosmic time of
+Planck18.
+From all galaxies the table takes as many in each bin of stellar mass, within a bin by their number density.
+About two
 CPU minutes, byte for byte the same on one machine. One FITS file for each population:
-  LOG_SHARE  int16, scaled (n_gal, n_time - 1)  log10 of the share of all mass formed that formed in each step of cosmic time
+  LOG_SHARE  int16, scaled (n_gal, n_time - 1)  log10 of the share of all mass formed that formed in each step
+  of cosmic time
   TIME       float64 (n_time)                  edges of the steps: age of the Universe, Gyr
-  GALAXIES   table                             log_mstar: today, log10 of Msun, 0.6 of the formed mass; density: comoving, 1/Mpc^3
+  GALAXIES   table                             log_mstar: today, log10 of Msun, 0.6 of the formed mass;
+  density: comoving, 1/Mpc^3
 """
 
 import argparse
@@ -87,7 +94,9 @@ def draw_haloes(key):
 
 
 def draw_formed(params, mah, haloes, key, time):
-    "Mass formed until each time, Msun, shape (n_gal, n_time): the trapezoidal rule on a grid twenty times finer."
+    """Mass formed until each time, Msun, shape (n_gal, n_time): the trapezoidal rule on a grid twenty times
+    finer.
+    """
     from diffmah.defaults import DiffmahParams
     from diffsky.experimental.mc_diffstarpop_wrappers import (
         mc_diffstar_params_galpop,
@@ -132,7 +141,9 @@ def draw_formed(params, mah, haloes, key, time):
 
 
 def choose(log_mass, density, n, rng):
-    "As many galaxies of each bin of mass, by their density; returns rows and the density that each row stands for."
+    """As many galaxies of each bin of mass, by their density; returns rows and the density that each row
+    stands for.
+    """
     edges = np.arange(MASS[0], MASS[1] + BIN / 2, BIN)
     rows, weight, per_bin = [], [], -(-n // (len(edges) - 1))
     for low, high in zip(edges[:-1], edges[1:]):
@@ -206,7 +217,8 @@ def main():
         print(f"{family}: {np.count_nonzero(~good)} of {len(good)} histories not finite, left out")
         log_mass = np.where(good, np.log10(np.maximum(SURVIVING * formed[:, -1], 1)), -1)
         print(
-            f"{family}: {np.count_nonzero(log_mass >= 11.75)} of 11.75 dex(Msun) or more, {np.count_nonzero((log_mass >= 9.125) & (log_mass < 9.25))} at 9.1-9.25"
+            f"{family}: {np.count_nonzero(log_mass >= 11.75)} of 11.75 dex(Msun) or more, "
+            f"{np.count_nonzero((log_mass >= 9.125) & (log_mass < 9.25))} at 9.1-9.25"
         )
         rows, density = choose(
             log_mass, haloes["density"], args.galaxies, np.random.default_rng([args.seed, k])
@@ -214,7 +226,8 @@ def main():
         write(args.out / f"diffstar_{family}.fits", family, time, formed[rows], density, args.seed)
     for path in sorted(args.out.glob("diffstar_*.fits")):
         print(
-            f"{path.name}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}  {path.stat().st_size} bytes"
+            f"{path.name}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}  {path.stat().st_size} "
+            "bytes"
         )
     print("write these checksums into TABLES of nbs/synthesis/30_populations.ipynb")
 

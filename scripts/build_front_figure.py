@@ -2,7 +2,8 @@
 
     python scripts/build_front_figure.py results/default
 
-On the left what a line in the distance says of each pair of simulations, target held out; on the right what gencast's law says.
+On the left what a line in the distance says of each pair of simulations, target held out; on the right what
+gencast's law says.
 """
 
 import io

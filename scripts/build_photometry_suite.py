@@ -1,12 +1,18 @@
-"""Write gencast/suites/photometry.yaml: twenty universes for deep fields, 0.4 < z < 2, seen from the ultraviolet to the near infrared.
+"""Write gencast/suites/photometry.yaml: twenty universes for deep fields, 0.4 < z < 2, seen from the
+ultraviolet to the near infrared.
 
     python scripts/build_photometry_suite.py
 
-The design is that of scripts/build_default_suite.py: four stellar libraries by five dust laws, histories and enrichment
-balanced over them, amounts from a scrambled Sobol sequence. What differs: each galaxy has a redshift of its own, drawn from the survey's;
-the recipes hold at z = 1 and change with redshift (`evolution`). The ranges bracket what is observed at z = 1: a main
-sequence about Speagle et al. (2014) and Whitaker et al. (2014), mass functions about Tomczak et al. (2014), quenched
-fractions about Muzzin et al. (2013), metallicities about those of Gallazzi et al. (2005) and up to 0.15 dex below. The least mass is about
+The design is that of scripts/build_default_suite.py: four stellar libraries by five dust laws, histories and
+enrichment
+balanced over them, amounts from a scrambled Sobol sequence. What differs: each galaxy has a redshift of its
+own, drawn from the survey's;
+the recipes hold at z = 1 and change with redshift (`evolution`). The ranges bracket what is observed at z =
+1: a main
+sequence about Speagle et al. (2014) and Whitaker et al. (2014), mass functions about Tomczak et al. (2014),
+quenched
+fractions about Muzzin et al. (2013), metallicities about those of Gallazzi et al. (2005) and up to 0.15 dex
+below. The least mass is about
 that of a galaxy with K = 24 (AB).
 """
 
@@ -94,7 +100,8 @@ def photometry_suite() -> dict:
     amounts = [dict(zip(RANGES, [round(float(x), 2) for x in p])) for p in points]
     return {
         "name": "photometry",
-        "about": "Twenty universes at 0.4 < z < 2 for deep fields such as ZFOURGE and 3D-HST, each galaxy at a redshift of its own",
+        "about": "Twenty universes at 0.4 < z < 2 for deep fields such as ZFOURGE and 3D-HST, each galaxy at a "
+        "redshift of its own",
         "redshift": 1.0,
         "redshift_range": [0.4, 2.0],
         "n_galaxies": 6500,
@@ -106,7 +113,10 @@ def photometry_suite() -> dict:
 
 if __name__ == "__main__":
     path = Path(__file__).parent.parent / "gencast" / "suites" / "photometry.yaml"
-    head = "# Made by scripts/build_photometry_suite.py, which explains the design. It needs a catalogue:\n#     gencast run photometry --catalogue my_field.cat\n"
+    head = (
+        "# Made by scripts/build_photometry_suite.py, which explains the design. It needs a catalogue:\n#  "
+        "   gencast run photometry --catalogue my_field.cat\n"
+    )
     path.write_text(
         head + yaml.safe_dump(photometry_suite(), sort_keys=False, width=120, default_flow_style=None),
         encoding="utf-8",

@@ -9,11 +9,13 @@ HOKI:     the source archive of hoki 1.7.1, or a folder that holds what it holds
           (`pip download --no-deps --no-binary :all: hoki==1.7.1`); needed for `bpass` only, else write `-`.
 
 Each output is one FITS file that explains itself: primary header (what, where from, licence, citation), and
-  FLUX     float32 (n_zmet, n_age, n_wave)  luminosity density per Msun formed with the library's own IMF, Lsun/Angstrom; NaN: no such model
+  FLUX     float32 (n_zmet, n_age, n_wave)  luminosity density per Msun formed with the library's own IMF,
+  Lsun/Angstrom; NaN: no such model
   EDGES    float64 (n_wave + 1)             pixel edges, Angstrom in vacuum, equal steps in log wavelength
   AGE      float64 (n_age)                  Gyr
   ZMET     float64 (n_zmet)                 mass fraction of metals
-  FWHM     float32 (n_wave)                 resolution of the library itself, km/s (pixels of this file not included)
+  FWHM     float32 (n_wave)                 resolution of the library itself, km/s (pixels of this file not
+  included)
   SOURCES  table                            name, sha256 of every file that was read
 """
 
@@ -46,7 +48,8 @@ LIBRARIES = {
         stars="STELIB",
         window=(3326.0, 9294.0),
         package="sdss-mangadap 4.5.0",
-        citation="Bruzual & Charlot 2003 MNRAS 344 1000; Le Borgne et al. 2003 A&A 402 433; selection of Tremonti for MPA-JHU",
+        citation="Bruzual & Charlot 2003 MNRAS 344 1000; Le Borgne et al. 2003 A&A 402 433; selection of "
+        "Tremonti for MPA-JHU",
         notes="Luminosity per solar mass formed, as found.",
     ),
     "m11_stelib": dict(
@@ -60,8 +63,10 @@ LIBRARIES = {
         scale=1 / LSUN_CGS,
         package="sdss-mangadap 4.5.0",
         solar_beyond=7900.0,
-        citation="Maraston & Stromback 2011 MNRAS 418 2785; Maraston 2005 MNRAS 362 799; Le Borgne et al. 2003 A&A 402 433",
-        notes="erg/s/A per solar mass formed, divided by 3.826e33. At Z=0.01 and 0.04 the authors trust only wavelengths below "
+        citation="Maraston & Stromback 2011 MNRAS 418 2785; Maraston 2005 MNRAS 362 799; Le Borgne et al. 2003 "
+        "A&A 402 433",
+        notes="erg/s/A per solar mass formed, divided by 3.826e33. At Z=0.01 and 0.04 the authors trust only "
+        "wavelengths below "
         "7900 A: redward the solar spectrum of that age continues it, scaled to join over 7750-7900 A.",
     ),
     "m11_miles": dict(
@@ -74,8 +79,10 @@ LIBRARIES = {
         window=(3550.0, 7400.0),
         scale=1 / LSUN_CGS,
         package="sdss-mangadap 4.5.0",
-        citation="Maraston & Stromback 2011 MNRAS 418 2785; Maraston 2005 MNRAS 362 799; Sanchez-Blazquez et al. 2006 MNRAS 371 703",
-        notes="erg/s/A per solar mass formed, divided by 3.826e33. The ends, empty for some ages, are cut as in the MaNGA DAP.",
+        citation="Maraston & Stromback 2011 MNRAS 418 2785; Maraston 2005 MNRAS 362 799; Sanchez-Blazquez et "
+        "al. 2006 MNRAS 371 703",
+        notes="erg/s/A per solar mass formed, divided by 3.826e33. The ends, empty for some ages, are cut as "
+        "in the MaNGA DAP.",
     ),
     "mastar": dict(
         pattern=r"mastar_ssp_v1\.0/MaStar-SSP-A(?P<age>[\d.]+)-Z(?P<logz>[+-][\d.]+)\.fits\.gz$",
@@ -87,7 +94,8 @@ LIBRARIES = {
         window=(3622.5, 10350.0),
         package="sdss-mangadap 4.5.0",
         citation="Maraston et al. 2020 MNRAS 496 2962; Yan et al. 2019 ApJ 883 175",
-        notes="The source is divided by its median: the luminosity per mass is lost. gencast restores it on loading, from the luminosity "
+        notes="The source is divided by its median: the luminosity per mass is lost. gencast restores it on "
+        "loading, from the luminosity "
         "of m11_miles at 5400-5600 A (same stellar energetics). This file keeps the source's arbitrary unit.",
         unit="relative",
     ),
@@ -102,8 +110,10 @@ LIBRARIES = {
         scale=1e-6,
         package="sdss-mangadap 4.5.0 (Z 0.008, 0.02, 0.03) and hoki 1.7.1 (Z 0.002, 0.008)",
         hoki=("002", "008"),
-        citation="Eldridge, Stanway et al. 2017 PASA 34 58; Stanway & Eldridge 2018 MNRAS 479 75; Stevance et al. 2020 JOSS 5 1987",
-        notes="IMF imf135_300: slope -1.30 over 0.1-0.5, -2.35 over 0.5-300 Msun. Source in Lsun/A per 1e6 solar masses formed.",
+        citation="Eldridge, Stanway et al. 2017 PASA 34 58; Stanway & Eldridge 2018 MNRAS 479 75; Stevance et "
+        "al. 2020 JOSS 5 1987",
+        notes="IMF imf135_300: slope -1.30 over 0.1-0.5, -2.35 over 0.5-300 Msun. Source in Lsun/A per 1e6 "
+        "solar masses formed.",
     ),
 }
 
@@ -118,7 +128,9 @@ def air_to_vacuum(wave):
 
 
 class Source:
-    "Files of a wheel, a source archive or a folder, by their name in it; remembers the sha256 of what was read."
+    """Files of a wheel, a source archive or a folder, by their name in it; remembers the sha256 of what was
+    read.
+    """
 
     def __init__(self, path):
         self.path, self.sums = Path(path), {}
@@ -183,7 +195,9 @@ def read_mangadap(source, lib):
 
 
 def read_hoki(source, metals, window):
-    "{(Z, age): (wave, flux)} of the BPASS tables in hoki: 1 Angstrom steps, ages 10^(6 + 0.1 k) yr, up to 20 Gyr."
+    """{(Z, age): (wave, flux)} of the BPASS tables in hoki: 1 Angstrom steps, ages 10^(6 + 0.1 k) yr, up to
+    20 Gyr.
+    """
     import pandas as pd
 
     spectra = {}
@@ -218,7 +232,9 @@ def rebin(edges_in, flux, edges_out):
 
 
 def continue_with_solar(wave, flux, zmet, start):
-    "Redward of `start` replace non-solar spectra by the solar one of the same age, scaled to join over 150 Angstrom below it."
+    """Redward of `start` replace non-solar spectra by the solar one of the same age, scaled to join over 150
+    Angstrom below it.
+    """
     sun, join, red = np.argmin(abs(zmet - Z_SUN)), (wave > start - 150) & (wave < start), wave >= start
     for i in np.flatnonzero(zmet != zmet[sun]):
         ratio = flux[i][:, join].sum(axis=1) / flux[sun][:, join].sum(axis=1)
@@ -293,7 +309,8 @@ def build(name, mangadap, hoki, out):
     path = out / f"{name}.fits"
     hdus.writeto(path, overwrite=True)
     print(
-        f"{name}: {zmet.size} metallicities, {age.size} ages, {n_wave} pixels, {path.stat().st_size / 1e6:.2f} MB"
+        f"{name}: {zmet.size} metallicities, {age.size} ages, {n_wave} pixels, "
+        f"{path.stat().st_size / 1e6:.2f} MB"
     )
 
 

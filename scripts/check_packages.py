@@ -1,14 +1,19 @@
 """Wheel and sdist, built and used as a user would: in fresh virtual environments, away from the repository.
 
-    python scripts/check_packages.py                    # wheel and sdist, all dependencies installed anew (a GB of downloads each)
-    python scripts/check_packages.py --sample           # what continuous integration does: with the dependencies of this environment
-    python scripts/check_packages.py --only --oldest    # the oldest dependencies that settings.ini allows, and the fast tests with them
+    python scripts/check_packages.py                    # wheel and sdist, all dependencies installed anew (a
+    GB of downloads each)
+    python scripts/check_packages.py --sample           # what continuous integration does: with the
+    dependencies of this environment
+    python scripts/check_packages.py --only --oldest    # the oldest dependencies that settings.ini allows,
+    and the fast tests with them
     python scripts/check_packages.py --only --oldest --tests tests/test_run.py tests/test_keeping.py
     python scripts/check_packages.py --only --pythons   # Python 3.11, 3.12 and 3.13, as far as they are found
     python scripts/check_packages.py --only --audit     # known weaknesses of the dependencies (pip-audit)
 
-Needs git, and `pip install -e ".[dev]"` for the environment it is started in. `--oldest` and `--audit` install uv and pip-audit into
-environments of their own. Exit codes: 0 all is well, 1 something failed, 4 pip-audit could not reach its database, so that
+Needs git, and `pip install -e ".[dev]"` for the environment it is started in. `--oldest` and `--audit`
+install uv and pip-audit into
+environments of their own. Exit codes: 0 all is well, 1 something failed, 4 pip-audit could not reach its
+database, so that
 nothing is known (which is not "clean"), 5 it knows of a weakness.
 """
 
@@ -48,7 +53,10 @@ FAST = (
     "surveys",
 )
 NOT_REACHED, WEAK = 4, 5
-BUILD = "import sys; from setuptools import build_meta as b; out = sys.argv[1]; print(b.build_sdist(out), b.build_wheel(out))"
+BUILD = (
+    "import sys; from setuptools import build_meta as b; out = sys.argv[1]; print(b.build_sdist(out), "
+    "b.build_wheel(out))"
+)
 SUITE = """
 import sys, yaml
 from pathlib import Path
@@ -72,7 +80,8 @@ def call(*command, **options) -> str:
     )
     if done.returncode:
         raise SystemExit(
-            f"{' '.join(map(str, command))[:300]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}"
+            f"{' '.join(map(str, command))[:300]} ended with "
+            f"{done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}"
         )
     return done.stdout
 
@@ -132,7 +141,9 @@ def make_venv(folder: Path, python: str = sys.executable) -> Path:  # its Python
 
 
 def borrow_packages(python: Path) -> None:
-    "Let an environment import the packages of this one, gencast as it is installed there first. Links of this one (editable installs) do not count."
+    """Let an environment import the packages of this one, gencast as it is installed there first. Links of
+    this one (editable installs) do not count.
+    """
 
     def place(p):
         return call(p, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
@@ -177,7 +188,8 @@ def check(title: str, python: Path, package: Path, work: Path, whole: bool, borr
         borrow_packages(python)
     use_package(python, work, whole)
     print(
-        f"{title}: installed {package.name}, {'listed, ran, verified' if whole else 'imported, listed'} in {time.monotonic() - begin:.0f} s",
+        f"{title}: installed {package.name}, {'listed, ran, verified' if whole else 'imported, listed'} in "
+        f"{time.monotonic() - begin:.0f} s",
         flush=True,
     )
 
@@ -289,7 +301,8 @@ def audit(folder: Path) -> int:
     if not seen:
         why = next((d["skip_reason"] for d in found), done.stderr.strip().split("\n")[-1])
         print(
-            f"pip-audit did not reach its database, so NOTHING IS KNOWN about weaknesses of the {len(frozen)} packages: {why[:300]}"
+            "pip-audit did not reach its database, so NOTHING IS KNOWN about weaknesses of the "
+            f"{len(frozen)} packages: {why[:300]}"
         )
         return NOT_REACHED
     weak = [
@@ -298,7 +311,8 @@ def audit(folder: Path) -> int:
         for v in d["vulns"]
     ]
     print(
-        f"pip-audit: {len(seen)} packages looked up, {len(weak)} known weaknesses; not looked up: {', '.join(skipped) or 'none'}",
+        f"pip-audit: {len(seen)} packages looked up, {len(weak)} known weaknesses; not looked up: "
+        f"{', '.join(skipped) or 'none'}",
         *weak,
         sep="\n  ",
     )

@@ -19,7 +19,9 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def some_universes(tmp_path_factory):
-    "A function that writes a suite of some of the default suite's universes: name, step, how many; its path comes back."
+    """A function that writes a suite of some of the default suite's universes: name, step, how many; its path
+    comes back.
+    """
     import yaml
 
     from gencast.synthesis.simulations import list_suites

@@ -1,4 +1,5 @@
-"""Sound calls of public functions, for `test_odd_input.py`, which damages one argument after the other. What is not called stands in `odd_left_out.yaml`."""
+"""Sound calls of public functions, for `test_odd_input.py`, which damages one argument after the other. What
+is not called stands in `odd_left_out.yaml`."""
 
 import functools
 import tempfile

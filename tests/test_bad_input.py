@@ -1,4 +1,5 @@
-"""Damaged files and hostile words: one small case of every fault that the fuzz campaign found, a sample of the campaign, and what is shown of names.
+"""Damaged files and hostile words: one small case of every fault that the fuzz campaign found, a sample of
+the campaign, and what is shown of names.
 
 The campaign itself, thousands of cases: `python benchmarks/fuzz_campaign.py --cases 6000`.
 """
@@ -119,7 +120,8 @@ def test_a_code_for_no_magnitude_is_not_taken_as_one(tmp_path):
 
 def test_masked_words_and_null_integers_are_missing_not_zero(tmp_path):
     (tmp_path / "t.ecsv").write_text(
-        '# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: string}\n# schema: astropy-2.0\na\n""\n1.5\n'
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: string}\n# schema: "
+        'astropy-2.0\na\n""\n1.5\n'
     )
     np.testing.assert_array_equal(read_columns(tmp_path / "t.ecsv", ["a"])["a"].values, [np.nan, 1.5])
     column = fits.Column("a", "J", null=-999, array=np.array([1, -999, 3]))

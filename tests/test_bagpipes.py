@@ -1,6 +1,7 @@
 """Our synthesis against BAGPIPES (Carnall et al. 2018), an independent code, on the same stellar models.
 
-Metallicities are the stellar models' own or near them: between two of them BAGPIPES interpolates linearly in Z and
+Metallicities are the stellar models' own or near them: between two of them BAGPIPES interpolates linearly in
+Z and
 gencast in log Z, which differs by up to 4 % (11 Gyr old stars at 0.7 solar).
 
 Needs the extra `sed` (`pip install -e ".[sed]"`); without it the test says so and is skipped.
@@ -25,7 +26,9 @@ WAVE = np.geomspace(3830, 7900, 1000)
 def bagpipes_luminosity(
     age: float, tau: float, a_v: float, eta: float, metallicity: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Rest-frame wavelength (Angstrom) and luminosity density (Lsun/Angstrom) of 1e10 Msun formed, delayed tau, Calzetti."
+    """Rest-frame wavelength (Angstrom) and luminosity density (Lsun/Angstrom) of 1e10 Msun formed, delayed
+    tau, Calzetti.
+    """
     import bagpipes
 
     bagpipes.config.R_spec = (

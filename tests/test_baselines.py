@@ -1,4 +1,5 @@
-"""Baselines against closed forms, and the failing cases against known truth; what they must not look at, and refusals."""
+"""Baselines against closed forms, and the failing cases against known truth; what they must not look at, and
+refusals."""
 
 from dataclasses import replace
 

@@ -139,7 +139,9 @@ def test_many_features_take_the_quick_way():
 
 
 def test_ward_is_wards_method_on_lines_without_direction():
-    "The matrices z z' of the standardised ranks are points; Ward on them is Ward on sqrt(1 - rho^2), up to a factor."
+    """The matrices z z' of the standardised ranks are points; Ward on them is Ward on sqrt(1 - rho^2), up to
+    a factor.
+    """
     from scipy.cluster.hierarchy import linkage
 
     z = standard_ranks(X[:60, :15])

@@ -1,4 +1,5 @@
-"""The contest of distances: planted worlds, leaks, jackknife against brute force, determinism, refusals, the carried tables."""
+"""The contest of distances: planted worlds, leaks, jackknife against brute force, determinism, refusals, the
+carried tables."""
 
 import json
 from dataclasses import asdict, replace
@@ -42,7 +43,9 @@ FEW = ("top100", "clusters20_weighted", "shape")
 
 
 def planted(seed=0, n_gal=80):
-    "Spectra = luminosity + slope: luminosities differ much between simulations, slopes little, and errors follow the slopes alone."
+    """Spectra = luminosity + slope: luminosities differ much between simulations, slopes little, and errors
+    follow the slopes alone.
+    """
     rng = np.random.default_rng(seed)
     wave = np.linspace(4000, 8000, N_WAVE)
     bright, slope = rng.permutation(N_SIM) * 0.4, np.linspace(0, 1.5, N_SIM)

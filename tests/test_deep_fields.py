@@ -1,4 +1,5 @@
-"Catalogues of deep fields, bands, simulations at many epochs, and forecasts for photometry, from file to command line."
+"""Catalogues of deep fields, bands, simulations at many epochs, and forecasts for photometry, from file to
+command line."""
 
 import json
 import subprocess
@@ -201,7 +202,9 @@ def table_of(galaxies, folder, unit="uJy"):
 
 
 def test_layout_of_3dhst(galaxies, tmp_path):
-    "Other names of the flags, no column snr, filters by position, and negative errors in a band that is not used."
+    """Other names of the flags, no column snr, filters by position, and negative errors in a band that is not
+    used.
+    """
     path = write_catalogue(
         tmp_path / "goodss.cat",
         galaxies,
@@ -314,7 +317,10 @@ def test_curves_by_hand_and_unknown_columns(cat):
 
 
 def test_suite_is_what_its_script_writes(root):
-    code = "import yaml, sys; from build_photometry_suite import photometry_suite; yaml.safe_dump(photometry_suite(), sys.stdout)"
+    code = (
+        "import yaml, sys; from build_photometry_suite import photometry_suite; "
+        "yaml.safe_dump(photometry_suite(), sys.stdout)"
+    )
     made = subprocess.run(
         [sys.executable, "-c", code], cwd=root / "scripts", capture_output=True, text=True, check=True
     ).stdout

@@ -1,4 +1,5 @@
-"The website: staged from the repository and from a run's notebooks, with nothing broken, with and without Quarto."
+"""The website: staged from the repository and from a run's notebooks, with nothing broken, with and without
+Quarto."""
 
 import json
 import shutil

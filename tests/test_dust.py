@@ -80,5 +80,8 @@ def test_names_are_checked():
 
 def test_table_and_lazy_import():
     assert list(list_dust().index) == list(ATTENUATION)
-    code = "import gencast.synthesis.dust, sys; assert not {'dust_extinction', 'pandas', 'matplotlib'} & set(sys.modules)"
+    code = (
+        "import gencast.synthesis.dust, sys; assert not {'dust_extinction', 'pandas', 'matplotlib'} & "
+        "set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

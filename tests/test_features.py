@@ -1,4 +1,5 @@
-"Features, line indices, feature spaces, ranking and stability: against formulas and independent implementations."
+"""Features, line indices, feature spaces, ranking and stability: against formulas and independent
+implementations."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"Fetching: recorded answers in the archives' own formats, interruptions, damage, and what must be refused. No network."
+"""Fetching: recorded answers in the archives' own formats, interruptions, damage, and what must be refused.
+No network."""
 
 import io
 import json
@@ -278,8 +279,14 @@ def tar_of(files, kind="w:gz"):
     return raw.getvalue()
 
 
-CAT = b"# id f_F160W e_F160W w_F160W z_spec star_flag use_phot\n# goodss_3dhst.v4.1.cat:\n1 10.0 0.1 1.0 -1.0 0 1\n"
-FOUT = b"#    id         z      lmass        Av      lsfr\n# AB ZP:        25.00\n# Stellar IMF:  Chabrier\n# Filters:     205\n 1 0.9 10.1 0.5 1.0\n"
+CAT = (
+    b"# id f_F160W e_F160W w_F160W z_spec star_flag use_phot\n# goodss_3dhst.v4.1.cat:\n1 10.0 0.1 1.0 "
+    b"-1.0 0 1\n"
+)
+FOUT = (
+    b"#    id         z      lmass        Av      lsfr\n# AB ZP:        25.00\n# Stellar IMF:  Chabrier\n# "
+    b"Filters:     205\n 1 0.9 10.1 0.5 1.0\n"
+)
 ZOUT = b"# id z_spec z_peak\n# EAZY\n1 -1.0 0.91\n"
 
 

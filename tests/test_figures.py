@@ -1,6 +1,7 @@
 """Every kind of figure is compared with the picture of it that was looked at and kept in tests/baseline.
 
-Letters and the room they take differ between versions of FreeType, so pictures are compared without words, and words as words."""
+Letters and the room they take differ between versions of FreeType, so pictures are compared without words,
+and words as words."""
 
 import json
 from dataclasses import replace
@@ -261,7 +262,9 @@ def test_comparison_sees_what_is_missing(name, spoil, results):
 
 
 def test_map_gives_back_points_of_a_plane():
-    "Where own scatters and twice the distances less them are squares of distances in a plane, the map is that plane, also for what is added."
+    """Where own scatters and twice the distances less them are squares of distances in a plane, the map is
+    that plane, also for what is added.
+    """
     rng = np.random.default_rng(1)
     points, own = rng.normal(size=(9, 2)), rng.uniform(1, 2, 9)
     square = ((points[:, None] - points[None]) ** 2).sum(-1)

@@ -1,4 +1,5 @@
-"""Full SED fits, the model library, and the comparison: resume, budget, cache and refusals with a made-up fitter; BAGPIPES itself where it is installed."""
+"""Full SED fits, the model library, and the comparison: resume, budget, cache and refusals with a made-up
+fitter; BAGPIPES itself where it is installed."""
 
 import os
 import time
@@ -367,7 +368,9 @@ class TestBagpipes:
         assert_allclose(fullfit.average_pixels(new, old, flux), spectres.spectres(new, old, flux), rtol=2e-4)
 
     def test_our_model_of_a_galaxy_is_that_of_bagpipes(self, tmp_path):
-        "Spectrum, mass, age and rate of a library model against BAGPIPES' own, and the likelihood at the truth."
+        """Spectrum, mass, age and rate of a library model against BAGPIPES' own, and the likelihood at the
+        truth.
+        """
         wave = rebin(Sample("grid", np.ones((1, 950)), np.geomspace(3830, 7380, 950))).wave
         narrow = Priors(eta=(1.5, 1.500001), metallicity=(0.99, 1.01), alpha=(0.5, 5), beta=(0.5, 5))
         library = build_library(tmp_path / "l", narrow, wave=wave, n=20)

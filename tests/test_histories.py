@@ -60,7 +60,8 @@ def test_delayed_tau_bins_against_quad():
         EDGES,
         rng_for(1),
     )[0]
-    # find tau from the fractions themselves: S(x) over the last Gyr against the one before; then check every bin
+    # find tau from the fractions themselves: S(x) over the last Gyr against the one before; then check every
+    # bin
     from scipy.optimize import brentq
 
     target = (

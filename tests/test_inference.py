@@ -1,4 +1,5 @@
-"""Inference on pairs: against brute force and dense algebra, size under the null, power, symmetries and refusals."""
+"""Inference on pairs: against brute force and dense algebra, size under the null, power, symmetries and
+refusals."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"A real JupyterLab in a real Chromium: the simulation template opens, runs from top to bottom, and again with another parameter."
+"""A real JupyterLab in a real Chromium: the simulation template opens, runs from top to bottom, and again
+with another parameter."""
 
 import json
 import os
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.skipif(
     not CHROMIUM, reason="no Chromium on PATH: apt-get install chromium, or set CHROMIUM to its path"
 )
 WAIT = 300_000  # milliseconds; a slow machine starts a kernel slowly
-SETTLE = 8_000  # a kernel restarted while JupyterLab still connects to it for the first time is never heard of again (jupyter_server 2.21)
+# a kernel restarted while JupyterLab still connects to it for the first time is never heard of again
+# (jupyter_server 2.21)
+SETTLE = 8_000
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +153,8 @@ def test_template_runs_and_runs_again_with_another_parameter(page, lab):
     assert page.locator(".jp-OutputArea-output img[src^='data:image/png']").count() >= 1
     assert (
         page.locator(
-            ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'], .jp-OutputArea-output .ansi-red-fg"
+            ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'], .jp-OutputArea-output "
+            ".ansi-red-fg"
         ).count()
         == 0
     )

@@ -74,7 +74,9 @@ def test_a_sample_of_the_kill_campaign(root, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [1, 12, 60, 95])
 def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypatch, capsys, number):
-    "The disk is full from the n-th file on: one line, exit code 3, nothing damaged; with space again, the same tables."
+    """The disk is full from the n-th file on: one line, exit code 3, nothing damaged; with space again, the
+    same tables.
+    """
     out, count, real = tmp_path / "out", [], os.fsync
 
     def full(descriptor):
@@ -395,7 +397,8 @@ def test_interrupted_in_words(suite_file, tmp_path, number):
     assert (
         process.returncode == 128 + number
         and said
-        == f"gencast: interrupted ({number.name}); what is done is kept, and the same command goes on where it stopped"
+        == f"gencast: interrupted ({number.name}); what is done is kept, and the same command goes on "
+        "where it stopped"
     )
     assert not (out / ".lock").read_text()
     clear_leftovers(
@@ -447,7 +450,8 @@ def test_verify_by_command(whole, tmp_path, capsys):
     said = capsys.readouterr().out
     row = whole.distances.iloc[5]
     assert (
-        f"WRONG: distances.csv, photometry, log_mstar, {row.source} -> {row.target}, {row.distance}: the table says"
+        f"WRONG: distances.csv, photometry, log_mstar, {row.source} -> {row.target}, {row.distance}: the "
+        "table says"
         in said
         and said.count("WRONG:") == 1
         and "numpy 1.0, now" in said
@@ -488,7 +492,10 @@ def test_lack_of_memory_is_told_in_whatever_dress_it_comes():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of address space are Linux's")
 def test_too_little_room_is_told_before_anything_starts():
-    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400_000_000,) * 2); from gencast.cli.main import main; main(['list', 'suites'])"
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (400_000_000,) * 2); from "
+        "gencast.cli.main import main; main(['list', 'suites'])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (
         done.returncode == 3

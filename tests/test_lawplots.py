@@ -1,4 +1,5 @@
-"Reports and figures of the law: scores agree with their definitions, sentences with the numbers, figures with the tables."
+"""Reports and figures of the law: scores agree with their definitions, sentences with the numbers, figures
+with the tables."""
 
 import json
 import os
@@ -235,7 +236,10 @@ def test_made_up_runs_are_the_same_for_the_same_seed(tmp_path):
 
 
 def test_import_is_light():
-    code = "import sys, gencast.figures.laws; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
+    code = (
+        "import sys, gencast.figures.laws; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if "
+        "m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

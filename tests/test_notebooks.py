@@ -49,7 +49,10 @@ def test_notebook_runs(path):
     "What `nbdev-test` does, one notebook to a process."
     if path.stem in NEEDS:
         pytest.importorskip(NEEDS[path.stem])
-    code = "import sys; from nbdev.test import test_nb; sys.exit(not test_nb(sys.argv[1], skip_flags=['notest'], basepath=sys.argv[2])[0])"
+    code = (
+        "import sys; from nbdev.test import test_nb; sys.exit(not test_nb(sys.argv[1], "
+        "skip_flags=['notest'], basepath=sys.argv[2])[0])"
+    )
     done = run(code, path, ROOT, cwd=path.parent)
     assert done.returncode == 0, f"{path.name} does not run:\n{done.stderr[-3000:]}"
 
@@ -129,7 +132,8 @@ def test_figures_are_stored(path):
             continue
         stored = [o.data for o in cell.outputs if "data" in o]
         assert any("image/png" in d for d in stored), (
-            f"{path.name}: run scripts/execute_notebooks.py {path.stem}; no figure is stored under\n{cell.source}"
+            f"{path.name}: run scripts/execute_notebooks.py {path.stem}; no figure is stored "
+            f"under\n{cell.source}"
         )
 
 

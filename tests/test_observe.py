@@ -1,4 +1,5 @@
-"Ionised gas, spectra observed as a survey would, the suites that come with gencast, and stellar libraries of the user's own."
+"""Ionised gas, spectra observed as a survey would, the suites that come with gencast, and stellar libraries
+of the user's own."""
 
 import io
 import tarfile
@@ -340,7 +341,9 @@ def test_archives_are_read_within_bounds(tmp_path, monkeypatch):
 
 
 def test_pixels_leave_little_trace_at_the_common_resolution():
-    "The libraries of the default suite have pixels of one size; and pixels twice as wide would change a spectrum by less than 0.001 dex."
+    """The libraries of the default suite have pixels of one size; and pixels twice as wide would change a
+    spectrum by less than 0.001 dex.
+    """
     from gencast.synthesis.libraries import read_carried
     from gencast.synthesis.ssp import on_pixels
 

@@ -1,6 +1,8 @@
-"""One argument of a sound call damaged at a time: a result that keeps the law, or `InputError` that says what is wrong; nothing else.
+"""One argument of a sound call damaged at a time: a result that keeps the law, or `InputError` that says what
+is wrong; nothing else.
 
-The calls stand in `odd_calls.py`. `GENCAST_EXAMPLES=2000 python -m pytest tests/test_odd_input.py` tries every damage.
+The calls stand in `odd_calls.py`. `GENCAST_EXAMPLES=2000 python -m pytest tests/test_odd_input.py` tries
+every damage.
 """
 
 import dataclasses
@@ -117,7 +119,10 @@ PATHS = (
     "results",
     "paths",
     "suite",
-)  # what is no path at all is a `TypeError` of Python's own; a path that cannot be opened is an `OSError` that names it, one line on the command line
+    # what is no path at all is a `TypeError` of Python's own; a path that cannot be opened is an `OSError`
+    # that
+    # names it, one line on the command line
+)
 SET = {
     "empty": lambda v: type(v)(),
     "None": lambda v: None,

@@ -1,4 +1,5 @@
-"The simulated galaxies most like an observed one, the forecasts in bins, two views side by side: tables and figures."
+"""The simulated galaxies most like an observed one, the forecasts in bins, two views side by side: tables and
+figures."""
 
 from dataclasses import replace
 
@@ -212,7 +213,9 @@ def test_a_bin_is_forecast_from_its_own_galaxies():
 
 
 class Evidence:
-    "Three simulations in which a source errs in proportion to how far it is from the consensus, or not at all so."
+    """Three simulations in which a source errs in proportion to how far it is from the consensus, or not at
+    all so.
+    """
 
     names = ("a", "b", "c")
 

@@ -55,7 +55,9 @@ DUST = {"log_mdust": {"label": r"$\log_{10} M_d / M_\odot$", "unit": "dex(Msun)"
 
 @pytest.fixture(scope="module")
 def truth():
-    "Galaxies of five simulations that differ in library, dust and histories: spectra, bands at z = 0, masses."
+    """Galaxies of five simulations that differ in library, dust and histories: spectra, bands at z = 0,
+    masses.
+    """
     suite, found = load_recipes("default"), {}
     for k, name in zip((0, 6, 12, 18, 3), FORMATS):
         g = simulate(suite.simulations[k], suite, 1, 240, "photometry")

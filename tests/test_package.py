@@ -108,7 +108,11 @@ def built(tmp_path_factory) -> tuple:
         copy = folder / "src" / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
-    code = "import sys; from setuptools import build_meta as b; out = sys.argv[1]; print(b.build_sdist(out), b.build_wheel(out))"  # it changes sys.argv
+    # it changes sys.argv
+    code = (
+        "import sys; from setuptools import build_meta as b; out = sys.argv[1]; print(b.build_sdist(out), "
+        "b.build_wheel(out))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(folder)], cwd=folder / "src", capture_output=True, text=True
     )
@@ -150,10 +154,13 @@ def test_sdist_can_be_built_from(built):
 
 
 def test_installed_package_works_without_the_source_tree(built, tmp_path):
-    "From the unpacked wheel alone: import, read templates and suites, refuse to make the site with one sentence."
+    """From the unpacked wheel alone: import, read templates and suites, refuse to make the site with one
+    sentence.
+    """
     zipfile.ZipFile(built[0]).extractall(tmp_path)
     code = (
-        "import gencast; from pathlib import Path; from gencast.core.sample import InputError; from gencast.site.build import build_docs\n"
+        "import gencast; from pathlib import Path; from gencast.core.sample import InputError; from "
+        "gencast.site.build import build_docs\n"
         "here = Path(gencast.__file__).parent; assert here.parent == Path.cwd(), here\n"
         "assert list((here / 'templates').glob('*.ipynb')) and list((here / 'suites').glob('*.yaml'))\n"
         "try: build_docs(out='site')\n"

@@ -1,4 +1,5 @@
-"Star particles in the layouts of IllustrisTNG and EAGLE: masses and metals are kept, wind and bad rows are told."
+"""Star particles in the layouts of IllustrisTNG and EAGLE: masses and metals are kept, wind and bad rows are
+told."""
 
 from dataclasses import replace
 

@@ -1,4 +1,5 @@
-"Results are refused when broken; figures show what the tables say, with units, and leave matplotlib as it was."
+"""Results are refused when broken; figures show what the tables say, with units, and leave matplotlib as it
+was."""
 
 import json
 import os
@@ -267,7 +268,10 @@ def test_a_name_that_pandas_would_take_for_missing_survives(tmp_path):
 
 def test_results_import_is_light():
     "Notebook kernels start fast: no scikit-learn, SciPy or astropy behind results and plots."
-    code = "import sys, gencast.figures.plots, gencast.report.sentences; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
+    code = (
+        "import sys, gencast.figures.plots, gencast.report.sentences; print([m for m in ('sklearn', "
+        "'scipy', 'astropy', 'joblib') if m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -1,6 +1,7 @@
 """Laws that must hold whatever the input is, tried on inputs that hypothesis makes up.
 
-`GENCAST_EXAMPLES=2000 python -m pytest tests/test_properties.py` tries more of them than continuous integration does.
+`GENCAST_EXAMPLES=2000 python -m pytest tests/test_properties.py` tries more of them than continuous
+integration does.
 """
 
 import os

@@ -1,4 +1,5 @@
-"Tables of any format: what was written is what is read, in each unit; each bad table is refused by file, column and row."
+"""Tables of any format: what was written is what is read, in each unit; each bad table is refused by file,
+column and row."""
 
 import json
 

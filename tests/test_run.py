@@ -162,7 +162,9 @@ def test_distances_agree_with_scipy(results):
 
 @pytest.mark.parametrize("view", ["spectra", "photometry"])
 def test_no_leakage(results, suite_file, tmp_path, view):
-    """Shuffle the labels of one simulation: what is predicted for it may not move by a bit; its score, and only what used its labels, may."""
+    """Shuffle the labels of one simulation: what is predicted for it may not move by a bit; its score, and
+    only what used its labels, may.
+    """
     folder = tmp_path / "shuffled"
     shutil.copytree(results.folder / "simulations", folder / "simulations")
     name = load_settings(results.folder).suite.names[VICTIM]

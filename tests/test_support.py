@@ -1,4 +1,5 @@
-"""Support: against brute force, the stated rate of false alarms on exchangeable toy suites, symmetries and refusals."""
+"""Support: against brute force, the stated rate of false alarms on exchangeable toy suites, symmetries and
+refusals."""
 
 import pickle
 

@@ -289,7 +289,9 @@ def test_colour_masses_by_hand_where_no_k_correction_is_needed():
 
 
 def test_light_in_bands_of_a_flat_source(tmp_path):
-    "f_nu constant: the same AB flux in all bands; 1e-17 erg/s/cm2/Å at 6000 Å is 1.2e-28 erg/s/cm2/Hz, 3.31 nanomaggies."
+    """f_nu constant: the same AB flux in all bands; 1e-17 erg/s/cm2/Å at 6000 Å is 1.2e-28 erg/s/cm2/Hz, 3.31
+    nanomaggies.
+    """
     flat = 1e6 * (5000 / WIDE) ** 2
     spec = read_spec(write_spec(tmp_path / "flat.fits", WIDE, flat, 0.05))
     fluxes = fibre_fluxes(spec)
@@ -353,7 +355,9 @@ def test_short_gap_is_bridged_counted_and_given_a_large_error(spec):
 
 
 def test_built_in_spectra_match_sdss_own_synthetic_magnitudes():
-    "Luminosity back to flux with an independent formula, through r, against SPECTROFLUX (nanomaggies) of the pipeline."
+    """Luminosity back to flux with an independent formula, through r, against SPECTROFLUX (nanomaggies) of
+    the pipeline.
+    """
     from speclite.filters import load_filter
 
     r = load_filter("sdss2010-r")
@@ -507,7 +511,9 @@ def test_kcorrect_masses_are_those_of_kcorrect(survey):
 
 
 def test_kcorrect_masses_near_a_published_relation(survey):
-    "Taylor et al. 2011 (GAMA), eq. 8: log M = 1.15 + 0.70 (g - i) - 0.4 M_i, Chabrier IMF; K-corrections below z = 0.05 are small. An h^2 would be 0.34 dex."
+    """Taylor et al. 2011 (GAMA), eq. 8: log M = 1.15 + 0.70 (g - i) - 0.4 M_i, Chabrier IMF; K-corrections
+    below z = 0.05 are small. An h^2 would be 0.34 dex.
+    """
     near = survey.take(survey.redshift < 0.05)
     f_nu = near.flux * u.L_sun / (C_KMS * 1e13 / near.wave * u.Hz) / (4 * np.pi * (10 * u.pc) ** 2)
     mag = f_nu.to_value(u.ABmag)

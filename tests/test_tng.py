@@ -1,4 +1,5 @@
-"TNG's web API, emulated by a local HTTP server after its documentation: paging, interruptions, refusals, units. Never the real one."
+"""TNG's web API, emulated by a local HTTP server after its documentation: paging, interruptions, refusals,
+units. Never the real one."""
 
 import io
 import json
@@ -44,7 +45,9 @@ def stars(number, n=150, wind=3, **change):
 
 
 class TNG(ThreadingHTTPServer):
-    "Answers as the documentation of the API shows; `trouble` holds answers for the next cut-outs: a status and headers, or a function of the content."
+    """Answers as the documentation of the API shows; `trouble` holds answers for the next cut-outs: a status
+    and headers, or a function of the content.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
