@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 
-from gencast.core.sample import rng_for
+from gencast.core.base import rng_for
 from gencast.regression.crossed import CrossedParts, draw_crossed, pair_design
 from gencast.regression.inference import jackknife_test, mrqap_test, naive_test, sandwich_test
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gencast.core.sample import HISTORIES
+from gencast.core.properties import HISTORIES
 from gencast.models.errors import error_metrics
 from gencast.models.estimators import fit_model
 from gencast.models.timebins import label_columns, label_matrix, labels_of

@@ -44,9 +44,10 @@ from methods import (
     snr_of,
 )
 
+from gencast.core.base import digest
 from gencast.core.cache import package_versions, read_arrays, remember
 from gencast.core.progress import Progress
-from gencast.core.sample import Sample, digest
+from gencast.core.sample import Sample
 from gencast.data.photometry import SDSS_BANDS, band_luminosity, band_wavelengths
 from gencast.data.references import load_spectra
 from gencast.sed.bagpipes import SETTINGS, fit_bagpipes, fit_table, fit_versions, make_tasks, missing_fits

@@ -40,7 +40,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fuzz_corpus import KINDS  # noqa: E402
 
-from gencast.core.sample import InputError  # noqa: E402
+from gencast.core.base import InputError
 
 GOOD, BAD = ("same", "refused", "changed"), ("wrong", "raised", "hang", "died")
 

@@ -20,8 +20,9 @@ from astropy.table import Table
 
 import gencast
 from gencast.cli.main import main
+from gencast.core.base import InputError
 from gencast.core.cache import remember
-from gencast.core.sample import InputError, Sample, load_sample, save_sample
+from gencast.core.sample import Sample, load_sample, save_sample
 from gencast.data.catalogues import write_catalogue
 from gencast.data.fetch import COLUMNS, REFERENCE, fetch_3dhst, read_manifest
 from gencast.data.fields import load_catalogue
@@ -32,8 +33,11 @@ from gencast.data.references import load_spectra
 from gencast.data.specfiles import write_spec
 from gencast.data.suites import load_suite
 from gencast.data.surveys import WAVE_GRID, load_sdss_spectra
-from gencast.report.results import choices, describe_forecast, load_results, pair_table, toy_results
+from gencast.report.examples import toy_results
+from gencast.report.forecasts import describe_forecast
+from gencast.report.results import choices, load_results
 from gencast.report.sentences import describe_survey, provenance, stage_times, survey_notes
+from gencast.report.tables import pair_table
 from gencast.run.pipeline import load_settings
 from gencast.site.build import stage_targets
 

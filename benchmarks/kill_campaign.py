@@ -32,9 +32,11 @@ import numpy as np
 import psutil
 import yaml
 
+from gencast.core.base import InputError
 from gencast.core.cache import read_arrays
+from gencast.core.files import read_sealed
 from gencast.core.locks import UNFINISHED
-from gencast.core.sample import InputError, load_sample, read_sealed
+from gencast.core.sample import load_sample
 from gencast.synthesis.simulations import list_suites
 
 TIMES = ("started", "stages", "jobs", "checksum")  # of run.json: what may differ

@@ -20,8 +20,10 @@ from astropy.io import fits
 from astropy.table import Table
 
 from gencast.cli.main import main
+from gencast.core.base import InputError
 from gencast.core.checks import load_yaml
-from gencast.core.sample import InputError, define_property, read_sealed
+from gencast.core.files import read_sealed
+from gencast.core.properties import define_property
 from gencast.core.units import parse_unit
 from gencast.data.catalogues import read_catalogue
 from gencast.data.columns import read_columns
@@ -30,8 +32,10 @@ from gencast.data.readers import load_mapping, load_table
 from gencast.data.references import read_references
 from gencast.data.specfiles import read_spec, write_spec
 from gencast.data.suites import restore_suite
-from gencast.report.results import load_results, plain_markdown, toy_results
+from gencast.report.examples import toy_results
+from gencast.report.results import load_results
 from gencast.report.sentences import describe_survey, galaxies_of, survey_notes
+from gencast.report.words import plain_markdown
 from gencast.run.notebooks import execute_notebook, template_path
 from gencast.run.pipeline import load_settings
 from gencast.site.build import stage_targets

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core.sample import InputError, rng_for
+from gencast.core.base import InputError, rng_for
 from gencast.figures.hardest import plot_assumption_cost
 from gencast.regression.baselines import (
     BASELINES,

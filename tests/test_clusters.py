@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.features.clusters import (
     check_matrix,
     cluster_features,

@@ -33,7 +33,8 @@ from judge import choose_without, compare, error_limits, judge, predict_heldout,
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import spearmanr
 
-from gencast.core.sample import BUILT_IN, InputError
+from gencast.core.base import InputError
+from gencast.core.properties import BUILT_IN
 from gencast.distances.metrics import METRICS
 from gencast.run.stages import Settings
 from gencast.synthesis.simulations import load_suite

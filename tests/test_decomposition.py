@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.figures.decomposition import distance_bins, plot_decomposition, plot_shares
 from gencast.regression.decomposition import decomposition_table, split_error, split_residual
 

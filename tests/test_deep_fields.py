@@ -15,7 +15,8 @@ from astropy.table import Table
 from numpy.testing import assert_allclose
 
 from gencast.cli.main import main
-from gencast.core.sample import InputError, Sample, load_sample
+from gencast.core.base import InputError
+from gencast.core.sample import Sample, load_sample
 from gencast.data.bands import band_curve, eazy_filters, pivot
 from gencast.data.catalogues import band_curves, read_catalogue, write_catalogue
 from gencast.data.fields import load_catalogue, survey_catalogue

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
 
 import gencast.distances.pairwise as pairwise
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.distances.classifiers import deal, proxy_a, stack
 from gencast.distances.metrics import FAST, METRICS, Plan, join, prepare
 from gencast.distances.moments import Moments, ShrinkageWarning, bhattacharyya, fit_moments, frechet

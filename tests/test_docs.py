@@ -11,7 +11,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import gencast.site.build as docs
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.site.links import PAGES, check_site
 from gencast.site.pages import count_site
 

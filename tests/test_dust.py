@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.synthesis.dust import ATTENUATION, attenuation_curve, list_dust
 
 WAVE = np.geomspace(1200, 22000, 3000)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core.sample import InputError, Sample
+from gencast.core.base import InputError
+from gencast.core.sample import Sample
 from gencast.features.indices import list_indices, measure_indices
 from gencast.features.ranking import (
     ABSORPTION_LINES,

@@ -12,7 +12,7 @@ import pytest
 from astropy.table import Table
 from numpy.testing import assert_allclose
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.data import fetch
 from gencast.data.catalogues import read_catalogue
 from gencast.data.references import A_R, load_spectra, read_references

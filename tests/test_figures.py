@@ -17,7 +17,7 @@ import pytest
 from matplotlib.axis import Axis
 from matplotlib.text import Text
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.features.clusters import cluster_features
 from gencast.figures import clusters as clusterplots
 from gencast.figures import histories as historyplots

@@ -11,7 +11,8 @@ import pytest
 from methods import load_methods, observe_at, save_methods, score_methods
 from numpy.testing import assert_allclose
 
-from gencast.core.sample import InputError, Sample
+from gencast.core.base import InputError
+from gencast.core.sample import Sample
 from gencast.sed import bagpipes as fullfit
 from gencast.sed.bagpipes import FITTED, fit_bagpipes, fit_sample, missing_fits
 from gencast.sed.library import fit_library
@@ -247,7 +248,7 @@ def models(tmp_path_factory):
 def test_library_is_cached_and_keyed(models, tmp_path, monkeypatch):
     options = dict(wave=models.wave, ssp="bc03_stelib", n=50)
     first = build_library(tmp_path / "l", **options)
-    monkeypatch.setattr("gencast.sed.priors.synthesize", None)
+    monkeypatch.setattr("gencast.synthesis.simulations.synthesize", None)
     assert np.array_equal(build_library(tmp_path / "l", **options).flux, first.flux)
     with pytest.raises(TypeError):  # another seed: made again
         build_library(tmp_path / "l", **options, seed=2)

@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
 
-from gencast.core.sample import Z_SUN, InputError, rng_for
+from gencast.core.base import InputError, rng_for
+from gencast.core.properties import Z_SUN
 from gencast.synthesis.histories import (
     FAMILIES,
     GALLAZZI05,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core.sample import InputError, rng_for
+from gencast.core.base import InputError, rng_for
 from gencast.regression.crossed import CrossedParts, crossed_parts, draw_crossed, pair_design, share_products
 from gencast.regression.inference import (
     jackknife_errors,

@@ -21,13 +21,16 @@ import gencast.run.notebooks
 import gencast.run.tables
 import gencast.run.training
 from gencast.cli.main import main
+from gencast.core.base import InputError
 from gencast.core.cache import read_arrays
-from gencast.core.locks import RunFailed, clear_leftovers, hold_folder, machine_trouble, read_failures
+from gencast.core.failures import RunFailed, machine_trouble, read_failures
+from gencast.core.files import read_sealed, write_json
+from gencast.core.locks import clear_leftovers, hold_folder
 from gencast.core.progress import Progress
-from gencast.core.sample import InputError, load_sample, read_sealed, write_json
-from gencast.report.results import load_results
+from gencast.core.sample import load_sample
+from gencast.report.results import load_results, table_checksum
 from gencast.run.notebooks import execute_targets, is_current
-from gencast.run.pipeline import failed_settings, load_settings, run, table_checksum
+from gencast.run.pipeline import failed_settings, load_settings, run
 from gencast.synthesis.simulations import list_suites
 
 TINY = {
@@ -144,7 +147,7 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
 
 
 def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch, capsys):
-    suite_file, real, out = write_suite(tmp_path, 6), gencast.run.training.train, tmp_path / "out"
+    suite_file, real, out = write_suite(tmp_path, 6), gencast.run.stages.train, tmp_path / "out"
     text = yaml.safe_load(suite_file.read_text())
     bad = text["simulations"].pop(2)["name"]
     less = tmp_path / "less.yaml"

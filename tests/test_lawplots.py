@@ -14,12 +14,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.figures import laws as lawplots
 from gencast.report import laws as lawreports
 from gencast.report import sentences as reports
-from gencast.report.examples import toy_law_results
-from gencast.report.results import heldout_table, load_results, toy_results
+from gencast.report.examples import toy_law_results, toy_results
+from gencast.report.results import load_results
+from gencast.report.tables import heldout_table
 
 N = 12  # simulations of the made-up run
 STACK, PAPER = ("stack", "mean_euclidean"), lawreports.PAPER_LAW

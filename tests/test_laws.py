@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.regression.components import fit_components, reml_loss, same
 from gencast.regression.intervals import PairTable, heldout_table
 from gencast.regression.laws import RIVALS, fit_bias

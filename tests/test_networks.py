@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core.sample import InputError, checksum, write_json
+from gencast.core.base import InputError
+from gencast.core.files import checksum, write_json
 from gencast.models import layers, networks
 from gencast.models import members as teams
 from gencast.models.layers import weight_shapes

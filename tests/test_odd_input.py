@@ -26,7 +26,7 @@ from odd_calls import CALLS  # noqa: E402
 from scipy.sparse import issparse  # noqa: E402
 
 import gencast  # noqa: E402
-from gencast.core.sample import InputError  # noqa: E402
+from gencast.core.base import InputError
 
 N = int(os.environ.get("GENCAST_EXAMPLES", 25))
 LONGEST = 3000  # characters of a message

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.core.sample import InputError, Sample
+from gencast.core.base import InputError
+from gencast.core.sample import Sample
 from gencast.features.ranking import line_mask
 from gencast.figures.overlays import plot_overlay, plot_overlays
 from gencast.report.comparison import (
@@ -23,8 +24,9 @@ from gencast.report.comparison import (
     heldout_bins,
     views_of,
 )
+from gencast.report.examples import toy_results
 from gencast.report.overlays import FEWEST, REDSHIFT_WINDOW, SOFTENING, overlay_rows
-from gencast.report.results import load_results, toy_results
+from gencast.report.results import load_results
 
 WAVE = np.geomspace(3850, 7800, 240)
 BANDS = ("sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z")

@@ -11,7 +11,9 @@ from astropy.table import Table
 from numpy.testing import assert_allclose
 
 from gencast.cli.main import main
-from gencast.core.sample import PROPERTIES, InputError, load_sample
+from gencast.core.base import InputError
+from gencast.core.properties import PROPERTIES
+from gencast.core.sample import load_sample
 from gencast.data.photometry import band_luminosity, band_wavelengths
 from gencast.data.suites import (
     OwnSuite,

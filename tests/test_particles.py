@@ -9,7 +9,7 @@ import pytest
 from astropy.cosmology import Planck18
 from numpy.testing import assert_allclose
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.data.domains import read_table
 from gencast.data.particles import particle_histories, read_particles, shine
 from gencast.synthesis.ssp import load_ssp

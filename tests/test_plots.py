@@ -16,19 +16,13 @@ import nbformat
 import numpy as np
 import pytest
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.figures import plots
 from gencast.report import sentences as reports
-from gencast.report.examples import toy_law_results
-from gencast.report.results import (
-    TABLES,
-    describe_forecast,
-    heldout_table,
-    load_results,
-    outliers,
-    pair_table,
-    toy_results,
-)
+from gencast.report.examples import toy_law_results, toy_results
+from gencast.report.forecasts import describe_forecast
+from gencast.report.results import TABLES, load_results
+from gencast.report.tables import heldout_table, outliers, pair_table
 
 ROOT = Path(__file__).resolve().parent.parent
 N = 12  # simulations of the made-up run

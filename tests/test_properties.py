@@ -17,17 +17,11 @@ from hypothesis import HealthCheck, assume, example, given, settings  # noqa: E4
 from hypothesis import strategies as st  # noqa: E402
 from hypothesis.extra import numpy as hnp  # noqa: E402
 
+from gencast.core.base import InputError, digest, rng_for
 from gencast.core.checks import check_name, load_yaml  # noqa: E402
+from gencast.core.properties import PROPERTIES
 from gencast.core.resample import pixel_edges, resample  # noqa: E402
-from gencast.core.sample import (  # noqa: E402
-    PROPERTIES,  # noqa: E402
-    InputError,
-    Sample,
-    digest,
-    load_sample,
-    rng_for,
-    save_sample,
-)
+from gencast.core.sample import Sample, load_sample, save_sample
 from gencast.core.units import convert_property, parse_unit  # noqa: E402
 from gencast.data.columns import read_columns  # noqa: E402
 from gencast.data.readers import load_table  # noqa: E402

@@ -13,8 +13,9 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.testing import assert_allclose
 
+from gencast.core.base import InputError
 from gencast.core.checks import beside, load_yaml
-from gencast.core.sample import InputError, Property
+from gencast.core.properties import Property
 from gencast.core.units import brightness_factor, convert_property, parse_unit
 from gencast.data.columns import FORMATS, open_columns, read_columns
 from gencast.data.domains import cut_groups, read_table

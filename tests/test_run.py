@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from gencast.cli.main import main
-from gencast.core.sample import InputError, load_sample, save_sample
+from gencast.core.base import InputError
+from gencast.core.sample import load_sample, save_sample
 from gencast.run.pipeline import load_settings, make_settings, run
 from gencast.run.stages import sample_path, split_rows
 from gencast.synthesis.simulations import list_suites, load_suite
@@ -386,8 +387,8 @@ def test_notebooks_of_a_run(results, tmp_path):
     "Executed for each target, reused when nothing changed, removed when they no longer show the tables."
     import nbformat
 
+    from gencast.core.progress import Progress
     from gencast.run.notebooks import execute_targets
-    from gencast.run.pipeline import Progress
 
     folder = tmp_path / "six"
     shutil.copytree(results.folder, folder)

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from gencast.cli.main import main
+from gencast.core.base import InputError
 from gencast.core.progress import Progress
-from gencast.core.sample import InputError
 from gencast.core.workers import check_workers, on_cluster, workers
 from gencast.run.pipeline import run
 from gencast.synthesis.simulations import list_suites

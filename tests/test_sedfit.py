@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize_scalar
 
-from gencast.core.sample import InputError, Sample
+from gencast.core.base import InputError
+from gencast.core.sample import Sample
 from gencast.sed.library import fit_library
 
 WAVE = np.geomspace(3800, 8000, 40)

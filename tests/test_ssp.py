@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from gencast.core.base import InputError
 from gencast.core.resample import C_KMS, pixel_edges
-from gencast.core.sample import InputError
 from gencast.data import libraries
 from gencast.synthesis.libraries import (
     CARRIED,

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
-from gencast.core.sample import InputError, rng_for
+from gencast.core.base import InputError, rng_for
 from gencast.regression.support import (
     STATISTICS,
     TIERS,

@@ -15,7 +15,7 @@ import yaml
 from astropy.cosmology import Planck18
 from numpy.testing import assert_allclose
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.data import fetch, tng
 from gencast.data.domains import read_table
 from gencast.synthesis.ssp import load_ssp

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from gencast.core.sample import InputError
+from gencast.core.base import InputError
 from gencast.run.pipeline import forecast, load_settings, make_settings, run
 from gencast.run.stages import load_survey
 

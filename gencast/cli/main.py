@@ -14,12 +14,12 @@ import sys
 import threading
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, List, Optional
+from typing import Annotated
 
 import typer
 
-from ..core.locks import AGAIN, RunFailed, Stopped, machine_trouble
-from ..core.sample import InputError
+from ..core.base import InputError
+from ..core.failures import AGAIN, RunFailed, Stopped, machine_trouble
 
 # %% ../../nbs/cli/10_main.ipynb #821f735b
 app = typer.Typer(
@@ -519,7 +519,7 @@ def fit(
     """The yardstick: fit model spectra to your galaxies, under the priors that the documentation states. No
     simulation suite and no trained model takes part.
     """
-    from gencast.core.sample import PROPERTIES
+    from gencast.core.properties import PROPERTIES
     from gencast.data.references import load_spectra
     from gencast.run.pipeline import write_table
     from gencast.sed.bagpipes import fit_sample, missing_fits
@@ -644,7 +644,7 @@ def list_(
     """
     import pandas as pd
 
-    from gencast.core.sample import HISTORIES, PROPERTIES
+    from gencast.core.properties import HISTORIES, PROPERTIES
     from gencast.data import dust, histories, simulations, ssp, suites
 
     tables = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .sample import InputError
+from .base import InputError
 
 # %% ../../nbs/core/30_arguments.ipynb #e30a9c73
 @dataclass(frozen=True)

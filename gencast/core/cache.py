@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .sample import checksum, digest, whole_file
+from .base import digest
+from .files import checksum, whole_file
 
 # %% ../../nbs/core/85_cache.ipynb #9ccf539c
 PACKAGES = (

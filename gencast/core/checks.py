@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from .sample import InputError
+from .base import InputError
 
 # %% ../../nbs/core/40_checks.ipynb #22be2aaf
 LARGEST_YAML = 1_000_000  # bytes

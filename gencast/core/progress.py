@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from .locks import Failure, Stopped, TasksFailed, caught, machine_trouble
-from .sample import InputError
+from .base import InputError
+from .failures import Failure, Stopped, TasksFailed, caught, machine_trouble
 
 # %% ../../nbs/core/80_progress.ipynb #e04e3b77
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.special import ndtr
 
 from .arguments import Array, takes
-from .sample import InputError
+from .base import InputError
 
 # %% ../../nbs/core/60_resample.ipynb #b6b97254
 C_KMS = c.to_value("km/s")  # speed of light

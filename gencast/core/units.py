@@ -12,7 +12,8 @@ import warnings
 import numpy as np
 from astropy import units as u
 
-from .sample import Z_SUN, InputError, Property
+from .base import InputError
+from .properties import Z_SUN, Property
 
 # %% ../../nbs/core/50_units.ipynb #81f1d0a1
 ZSUN = u.def_unit("Zsun", Z_SUN * u.dimensionless_unscaled)

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .base import InputError, digest
 from .cache import code_key
 from .progress import Progress
-from .sample import InputError, digest
 
 # %% ../../nbs/core/90_workers.ipynb #f6e0fe16
 def own_code() -> str:

@@ -13,7 +13,7 @@ from importlib.resources import files
 import numpy as np
 
 from ..core.arguments import Number, Word, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 from ..synthesis.libraries import package_file
 
 # %% ../../nbs/data/40_bands.ipynb #32e58553

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.sample import InputError, Sample
+from ..core.base import InputError
+from ..core.sample import Sample
 from .bands import eazy_band, eazy_filters
 from .columns import unique_names
 from .photometry import nu_l_nu

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.base import InputError
 from ..core.checks import beside, guess
-from ..core.sample import InputError
 
 # %% ../../nbs/data/05_columns.ipynb #683bf88d
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.base import InputError, rng_for
 from ..core.checks import check_keys, number
-from ..core.sample import InputError, Sample, rng_for
+from ..core.sample import Sample
 from .columns import as_text, open_columns, read_columns
 from .readers import load_mapping, load_table_rows
 

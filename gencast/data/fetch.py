@@ -18,14 +18,15 @@ import socket
 import tarfile
 import time
 import zlib
-from datetime import UTC, datetime, timezone
+from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from ..core.sample import InputError, whole_file, write_json
+from ..core.base import InputError
+from ..core.files import whole_file, write_json
 
 # %% ../../nbs/data/70_fetch.ipynb #3f560db9
 HOSTS = ("data.sdss.org", "archive.stsci.edu")  # the archives that gencast reads from

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.sample import InputError, Sample
+from ..core.base import InputError
+from ..core.sample import Sample
 from .bands import band_curve
 from .catalogues import Catalogue, band_curves, read_catalogue
 from .photometry import band_wavelengths, nu_l_nu

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.arguments import Number, takes
+from ..core.base import InputError, rng_for
 from ..core.resample import C_KMS, FWHM_OVER_SIGMA
-from ..core.sample import InputError, Sample, rng_for
+from ..core.sample import Sample
 from .photometry import band_luminosity, band_wavelengths, observe_photometry, survey_partners
 
 # %% ../../nbs/data/60_observe.ipynb #1fd0e84e

@@ -13,8 +13,10 @@ import numpy as np
 from astropy import units as u
 
 from ..core.arguments import Array, Number, Word, takes
+from ..core.base import InputError
 from ..core.checks import check_keys, choice
-from ..core.sample import Z_SUN, InputError, Sample
+from ..core.properties import Z_SUN
+from ..core.sample import Sample
 from ..core.units import parse_unit
 from .columns import read_columns
 from ..synthesis.histories import age_bins, mass_weighted_age, recent_sfr

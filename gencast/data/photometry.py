@@ -20,8 +20,9 @@ from astropy.cosmology import Planck18
 from astropy.io import fits
 
 from ..core.arguments import Array, Number, Words, takes
+from ..core.base import InputError, rng_for
 from ..core.resample import pixel_edges
-from ..core.sample import InputError, Sample, rng_for
+from ..core.sample import Sample
 from .bands import band_curve, effective_wavelength
 
 # %% ../../nbs/data/45_photometry.ipynb #8effd08b

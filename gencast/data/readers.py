@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 
+from ..core.base import InputError
 from ..core.checks import beside, check_keys, choice, load_yaml, number
+from ..core.properties import BUILT_IN, PROPERTIES
 from ..core.resample import pixel_edges, resample
-from ..core.sample import BUILT_IN, PROPERTIES, InputError, Sample
+from ..core.sample import Sample
 from ..core.units import brightness_factor, convert_property, parse_unit
 from .bands import effective_wavelength
 from .columns import file_checksum, read_columns

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Array, takes
-from ..core.sample import InputError, Sample
+from ..core.base import InputError
+from ..core.sample import Sample
 from .fetch import COLUMNS, REFERENCE
 from .readers import LIMITS
 from .surveys import fibre_fluxes, load_sdss_spectra, read_galaxies

@@ -21,8 +21,8 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from ..core.arguments import Array, Number, takes
+from ..core.base import InputError
 from ..core.resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges, resample
-from ..core.sample import InputError
 from .columns import check_cards
 
 # %% ../../nbs/data/25_specfiles.ipynb #b5e10182

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.base import InputError
 from ..core.checks import beside, check_different, check_keys, check_name, load_yaml, number
-from ..core.sample import BUILT_IN, HISTORIES, InputError, Sample, define_property
+from ..core.properties import BUILT_IN, HISTORIES, define_property
+from ..core.sample import Sample
 from ..core.units import parse_unit
 from .domains import load_domain, resolve_table
 from .readers import load_mapping, load_table

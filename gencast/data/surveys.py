@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.arguments import Array, Number, Words, takes
+from ..core.base import InputError
 from ..core.resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges, resample
-from ..core.sample import InputError, Sample
+from ..core.sample import Sample
 from gencast.data.specfiles import (
     MISLABELLED,
     Spectrum,

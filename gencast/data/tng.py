@@ -17,7 +17,9 @@ from urllib.error import HTTPError
 
 import numpy as np
 
-from ..core.sample import InputError, Sample, rng_for, whole_file, write_json
+from ..core.base import InputError, rng_for
+from ..core.files import whole_file, write_json
+from ..core.sample import Sample
 from .fetch import MEGABYTE, download_whole, open_url, try_often
 from .particles import particle_histories, read_particles, shine
 from ..synthesis.simulations import Galaxies

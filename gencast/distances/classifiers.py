@@ -9,7 +9,7 @@ __all__ = ['deal', 'stack', 'newton_fit', 'fold_scores', 'proxy_a', 'classifier_
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError, rng_for
+from ..core.base import InputError, rng_for
 
 # %% ../../nbs/distances/40_classifiers.ipynb #ebd00868
 @takes(n=Number(0, 1e9, whole=True), folds=Number(-1e9, 1e9, whole=True))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..core.sample import InputError
+from ..core.base import InputError
 from .classifiers import classifier_auc, proxy_a
 from .moments import Moments, bhattacharyya, coral, fit_moments, frechet, mahalanobis
 from .pairwise import FeatureSet, PairSums, compare, feature_set

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ..core.arguments import Array, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/distances/20_moments.ipynb #2ef04f53
 class ShrinkageWarning(UserWarning):

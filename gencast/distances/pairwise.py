@@ -16,7 +16,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from ..core.arguments import Array, takes
-from ..core.sample import InputError, rng_for
+from ..core.base import InputError, rng_for
 
 # %% ../../nbs/distances/10_pairwise.ipynb #a8d5bdb0
 LARGEST = 1e9  # a feature; the squares of more have no place in single precision

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Array, Number, Word, Words, takes
-from ..core.sample import InputError, rng_for
+from ..core.base import InputError, rng_for
 from .metrics import FAST, METRICS, Plan, join, prepare
 from .moments import ShrinkageWarning
 from gencast.distances.pairwise import (

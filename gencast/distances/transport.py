@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError, rng_for
+from ..core.base import InputError, rng_for
 from .pairwise import FeatureSet
 
 # %% ../../nbs/distances/30_transport.ipynb #d7e2c7af

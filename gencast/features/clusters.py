@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/features/40_clusters.ipynb #d48f698d
 def check_matrix(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arguments import Array, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 from ..synthesis.libraries import air_to_vacuum
 
 # %% ../../nbs/features/20_indices.ipynb #e01e95c3

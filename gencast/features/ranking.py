@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError, Sample, rng_for
+from ..core.base import InputError, rng_for
+from ..core.sample import Sample
 
 # %% ../../nbs/features/10_ranking.ipynb #d88f62ee
 EMISSION_LINES = {

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..core.sample import InputError
+from ..core.base import InputError
 from .clusters import check_importance, cluster_features, cluster_values, reweigh
 from .ranking import rank_features, rank_groups
 from .spaces import input_names, refuse_gaps

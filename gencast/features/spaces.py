@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 from .indices import list_indices, measure_indices
 
 # %% ../../nbs/features/30_spaces.ipynb #11e467d1

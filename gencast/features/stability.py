@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError, rng_for
+from ..core.base import InputError, rng_for
 from .clusters import cluster_features
 from .ranking import check_labelled, rank_features, top_features
 

@@ -13,10 +13,10 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import BoundaryNorm, LogNorm, to_rgb
 from matplotlib.patches import Patch, Rectangle
 
-from ..core.sample import InputError
+from ..core.base import InputError
 from ..features.clusters import FeatureClusters, rank_correlation
 from ..features.ranking import MARKED_LINES
-from .plots import house_style, styled
+from .style import house_style, styled
 
 # %% ../../nbs/figures/30_clusters.ipynb #4c0ecd3a
 def keep_apart(

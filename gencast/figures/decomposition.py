@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 from .style import styled
 
 # %% ../../nbs/figures/70_decomposition.ipynb #dee4e99a

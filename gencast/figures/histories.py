@@ -9,10 +9,13 @@ __all__ = ['TRUE', 'PREDICTED', 'SAID', 'histories_of', 'draw_bins', 'draw_share
 import numpy as np
 import pandas as pd
 
-from ..core.sample import HISTORIES, InputError
+from ..core.base import InputError
+from ..core.properties import HISTORIES
 from .style import house_style, styled
 from ..models.timebins import smape
-from ..report.results import Results, plain_name, select
+from ..report.results import Results
+from ..report.tables import select
+from ..report.words import plain_name
 
 # %% ../../nbs/figures/40_histories.ipynb #29e91c4f
 def histories_of(

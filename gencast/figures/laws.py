@@ -12,19 +12,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..core.sample import PROPERTIES, InputError
-from .plots import BLUE, draw_points, family_handles, house_style, looks, rmse_label, styled
+from ..core.base import InputError
+from ..core.properties import PROPERTIES
+from .marks import BLUE, draw_points, family_handles, looks, rmse_label
+from .style import house_style, styled
+from ..report.forecasts import forecast_rows
 from ..report.laws import PAPER_LAW, PREDICTORS, law_scores, plain_law, plain_protocol, plain_signal
-from gencast.report.results import (
-    Results,
-    choices,
-    error_unit,
-    forecast_rows,
-    heldout_table,
-    plain_name,
-    select,
-    unique,
-)
+from ..report.results import Results, choices, unique
+from ..report.tables import heldout_table, select
+from ..report.words import error_unit, plain_name
 
 # %% ../../nbs/figures/50_laws.ipynb #8ee9686e
 def plot_laws(

@@ -12,8 +12,11 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..features.ranking import line_mask
-from .plots import house_style, looks, mark_lines, styled
-from ..report.results import Results, select
+from .marks import looks
+from .spectra import mark_lines
+from .style import house_style, styled
+from ..report.results import Results
+from ..report.tables import select
 
 # %% ../../nbs/figures/85_overlays.ipynb #96d4e259
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")  # Okabe & Ito (2008), without black

@@ -11,7 +11,8 @@ from functools import wraps
 from inspect import signature
 from pathlib import Path
 
-from ..core.sample import InputError, whole_file
+from ..core.base import InputError
+from ..core.files import whole_file
 
 # %% ../../nbs/figures/10_style.ipynb #d074ab47
 STYLE = "gencast.figures.gencast"  # the package's style file, as matplotlib names it

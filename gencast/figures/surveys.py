@@ -10,10 +10,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..core.sample import PROPERTIES, InputError
-from .plots import BLUE, draw_points, family_handles, looks, plot_forecast, spread_labels
+from ..core.base import InputError
+from ..core.properties import PROPERTIES
+from .forecasts import plot_forecast
+from .marks import BLUE, draw_points, family_handles, looks, spread_labels
 from .style import house_style, styled
-from ..report.results import Results, choices, error_unit, forecast_rows, select
+from ..report.forecasts import forecast_rows
+from ..report.results import Results, choices
+from ..report.tables import select
+from ..report.words import error_unit
 
 # %% ../../nbs/figures/60_surveys.ipynb #9469b6b5
 def place_on_map(

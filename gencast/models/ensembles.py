@@ -13,7 +13,7 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor,
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from ..core.sample import InputError
+from ..core.base import InputError
 from .timebins import as_shares
 
 # %% ../../nbs/models/30_ensembles.ipynb #2bcedcca

@@ -9,7 +9,7 @@ __all__ = ['error_metrics']
 import numpy as np
 
 from ..core.arguments import Array, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 from .timebins import mean_miss, miss, wasserstein_time
 
 # %% ../../nbs/models/20_errors.ipynb #f0694255

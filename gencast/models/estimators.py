@@ -11,7 +11,7 @@ from inspect import signature
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/models/70_estimators.ipynb #d182baf6
 MODELS = ("random_forest", "extra_trees", "boosting", "cnn")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/models/40_layers.ipynb #59166a7e
 CONVOLUTIONS = ((8, 8, 4), (16, 5, 3), (32, 5, 3))  # of each layer: channels, pixels of a filter, step

@@ -12,17 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gencast.core.sample import (
-    InputError,
-    check_file,
-    digest,
-    part_path,
-    read_sealed,
-    replace_folder,
-    rng_for,
-    save_array,
-    write_json,
-)
+from ..core.base import InputError, digest, rng_for
+from ..core.files import check_file, part_path, read_sealed, replace_folder, save_array, write_json
 from gencast.models.layers import (
     choose_device,
     forward,

@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..core.sample import InputError
+from ..core.base import InputError
 from .layers import choose_device, forward, load_torch, steady, weight_shapes
 from .members import read_arrays, train_together, write_arrays
 

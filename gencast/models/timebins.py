@@ -10,7 +10,9 @@ __all__ = ['labels_of', 'as_shares', 'label_matrix', 'label_columns', 'pick_labe
 import numpy as np
 
 from ..core.arguments import Array, Word, takes
-from ..core.sample import HISTORIES, InputError, Sample
+from ..core.base import InputError
+from ..core.properties import HISTORIES
+from ..core.sample import Sample
 from ..synthesis.histories import rebin_shares
 
 # %% ../../nbs/models/10_timebins.ipynb #5abaa2e9

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.sample import InputError
+from ..core.base import InputError
 from ..distances.moments import fit_moments, frechet
 
 # %% ../../nbs/regression/20_baselines.ipynb #3f887f08

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arguments import Array, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/regression/30_components.ipynb #76adfbb1
 def whiten(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/regression/05_consensus.ipynb #36a18395
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arguments import Array, Words, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/regression/60_crossed.ipynb #a57575a7
 MIN_SIM = 5  # with four simulations there are 24 permutations, and no p below 1/24

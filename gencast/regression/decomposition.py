@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Array, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/regression/70_decomposition.ipynb #d5c29b2e
 @takes(truth=Array("...", masked=True, least=0), predicted=Array("...", masked=True, least=0))

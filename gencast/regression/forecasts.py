@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..core.base import rng_for
 from ..core.display import card, interval_bar
-from ..core.sample import rng_for
 from ..models.timebins import mean_miss, miss
 from .evidence import Evidence
 from .intervals import conformal_interval

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Array, Number, Words, takes
-from ..core.sample import InputError, rng_for
+from ..core.base import InputError, rng_for
 from .crossed import PairDesign, crossed_parts, draw_crossed, pair_design
 
 # %% ../../nbs/regression/65_inference.ipynb #8bbe5021

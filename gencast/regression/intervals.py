@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Array, Flags, Number, takes
+from ..core.base import InputError
 from ..core.display import card
-from ..core.sample import InputError
 
 # %% ../../nbs/regression/35_intervals.ipynb #c15eccbd
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 from .components import fit_components, kernel_columns, same
 from .pairs import MIN_PAIRS, signal_law
 

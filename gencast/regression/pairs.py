@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arguments import Word, Words, takes
+from ..core.base import InputError, rng_for
 from ..core.display import card
-from ..core.sample import InputError, rng_for
 
 # %% ../../nbs/regression/25_pairs.ipynb #64225980
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ __all__ = ['INTERVALS', 'check_families', 'predict_targets', 'interval_bounds', 
 import numpy as np
 import pandas as pd
 
-from ..core.sample import InputError
+from ..core.base import InputError
 from .intervals import LEVELS, _group_quantile, conformal_interval, score_table
 from .pairs import SignalTable, make_signal_law
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.sample import InputError
+from ..core.base import InputError
 from ..models.timebins import as_shares, mean_miss, miss
 
 # %% ../../nbs/regression/10_signals.ipynb #5f1bf252

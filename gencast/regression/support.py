@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError, rng_for
+from ..core.base import InputError, rng_for
 
 # %% ../../nbs/regression/50_support.ipynb #4a330baa
 STATISTICS = ("nearest", "residual", "energy", "brightness", "offset", "brightest")

@@ -15,7 +15,8 @@ import pandas as pd
 
 from ..core.arguments import Number, takes
 from ..models import timebins
-from .results import Results, choices, error_unit, plain_name
+from .results import Results, choices
+from .words import error_unit, plain_name
 
 # %% ../../nbs/report/50_comparison.ipynb #6c49c278
 BY = ("redshift", "predicted", "magnitude", "snr")  # columns of galaxies.csv to sort by

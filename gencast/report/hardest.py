@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Number, Word, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/report/70_hardest.ipynb #000ac3ee
 def choices_of(

@@ -11,17 +11,12 @@ __all__ = ['PAPER_LAW', 'SIGNAL_WORDS', 'PROTOCOLS', 'FAMILY_WORDS', 'READ_RELAT
 import numpy as np
 import pandas as pd
 
-from ..core.sample import HISTORIES
-from gencast.report.results import (
-    Results,
-    choices,
-    error_unit,
-    forecast_rows,
-    heldout_table,
-    plain_name,
-    select,
-)
+from ..core.properties import HISTORIES
+from .forecasts import forecast_rows
+from .results import Results, choices
 from .sentences import blank_unbounded, words
+from .tables import heldout_table, select
+from .words import error_unit, plain_name
 
 # %% ../../nbs/report/40_laws.ipynb #fd455f02
 PAPER_LAW = ("pooled_line", "mean_euclidean")  # Acquaviva, Lovell & Ishida 2020

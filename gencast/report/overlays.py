@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Number, takes
-from ..core.sample import InputError, Sample
+from ..core.base import InputError
+from ..core.sample import Sample
 from ..features.ranking import line_mask
 
 # %% ../../nbs/report/60_overlays.ipynb #980097f0

@@ -11,20 +11,11 @@ __all__ = ['WORDS', 'TIER_WORDS', 'FACTS', 'MOST_LINES', 'words', 'describe_simu
 import numpy as np
 import pandas as pd
 
-from ..core.sample import PROPERTIES
-from gencast.report.results import (
-    CAVEAT,
-    Results,
-    assumptions,
-    choices,
-    error_unit,
-    family_word,
-    forecast_rows,
-    heldout_table,
-    plain_markdown,
-    plain_name,
-    select,
-)
+from ..core.properties import PROPERTIES
+from .forecasts import family_word, forecast_rows
+from .results import Results, assumptions, choices
+from .tables import heldout_table, select
+from .words import CAVEAT, error_unit, plain_markdown, plain_name
 
 # %% ../../nbs/report/30_sentences.ipynb #d1721754
 WORDS = {

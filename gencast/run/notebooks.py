@@ -12,8 +12,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ..core.locks import Failure, TasksFailed, caught, machine_trouble
-from ..core.sample import InputError, checksum, digest, read_sealed, write_json
+from ..core.base import InputError, digest
+from ..core.failures import Failure, TasksFailed, caught, machine_trouble
+from ..core.files import checksum, read_sealed, write_json
 from ..data.suites import main_family
 
 # %% ../../nbs/run/50_notebooks.ipynb #8acf6c95
@@ -114,7 +115,7 @@ def plan_targets(
 def execute_targets(
     folder: Path,  # of the run, with its tables
     settings,  # `gencast.run.stages.Settings`
-    progress,  # `gencast.run.pipeline.Progress`
+    progress,  # `gencast.core.progress.Progress`
     surveys: dict,  # view -> name of the observed sample
     execute: bool = True,  # False: only remove notebooks that show something else than these tables
     only: tuple = (),  # names; empty: all that are not there or show something else

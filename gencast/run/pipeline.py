@@ -11,34 +11,28 @@ __all__ = ['LAW_DISTANCES', 'QUICK', 'LEAST', 'make_settings', 'check_settings',
 # %% ../../nbs/run/40_pipeline.ipynb #2d744029
 import platform
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ..core.base import InputError, digest
 from ..core.cache import package_versions
-from gencast.core.locks import (
+from gencast.core.failures import (
     AGAIN,
     RunFailed,
     Stopped,
     TasksFailed,
     caught,
-    hold_folder,
     read_failures,
     write_failures,
 )
+from ..core.files import read_sealed, whole_file, write_json
+from ..core.locks import hold_folder
 from ..core.progress import Progress
-from gencast.core.sample import (
-    HISTORIES,
-    InputError,
-    Sample,
-    digest,
-    load_sample,
-    read_sealed,
-    whole_file,
-    write_json,
-)
+from ..core.properties import HISTORIES
+from ..core.sample import Sample, load_sample
 from ..core.workers import workers
 from ..data.fields import survey_catalogue
 from ..data.photometry import band_luminosity

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.base import InputError, digest, rng_for
 from ..core.cache import code_key
+from ..core.files import part_path
 from ..core.resample import pixel_edges
-from ..core.sample import InputError, Sample, digest, load_sample, part_path, rng_for, save_sample
+from ..core.sample import Sample, load_sample, save_sample
 from ..data.fields import survey_catalogue
 from ..data.observe import observe_spectra
 from ..data.photometry import load_sdss_photometry, observe_photometry, survey_partners

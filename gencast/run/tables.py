@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..core.base import digest
 from ..core.cache import code_key, remember
 from ..core.progress import Progress
-from ..core.sample import HISTORIES, Sample, digest
+from ..core.properties import HISTORIES
+from ..core.sample import Sample
 from ..data.photometry import observed_facts
 from ..data.suites import main_family, suite_families
 from ..distances.tables import DISTANCES

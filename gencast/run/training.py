@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.base import InputError, digest, rng_for
 from ..core.cache import code_key
-from ..core.sample import HISTORIES, InputError, digest, rng_for
+from ..core.properties import HISTORIES
 from ..models.timebins import label_columns, label_matrix
 from .gathering import survey_noise
 from .stages import Settings, load_rows, load_survey, train

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..core.base import InputError, rng_for
 from ..core.cache import read_arrays
-from ..core.locks import read_failures
+from ..core.failures import read_failures
+from ..core.files import CHECKED, read_sealed
 from ..core.progress import Progress
-from ..core.sample import CHECKED, InputError, load_sample, read_sealed, rng_for
+from ..core.sample import load_sample
 from ..distances.tables import profile
 from ..report.results import TABLES, read_table, table_checksum
 from .notebooks import is_current

@@ -21,11 +21,15 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..core.arguments import Number, Word, takes
+from ..core.base import InputError, digest
 from ..core.cache import read_arrays, write_arrays
-from ..core.locks import caught, hold_folder
+from ..core.failures import caught
+from ..core.files import write_json
+from ..core.locks import hold_folder
 from ..core.progress import Progress
+from ..core.properties import PROPERTIES
 from ..core.resample import C_KMS, FWHM_OVER_SIGMA
-from ..core.sample import PROPERTIES, InputError, Sample, digest, write_json
+from ..core.sample import Sample
 from ..data.bands import band_curve
 from .library import check_library, pixel_weights
 from gencast.sed.priors import (

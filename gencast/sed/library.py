@@ -9,7 +9,9 @@ __all__ = ['SCALED', 'chi2_matrix', 'pixel_weights', 'check_library', 'Posterior
 import numpy as np
 
 from ..core.arguments import Number, takes
-from ..core.sample import PROPERTIES, InputError, Sample
+from ..core.base import InputError
+from ..core.properties import PROPERTIES
+from ..core.sample import Sample
 from ..features.ranking import line_mask
 
 # %% ../../nbs/sed/20_library.ipynb #8a0cdfdf

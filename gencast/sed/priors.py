@@ -16,22 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core.arguments import Array, Number, Word, Words, takes
+from ..core.base import InputError, digest, rng_for
+from ..core.files import file_checksum, part_path, read_sealed, replace_folder, save_array, write_json
+from ..core.properties import PROPERTIES, Z_SUN
 from ..core.resample import C_KMS, FWHM_OVER_SIGMA
-from gencast.core.sample import (
-    PROPERTIES,
-    Z_SUN,
-    InputError,
-    Sample,
-    digest,
-    file_checksum,
-    load_sample,
-    part_path,
-    read_sealed,
-    replace_folder,
-    rng_for,
-    save_array,
-    write_json,
-)
+from ..core.sample import Sample, load_sample
 from ..data.photometry import band_luminosity, band_wavelengths
 from ..features.ranking import line_mask
 from .library import SCALED, check_library, chi2_matrix, model_block, pixel_weights
@@ -182,7 +171,7 @@ def derive_properties(
     parameters: np.ndarray,  # in the order of `PARAMETERS`; log_formed on a Chabrier IMF; shape (n_gal, 7)
     age_gyr: float,  # of the Universe
 ) -> dict:  # property -> values, shape (n_gal,)
-    "The properties of `gencast.core.sample.PROPERTIES` of model galaxies."
+    "The properties of `gencast.core.properties.PROPERTIES` of model galaxies."
     parameters = np.asarray(parameters, float)
     edges = age_bins(age_gyr)
     fractions = history_fractions(parameters, edges)

@@ -24,7 +24,8 @@ import yaml
 from tqdm import tqdm
 
 import gencast
-from ..core.sample import InputError, replace_folder
+from ..core.base import InputError
+from ..core.files import replace_folder
 from .links import check_site, link_names, name_links, plain_text
 from gencast.site.pages import (
     add_alt_text,

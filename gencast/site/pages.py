@@ -15,7 +15,7 @@ from importlib import import_module
 from inspect import Parameter, getdoc, isclass, isfunction, signature
 from pathlib import Path
 
-from ..report.results import plain_markdown
+from ..report.words import plain_markdown
 from .links import LINK, PAGES, page_text, plain_text
 
 # %% ../../nbs/site/20_pages.ipynb #efa6367d

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..core.arguments import Array, Number, Word, takes
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/synthesis/50_dust.ipynb #32fd9103
 V_WAVE = 5500.0  # Angstrom, where every curve equals one

@@ -10,7 +10,8 @@ import numpy as np
 from astropy.cosmology import Planck18
 
 from ..core.arguments import Array, Number, takes
-from ..core.sample import InputError, Sample, rng_for
+from ..core.base import InputError, rng_for
+from ..core.sample import Sample
 from .histories import MAIN_SEQUENCE, age_bins, read_numbers, read_recipe, rebin_shares
 from .populations import TABLES
 from gencast.synthesis.simulations import (
@@ -98,7 +99,7 @@ def simulate_epochs(
     n_galaxies: int | None = None,  # default: the suite's
     n_slices: int = N_SLICES,
     # rest-frame spectra on the photometry grid, Lsun/Angstrom, with redshift and all properties of
-    # `gencast.core.sample.PROPERTIES`
+    # `gencast.core.properties.PROPERTIES`
 ) -> Sample:
     """Make the galaxies of one simulation at the redshifts of a survey. Raises `InputError` for redshifts
     outside the suite's range.

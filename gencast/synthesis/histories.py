@@ -17,7 +17,8 @@ import numpy as np
 from scipy.special import beta, betainc, gammainc, ndtr
 
 from ..core.arguments import Array, Number, Word, takes
-from ..core.sample import Z_SUN, InputError
+from ..core.base import InputError
+from ..core.properties import Z_SUN
 from .populations import TABLES, table_histories
 
 # %% ../../nbs/synthesis/40_histories.ipynb #49046184

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
+from ..core.base import InputError
+from ..core.properties import Z_SUN
 from ..core.resample import C_KMS, FWHM_OVER_SIGMA
-from ..core.sample import Z_SUN, InputError
 
 # %% ../../nbs/synthesis/10_libraries.ipynb #d0f8ce41
 IMF_TO_CHABRIER = {

@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
+from ..core.base import InputError
 from ..core.checks import number
 from ..core.resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges
-from ..core.sample import InputError
 from .libraries import bin_points, popstar_tables
 from .ssp import SSPGrid, log_weights
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.sample import InputError
+from ..core.base import InputError
 
 # %% ../../nbs/synthesis/30_populations.ipynb #abe3ac2d
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core.arguments import Number, Word, takes
+from ..core.base import InputError, rng_for
 from ..core.checks import check_different, check_keys, check_name, choice, load_yaml, number
 from ..core.display import card
-from ..core.sample import Z_SUN, InputError, Sample, rng_for
+from ..core.properties import Z_SUN
+from ..core.sample import Sample
 from .dust import ATTENUATION, attenuation_curve
 from gencast.synthesis.histories import (
     age_bins,
@@ -418,7 +420,7 @@ def galaxy_properties(
     grid: SSPGrid,  # the library they shine with
     formed: np.ndarray,  # mass ever formed, Msun, shape (n_gal,)
     slope: np.ndarray,  # A_B / A_V, shape (n_gal,)
-    # `gencast.core.sample.PROPERTIES`; sfh, zh: shares of mass and of metals, (n_gal, n_bin); ssfr, 1/yr;
+    # `gencast.core.properties.PROPERTIES`; sfh, zh: shares of mass and of metals, (n_gal, n_bin); ssfr, 1/yr;
     # clipped: share of mass beyond the library's metals
 ) -> dict:
     "The labels of simulated galaxies."
@@ -450,7 +452,7 @@ def simulate(
     | Path
     # `.npy` file to hold the flux, for more galaxies than fit in memory; the sample is mapped to it
     | None = None,
-    # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.sample.PROPERTIES`, and the
+    # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.properties.PROPERTIES`, and the
     # histories `sfh` and `zh` in the bins `meta["age_edges_gyr"]`
 ) -> Sample:
     "Make the galaxies of one simulation. The same seed makes the same galaxies in both views."

@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 
 from ..core.arguments import Array, Number, Word, takes
+from ..core.base import InputError
 from ..core.resample import C_KMS, FWHM_OVER_SIGMA, pixel_edges
-from ..core.sample import InputError
 from gencast.synthesis.libraries import (
     CARRIED,
     IMF_TO_CHABRIER,
