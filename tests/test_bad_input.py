@@ -35,7 +35,7 @@ from gencast.data.suites import restore_suite
 from gencast.report.examples import toy_results
 from gencast.report.results import load_results
 from gencast.report.sentences import describe_survey, galaxies_of, survey_notes
-from gencast.report.words import plain_markdown
+from gencast.report.wording import plain_markdown
 from gencast.run.notebooks import execute_notebook, template_path
 from gencast.run.pipeline import load_settings
 from gencast.site.build import stage_targets

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("bagpipes", reason="bagpipes is not installed; pip install 'gencast[sed]'")
 
 from gencast.core.properties import Z_SUN
-from gencast.core.resample import broadening_matrix, overlap_matrix, pixel_edges
+from gencast.core.resampling import broadening_matrix, overlap_matrix, pixel_edges
 from gencast.synthesis.histories import age_bins, delayed_tau
 from gencast.synthesis.libraries import air_to_vacuum
 from gencast.synthesis.simulations import Galaxies, synthesize

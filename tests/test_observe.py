@@ -13,10 +13,10 @@ from astropy.io import fits
 from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
-from gencast.core.resample import pixel_edges
+from gencast.core.resampling import pixel_edges
 from gencast.core.sample import Sample
 from gencast.data import libraries
-from gencast.data.observe import correlated_noise, observe, observe_spectra, r_magnitude
+from gencast.data.observing import correlated_noise, observe, observe_spectra, r_magnitude
 from gencast.synthesis.libraries import (
     air_to_vacuum,
     inside_archives,

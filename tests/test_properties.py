@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as hnp  # noqa: E402
 from gencast.core.base import InputError, digest, rng_for
 from gencast.core.checks import check_name, load_yaml  # noqa: E402
 from gencast.core.properties import PROPERTIES
-from gencast.core.resample import pixel_edges, resample  # noqa: E402
+from gencast.core.resampling import pixel_edges, resample  # noqa: E402
 from gencast.core.sample import Sample, load_sample, save_sample
 from gencast.core.units import convert_property, parse_unit  # noqa: E402
 from gencast.data.columns import read_columns  # noqa: E402

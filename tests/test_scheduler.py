@@ -15,7 +15,7 @@ import yaml
 from gencast.cli.main import main
 from gencast.core.base import InputError
 from gencast.core.progress import Progress
-from gencast.core.workers import check_workers, on_cluster, workers
+from gencast.core.workers import check_workers, on_cluster, open_workers
 from gencast.run.pipeline import run
 from gencast.synthesis.simulations import list_suites
 
@@ -202,7 +202,7 @@ def test_no_scheduler_no_extra_no_jobs(tmp_path, capsys, monkeypatch):
             pass
     with (
         pytest.raises(InputError, match="leave out either --jobs 3 or --scheduler"),
-        workers("tcp://127.0.0.1:9", tmp_path, 3),
+        open_workers("tcp://127.0.0.1:9", tmp_path, 3),
     ):
         pass
     monkeypatch.setitem(sys.modules, "distributed", None)

@@ -116,7 +116,7 @@ def test_a_damaged_network_is_trained_again_to_the_same_bytes(results, suite_fil
 
 
 def test_verify_derives_the_errors_of_networks_again(results):
-    from gencast.run.verify import verify
+    from gencast.run.verify import verify_run
 
-    found = verify(results.folder, sample=6)
+    found = verify_run(results.folder, sample=6)
     assert found.good, str(found)

@@ -9,7 +9,7 @@ __all__ = ['plot_comparison']
 import pandas as pd
 
 from .style import styled
-from ..report.words import error_unit
+from ..report.wording import error_unit
 
 # %% ../../nbs/figures/80_comparison.ipynb #8b66ecca
 @styled(5.0, 3.0)
