@@ -89,8 +89,8 @@ def write_sources(run, view, prop, folder):
     """What NannyML needs of each source, from the run's cache: coordinates and predictions of all test
     galaxies, labels of its own.
     """
-    from gencast.run.pipeline import load_settings
-    from gencast.run.stages import load_labels
+    from gencast.pipeline.job import load_settings
+    from gencast.pipeline.stages import load_labels
 
     settings = load_settings(run)
     names = settings.suite.names

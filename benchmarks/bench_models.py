@@ -27,8 +27,8 @@ from gencast.core.properties import HISTORIES
 from gencast.models.errors import error_metrics
 from gencast.models.estimators import fit_model
 from gencast.models.timebins import label_columns, label_matrix, labels_of
-from gencast.run.stages import Settings, load_rows, load_survey, observed_as, simulate_one
-from gencast.run.training import OneLabel, network_options
+from gencast.pipeline.stages import Settings, load_rows, load_survey, observed_as, simulate_one
+from gencast.pipeline.training import OneLabel, network_options
 from gencast.synthesis.simulations import load_suite
 
 PROPERTIES = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr", "sfh")

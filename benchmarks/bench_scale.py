@@ -33,7 +33,7 @@ TENTH = (
     "1000, 1000; "
 )
 CODE = (
-    "import sys; from gencast.run.pipeline import run; r = run('default', out=sys.argv[1], "
+    "import sys; from gencast.pipeline.job import run; r = run('default', out=sys.argv[1], "
     "notebooks=False, progress=False, views=('spectra',), n_galaxies=int(sys.argv[2]), "
     "jobs=int(sys.argv[3]))"
 )

@@ -41,7 +41,7 @@ from gencast.synthesis.simulations import list_suites
 
 TIMES = ("started", "stages", "jobs", "checksum")  # of run.json: what may differ
 CODE = (
-    "import sys; from gencast.run.pipeline import run; run(sys.argv[1], True, sys.argv[2], "
+    "import sys; from gencast.pipeline.job import run; run(sys.argv[1], True, sys.argv[2], "
     "int(sys.argv[3]), sys.argv[4] == 'True', n_galaxies=130, views=(sys.argv[5],))"
 )
 

@@ -26,7 +26,7 @@ from gencast.data.surveys import load_sdss_spectra
 from gencast.features.ranking import feature_table
 from gencast.report.comparison import compare_reference
 from gencast.report.results import load_results
-from gencast.run.pipeline import run
+from gencast.pipeline.job import run
 from gencast.synthesis.epochs import simulate_epochs
 from gencast.synthesis.simulations import load_suite
 

@@ -19,8 +19,8 @@ from gencast.models.ensembles import Boosting, RandomForest
 from gencast.models.estimators import MODELS, fit_model, predict_with_spread
 from gencast.models.timebins import as_shares, label_columns, labels_of, pick_labels, smape
 from gencast.regression.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
-from gencast.run.pipeline import load_settings, make_settings, run
-from gencast.run.stages import sample_path
+from gencast.pipeline.job import load_settings, make_settings, run
+from gencast.pipeline.stages import sample_path
 from gencast.synthesis.histories import age_bins
 from gencast.synthesis.simulations import load_suite, simulate
 
@@ -74,7 +74,7 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
     "The SMAPE of Lovell et al. (2019), by a formula of its own, and the Wasserstein distance by SciPy."
     from scipy.stats import wasserstein_distance
 
-    from gencast.run.stages import load_labels
+    from gencast.pipeline.stages import load_labels
 
     settings = load_settings(results.folder)
     names, row = settings.suite.names, results.errors.query("property == 'sfh'").iloc[8]  # source 1, target 2
@@ -207,7 +207,7 @@ def test_the_table_of_histories_holds_histories(results):
 
 def test_templates_run_with_a_history(results, tmp_path):
     "Both templates, executed for a property that is no single number."
-    from gencast.run.notebooks import execute_notebook, template_path
+    from gencast.pipeline.notebooks import execute_notebook, template_path
 
     for template, target in (
         ("simulation", load_settings(results.folder).suite.names[0]),

@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 import gencast.core.sample
-import gencast.run.notebooks
-import gencast.run.tables
-import gencast.run.training
+import gencast.pipeline.notebooks
+import gencast.pipeline.tables
+import gencast.pipeline.training
 from gencast.cli.main import main
 from gencast.core.base import InputError
 from gencast.core.cache import read_arrays
@@ -29,8 +29,8 @@ from gencast.core.locks import clear_leftovers, hold_folder
 from gencast.core.progress import Progress
 from gencast.core.sample import load_sample
 from gencast.report.results import load_results, table_checksum
-from gencast.run.notebooks import execute_targets, is_current
-from gencast.run.pipeline import failed_settings, load_settings, run
+from gencast.pipeline.notebooks import execute_targets, is_current
+from gencast.pipeline.job import failed_settings, load_settings, run
 from gencast.synthesis.simulations import list_suites
 
 TINY = {
@@ -122,7 +122,7 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
     def train(*_):
         raise MemoryError
 
-    monkeypatch.setattr(gencast.run.training, "train", train)
+    monkeypatch.setattr(gencast.pipeline.training, "train", train)
     with pytest.raises(SystemExit) as end:
         main(
             [
@@ -147,7 +147,7 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
 
 
 def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch, capsys):
-    suite_file, real, out = write_suite(tmp_path, 6), gencast.run.stages.train, tmp_path / "out"
+    suite_file, real, out = write_suite(tmp_path, 6), gencast.pipeline.stages.train, tmp_path / "out"
     text = yaml.safe_load(suite_file.read_text())
     bad = text["simulations"].pop(2)["name"]
     less = tmp_path / "less.yaml"
@@ -158,7 +158,7 @@ def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch
             raise FloatingPointError("no tree would grow")
         return real(folder, settings, view, property, source)
 
-    monkeypatch.setattr(gencast.run.training, "train", train)
+    monkeypatch.setattr(gencast.pipeline.training, "train", train)
     results = run(suite_file, out=out, **TINY)
     assert [f["name"] for f in results.run["failures"]] == [bad] and results.run["parameters"]["without"] == [
         bad
@@ -180,7 +180,7 @@ def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch
         and f"fitted without {bad}, to the other 5" in said
         and "Traceback" not in said
     )
-    monkeypatch.setattr(gencast.run.training, "train", real)
+    monkeypatch.setattr(gencast.pipeline.training, "train", real)
     mended = run(
         suite_file,
         out=out,
@@ -208,7 +208,7 @@ def test_too_few_simulations_left_is_no_result(suite_file, tmp_path, monkeypatch
     def train(folder, settings, view, property, source):
         raise ValueError("nothing works")
 
-    monkeypatch.setattr(gencast.run.training, "train", train)
+    monkeypatch.setattr(gencast.pipeline.training, "train", train)
     with pytest.raises(
         RunFailed, match="0 of 5 simulations are left, and at least 5 are needed.*nothing works"
     ):
@@ -223,7 +223,7 @@ def test_an_error_of_ours_is_written_down(suite_file, tmp_path, monkeypatch, cap
     def broken(*_, **__):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr(gencast.run.tables, "fit_support_model", broken)
+    monkeypatch.setattr(gencast.pipeline.tables, "fit_support_model", broken)
     with pytest.raises(SystemExit) as end:
         main(
             [
@@ -253,9 +253,9 @@ def test_a_failing_notebook_does_not_stop_the_others(whole, tmp_path, monkeypatc
             cells=[nbformat.v4.new_code_cell(code)],
         )
         nbformat.write(nb, tmp_path / f"{name}.ipynb")
-    monkeypatch.setattr(gencast.run.notebooks, "template_path", lambda name: tmp_path / f"{name}.ipynb")
+    monkeypatch.setattr(gencast.pipeline.notebooks, "template_path", lambda name: tmp_path / f"{name}.ipynb")
     monkeypatch.setattr(
-        gencast.run.notebooks, "plan_targets", lambda *_: [("simulation", "bad", {}), ("survey", "good", {})]
+        gencast.pipeline.notebooks, "plan_targets", lambda *_: [("simulation", "bad", {}), ("survey", "good", {})]
     )
 
     def go():

@@ -91,7 +91,7 @@ def test_export_is_in_sync(copy):
 
 
 def test_templates_are_in_sync(copy):
-    before = {p.name: p.read_bytes() for p in copy.glob("gencast/templates/*.ipynb")}
+    before = {p.name: p.read_bytes() for p in copy.glob("gencast/pipeline/templates/*.ipynb")}
     after = {p.name: p.read_bytes() for p in sync_templates(copy)}
     assert before == after, 'run python -c "from gencast.site.build import sync_templates; sync_templates()"'
     assert set(after) >= {"simulation.ipynb", "survey.ipynb", "summary.ipynb"}

@@ -24,10 +24,10 @@ from gencast.data.suites import (
     suite_views,
 )
 from gencast.report.results import load_results
-from gencast.run.notebooks import execute_notebook, template_path
-from gencast.run.pipeline import load_settings, run
-from gencast.run.stages import SMALLEST_NOISE, TABLE_NOISE, expected_noise, load_survey, sample_path
-from gencast.run.tables import family_labels
+from gencast.pipeline.notebooks import execute_notebook, template_path
+from gencast.pipeline.job import load_settings, run
+from gencast.pipeline.stages import SMALLEST_NOISE, TABLE_NOISE, expected_noise, load_survey, sample_path
+from gencast.pipeline.tables import family_labels
 from gencast.synthesis.simulations import load_suite as load_recipes
 from gencast.synthesis.simulations import simulate
 
@@ -337,7 +337,7 @@ def test_three_families_are_held_out_as_a_whole(folder):
     for entry, code in zip(text["simulations"], ("a", "b", "c", "c", "c")):
         entry["family"] = {"code": code}
     (folder / "families.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
-    from gencast.run.stages import Settings
+    from gencast.pipeline.stages import Settings
 
     assert (
         family_labels(Settings(load_suite(folder / "families.yaml"))) == {}

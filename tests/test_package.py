@@ -132,7 +132,7 @@ def test_wheel_holds_all_that_a_run_needs(built):
     ).replace("  ", " ")
     for pattern in (
         r"gencast/suites/.*\.yaml",
-        r"gencast/templates/.*\.ipynb",
+        r"gencast/pipeline/templates/.*\.ipynb",
         r"gencast/data/ssp_grids/.*\.fits",
     ):
         assert any(re.fullmatch(pattern, n) for n in names), f"the wheel has no {pattern}"

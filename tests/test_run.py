@@ -14,8 +14,8 @@ import yaml
 from gencast.cli.main import main
 from gencast.core.base import InputError
 from gencast.core.sample import load_sample, save_sample
-from gencast.run.pipeline import load_settings, make_settings, run
-from gencast.run.stages import sample_path, split_rows
+from gencast.pipeline.job import load_settings, make_settings, run
+from gencast.pipeline.stages import sample_path, split_rows
 from gencast.synthesis.simulations import list_suites, load_suite
 
 SMALL = {"quick": True, "n_galaxies": 260, "notebooks": False, "progress": False, "jobs": 2}
@@ -388,7 +388,7 @@ def test_notebooks_of_a_run(results, tmp_path):
     import nbformat
 
     from gencast.core.progress import Progress
-    from gencast.run.notebooks import execute_targets
+    from gencast.pipeline.notebooks import execute_targets
 
     folder = tmp_path / "six"
     shutil.copytree(results.folder, folder)
@@ -436,7 +436,7 @@ def test_simulate_command(suite_file, tmp_path):
 def test_noise_is_outside_the_simulations_range(results):
     "An alien: flat spectra of random brightness, a thousand times too bright."
     from gencast.core.sample import Sample
-    from gencast.run.pipeline import forecast
+    from gencast.pipeline.job import forecast
 
     settings = load_settings(results.folder)
     wave = settings.suite.wave()
@@ -460,7 +460,7 @@ def test_run_record_is_json(results):
 
 
 def make_settings_of(record):
-    from gencast.run.stages import Settings
+    from gencast.pipeline.stages import Settings
     from gencast.synthesis.simulations import Suite
 
     suite = Suite(

@@ -16,7 +16,7 @@ from gencast.cli.main import main
 from gencast.core.base import InputError
 from gencast.core.progress import Progress
 from gencast.core.workers import check_workers, on_cluster, open_workers
-from gencast.run.pipeline import run
+from gencast.pipeline.job import run
 from gencast.synthesis.simulations import list_suites
 
 distributed = pytest.importorskip(
@@ -114,7 +114,7 @@ def test_a_cluster_gives_the_same_bytes_though_workers_die(suite_file, start, ad
         [
             sys.executable,
             "-c",
-            f"from gencast.run.pipeline import run; run({str(suite_file)!r}, out='there', "
+            f"from gencast.pipeline.job import run; run({str(suite_file)!r}, out='there', "
             f"scheduler={address!r}, **{TINY!r})",
         ],
         cwd=tmp_path,

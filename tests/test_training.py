@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gencast.core.base import InputError
-from gencast.run.pipeline import forecast, load_settings, make_settings, run
-from gencast.run.stages import load_survey
+from gencast.pipeline.job import forecast, load_settings, make_settings, run
+from gencast.pipeline.stages import load_survey
 
 SMALL = {
     "quick": True,
@@ -81,7 +81,7 @@ def test_networks_are_trained_once(results, suite_file):
 
 
 def test_the_survey_is_read_once_for_all_networks(results, monkeypatch):
-    from gencast.run import training
+    from gencast.pipeline import training
 
     settings, calls = load_settings(results.folder), []
     noise = training.network_noise(settings, "spectra")
@@ -116,7 +116,7 @@ def test_a_damaged_network_is_trained_again_to_the_same_bytes(results, suite_fil
 
 
 def test_verify_derives_the_errors_of_networks_again(results):
-    from gencast.run.verify import verify_run
+    from gencast.pipeline.verify import verify_run
 
     found = verify_run(results.folder, sample=6)
     assert found.good, str(found)

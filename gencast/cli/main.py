@@ -237,7 +237,7 @@ def run(
     complete; 1: something failed and is named, the rest is complete; 2: what was given cannot be used; 3:
     the machine could not go on (disk, memory); 130: interrupted.
     """
-    from gencast.run.pipeline import run as run_all
+    from gencast.pipeline.job import run as run_all
 
     given = [
         p
@@ -352,8 +352,8 @@ def simulate(
     """
     from gencast.core.locks import hold_folder
     from gencast.core.workers import open_workers
-    from gencast.run.pipeline import make_settings
-    from gencast.run.stages import sample_path, simulate_one
+    from gencast.pipeline.job import make_settings
+    from gencast.pipeline.stages import sample_path, simulate_one
 
     settings = make_settings(suite, n_galaxies=galaxies, seed=seed)
     if settings.suite.redshift_range:
@@ -423,8 +423,8 @@ def forecast(
 
     from gencast.data.suites import suite_properties
     from gencast.report.comparison import compare_reference, describe_comparison, forecast_bins
-    from gencast.run.pipeline import forecast as forecast_sample
-    from gencast.run.pipeline import load_settings, read_observed, write_table
+    from gencast.pipeline.job import forecast as forecast_sample
+    from gencast.pipeline.job import load_settings, read_observed, write_table
 
     settings = load_settings(run)
     known = suite_properties(settings.suite)
@@ -518,7 +518,7 @@ def fit(
     """
     from gencast.core.properties import PROPERTIES
     from gencast.data.references import load_spectra
-    from gencast.run.pipeline import write_table
+    from gencast.pipeline.job import write_table
     from gencast.sed.bagpipes import fit_sample, missing_fits
 
     sample = load_spectra(data or None, accept=tuple(accept or ()), ebv=ebv, aperture=aperture, skip=skip)
@@ -565,7 +565,7 @@ def verify_run(
     """
     from joblib import cpu_count
 
-    from gencast.run.verify import verify_run as verify_run
+    from gencast.pipeline.verify import verify_run as verify_run
 
     found = verify_run(run, sample, seed, jobs or cpu_count(), show=True)
     print(f"\n{found}")
