@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WINGS = tuple(
-    sorted(p.name for p in (ROOT / "gencast").iterdir() if (p / "__init__.py").is_file() and p.name[0] != "_")
+WINGS = sorted(
+    {p.name for p in (ROOT / "gencast").iterdir() if (p / "__init__.py").is_file()}
+    - {"cli"}  # commands, no functions to import
 )
 
 
@@ -53,7 +54,13 @@ def wing_sentence(wing: str) -> str:
 
 def face(wing: str) -> str:
     "The text of a wing's `__init__.py`."
-    lines = [f'"""{wing_sentence(wing)}"""', "", "# Written by scripts/build_faces.py.", "import lazy_loader", ""]
+    lines = [
+        f'"""{wing_sentence(wing)}"""',
+        "",
+        "# Written by scripts/build_faces.py.",
+        "import lazy_loader",
+        "",
+    ]
     lines += ["__getattr__, __dir__, __all__ = lazy_loader.attach(", "    __name__,", "    submod_attrs={"]
     for module, names in wing_names(wing).items():
         lines += [f'        "{module}": [', *[f'            "{name}",' for name in names], "        ],"]
