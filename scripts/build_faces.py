@@ -62,7 +62,7 @@ def face(wing: str) -> str:
         "",
     ]
     lines += ["__getattr__, __dir__, __all__ = lazy_loader.attach(", "    __name__,", "    submod_attrs={"]
-    for module, names in wing_names(wing).items():
+    for module, names in ((m, n) for m, n in wing_names(wing).items() if n):
         lines += [f'        "{module}": [', *[f'            "{name}",' for name in names], "        ],"]
     return "\n".join([*lines, "    },", ")", ""])
 

@@ -21,7 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "run",
             "write_table",
         ],
-        "notebooks": [],
         "stages": [
             "Settings",
             "expected_noise",

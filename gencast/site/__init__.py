@@ -13,7 +13,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "stage_targets",
             "write_config",
         ],
-        "links": [],
-        "pages": [],
     },
 )

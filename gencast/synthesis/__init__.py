@@ -30,7 +30,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "air_to_vacuum",
             "package_file",
         ],
-        "nebular": [],
         "populations": [
             "Population",
             "Table",
