@@ -33,12 +33,12 @@ from gencast.data.references import load_spectra
 from gencast.data.specfiles import write_spec
 from gencast.data.suites import load_suite
 from gencast.data.surveys import WAVE_GRID, load_sdss_spectra
+from gencast.pipeline.job import load_settings
 from gencast.report.examples import toy_results
 from gencast.report.forecasts import describe_forecast
 from gencast.report.results import choices, load_results
 from gencast.report.sentences import describe_survey, provenance, stage_times, survey_notes
 from gencast.report.tables import pair_table
-from gencast.pipeline.job import load_settings
 from gencast.site.build import stage_targets
 
 BANDS = dict(u=3560.0, g=4700.0, r=6180.0, i=7500.0, z=8960.0)

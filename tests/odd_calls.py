@@ -86,7 +86,7 @@ def drawn():
 
 
 def bins():
-    from gencast.synthesis.histories import age_bins
+    from gencast.synthesis.agebins import age_bins
 
     return age_bins(12.0)
 
@@ -154,7 +154,7 @@ def ssp():
 
 @functools.cache
 def small_suite(redshifts: bool = False):
-    from gencast.synthesis.simulations import Suite
+    from gencast.synthesis.recipes import Suite
 
     grid = {"start": 4000.0, "stop": 6800.0, "pixels": 30, "fwhm_kms": 900.0}
     return Suite("odd", "", 0.1, 100, grid, grid, (RECIPE,), (0.05, 1.0) if redshifts else ())
@@ -162,7 +162,7 @@ def small_suite(redshifts: bool = False):
 
 @functools.cache
 def galaxies():
-    from gencast.synthesis.simulations import draw_galaxies
+    from gencast.synthesis.galaxies import draw_galaxies
 
     return draw_galaxies(RECIPE, 0.1, 5, 0)
 
@@ -292,15 +292,15 @@ CALLS = [
     Call("data.checks.check_name", lambda: dict(name="foo", where="here")),
     Call("data.checks.beside", lambda: dict(folder=tempfile.gettempdir(), name="foo", where="here")),
     Call(
-        "data.dust.attenuation_curve",
+        "synthesis.dust.attenuation_curve",
         lambda: dict(law="salim", wave=WAVE, delta=-0.3, bump=1.0),
         lambda f, g: np.shape(f) == np.shape(g["wave"]) and positive(f, g),
     ),
-    Call("data.dust.k_calzetti", lambda: dict(wave=WAVE), shaped("wave")),
-    Call("data.dust.k_bump", lambda: dict(wave=WAVE, bump=1.0), shaped("wave")),
-    Call("data.dust.salim", lambda: dict(wave=WAVE, delta=-0.3, bump=1.0), shaped("wave")),
-    Call("data.dust.cardelli", lambda: dict(wave=WAVE, r_v=3.1), shaped("wave")),
-    Call("data.dust.smc", lambda: dict(wave=WAVE), shaped("wave")),
+    Call("synthesis.dust.k_calzetti", lambda: dict(wave=WAVE), shaped("wave")),
+    Call("synthesis.dust.k_bump", lambda: dict(wave=WAVE, bump=1.0), shaped("wave")),
+    Call("synthesis.dust.salim", lambda: dict(wave=WAVE, delta=-0.3, bump=1.0), shaped("wave")),
+    Call("synthesis.dust.cardelli", lambda: dict(wave=WAVE, r_v=3.1), shaped("wave")),
+    Call("synthesis.dust.smc", lambda: dict(wave=WAVE), shaped("wave")),
     Call("data.photometry.band_wavelengths", lambda: dict(bands=("sdss2010-g", "sdss2010-r")), positive),
     Call(
         "data.photometry.band_luminosity",
@@ -344,7 +344,7 @@ CALLS = [
         ),
         blank=True,
     ),
-    Call("data.simulations.load_suite", lambda: dict(suite="default")),
+    Call("synthesis.recipes.read_recipes", lambda: dict(suite="default")),
     Call(
         "data.specfiles.luminosity",
         lambda: dict(wave=WAVE, flux=FLUX[0] / 1e6, redshift=0.1, ebv=0.03),
@@ -352,56 +352,56 @@ CALLS = [
     ),
     Call("data.units.parse_unit", lambda: dict(text="Msun", where="here")),
     Call(
-        "data.histories.age_bins",
+        "synthesis.agebins.age_bins",
         lambda: dict(age_universe_gyr=13.0, n=20),
         lambda f, g: len(f) == g["n"] + 1 and bool((np.diff(f) > 0).all()),
     ),
     Call(
-        "data.histories.draw_range",
+        "synthesis.recipe_values.draw_range",
         lambda: dict(value=[0.2, 0.8], n=5, rng=rng(), where="here", low=0.1, high=1.0),
         lambda f, g: len(f) == g["n"] and bool((f >= g["low"]).all() and (f <= g["high"]).all()),
     ),
     Call(
-        "data.histories.burst_factor",
+        "synthesis.histories.burst_factor",
         lambda: dict(n_gal=4, sigma=0.2, memory=0.3, edges=EDGES, rng=rng()),
         positive,
     ),
     Call(
-        "data.histories.draw_histories",
+        "synthesis.histories.draw_histories",
         lambda: dict(recipe=HISTORY, log_mstar=MASSES, edges=EDGES, rng=rng()),
         lambda f, g: positive(f, g) and np.allclose(f.sum(axis=1), 1, atol=1e-5),
     ),
-    Call("data.histories.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
+    Call("synthesis.agebins.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
     Call(
-        "data.histories.recent_sfr",
+        "synthesis.agebins.recent_sfr",
         lambda: dict(fractions=FRACTIONS, edges=EDGES, mass_formed=10**MASSES, span_gyr=0.1),
         positive,
     ),
     Call(
-        "data.histories.draw_metallicities",
+        "synthesis.metallicity.draw_metallicities",
         lambda: dict(
             recipe=RECIPE["metallicity"], log_mstar=MASSES, fractions=FRACTIONS, edges=EDGES, rng=rng()
         ),
         lambda f, g: np.shape(f) == np.shape(g["fractions"]) and bool((f > 0).all()),
     ),
     Call(
-        "data.libraries.air_to_vacuum",
+        "synthesis.libraries.air_to_vacuum",
         lambda: dict(wave=WAVE),
         lambda f, g: np.shape(f) == np.shape(g["wave"]) and not (f < np.asarray(g["wave"], float)).any(),
         blank=True,
     ),
     Call(
-        "data.libraries.bin_points",
+        "synthesis.pixels.bin_points",
         lambda: dict(wave=WAVE, flux=FLUX[:3], edges=np.geomspace(4000, 6000, 11)),
         lambda f, g: f.shape[-1] == len(g["edges"]) - 1,
     ),
     Call(
-        "data.libraries.log_edges",
+        "synthesis.pixels.log_edges",
         lambda: dict(low=3600.0, high=7000.0, step=300.0),
         lambda f, g: len(f) > 1 and bool((np.diff(f) > 0).all()),
     ),
     Call(
-        "data.libraries.resampling_matrix",
+        "synthesis.pixels.resampling_matrix",
         lambda: dict(
             edges_in=np.geomspace(3600, 7000, 21),
             edges_out=np.geomspace(4000, 6000, 11),
@@ -410,7 +410,7 @@ CALLS = [
         lambda f, g: bool((f @ np.diff(g["edges_out"]) <= np.diff(g["edges_in"]) * (1 + 1e-9)).all()),
     ),
     Call(
-        "data.nebular.nebular_light",
+        "synthesis.nebular.nebular_light",
         lambda: dict(
             wave=WAVE,
             age=np.array([0.001, 0.01, 1.0]),
@@ -422,33 +422,33 @@ CALLS = [
         lambda f, g: f.shape == (len(g["zmet"]), len(g["age"]), len(g["wave"])) and positive(f, g),
     ),
     Call(
-        "data.nebular.add_nebular",
+        "synthesis.nebular.add_nebular",
         lambda: dict(grid=ssp(), escape=0.1, excitation=0.2),
         lambda f, g: positive(f.flux, g),
     ),
     Call(
-        "data.ssp.log_weights",
+        "synthesis.ages.log_weights",
         lambda: dict(own=np.array([0.001, 0.01, 0.1, 1.0]), wanted=np.array([0.0005, 0.02, 2.0])),
         lambda f, g: np.allclose(f.sum(axis=1), 1),
     ),
     Call(
-        "data.ssp.surviving_fraction",
+        "synthesis.ssp.surviving_fraction",
         lambda: dict(zmet=np.array([0.004, 0.02]), age=np.array([0.01, 1.0, 10.0])),
         lambda f, g: positive(f, g) and bool((f <= 1 + 1e-9).all()),
     ),
     Call(
-        "data.ssp.load_ssp",
+        "synthesis.ssp.load_ssp",
         lambda: dict(name="bc03_stelib", wave=WAVE, fwhm_kms=800.0, extend=False),
         lambda f, g: positive(f.flux, g),
     ),
-    Call("data.ssp.mass_to_light", lambda: dict(grid=ssp(), band="V"), positive),
+    Call("synthesis.ssp.mass_to_light", lambda: dict(grid=ssp(), band="V"), positive),
     Call(
-        "data.epochs.draw_redshifts",
+        "synthesis.epochs.draw_redshifts",
         lambda: dict(observed=np.linspace(0.1, 0.9, 8), n=6, rng=rng()),
         lambda f, g: len(f) == g["n"] and bool((np.diff(f) >= 0).all()),
     ),
     Call(
-        "data.epochs.simulate_epochs",
+        "synthesis.epochs.simulate_epochs",
         lambda: dict(
             recipe=RECIPE,
             suite=small_suite(True),
@@ -499,13 +499,13 @@ CALLS = [
         lambda f, g: len(f) == np.size(g["redshift"]),
     ),
     Call(
-        "data.simulations.synthesize",
+        "synthesis.spectra.synthesize",
         lambda: dict(galaxies=galaxies(), grid=ssp(), dust={"law": "calzetti", "birth_cloud": 1.0}, block=2),
         lambda f, g: positive(f[0], g),
     ),
-    Call("data.simulations.check_parts", lambda: dict(recipe=RECIPE, where="here")),
+    Call("synthesis.recipes.check_parts", lambda: dict(recipe=RECIPE, where="here")),
     Call(
-        "data.simulations.simulate",
+        "synthesis.simulations.simulate",
         lambda: dict(recipe=RECIPE, suite=small_suite(), seed=1, n_galaxies=5, view="spectra"),
         lambda f, g: len(f) == (g["n_galaxies"] or 100) and positive(f.flux, g),
     ),
@@ -621,7 +621,7 @@ CALLS = [
     Call("models.make_model", lambda: dict(name="random_forest", n_feature=4, seed=0, n_trees=2)),
     Call("models.fit_model", lambda: dict(name="random_forest", values=X, labels=LABELS, seed=0, n_trees=2)),
     Call(
-        "data.histories.rebin_shares",
+        "synthesis.agebins.rebin_shares",
         lambda: dict(shares=FRACTIONS, edges_in=EDGES, edges_out=np.array([0, 1.0, 20.0])),
         lambda f, g: np.allclose(np.sum(f, axis=1), np.sum(g["shares"], axis=1)),
     ),
@@ -756,7 +756,7 @@ CALLS = [
         ),
     ),
     Call(
-        "sedfit.fit_library",
+        "sed.library.fit_library",
         lambda: dict(
             sample=sample(4),
             library=sample(),
@@ -767,26 +767,26 @@ CALLS = [
         ),
         blank=True,
     ),
-    Call("priors.universe_age", lambda: dict(redshift=0.1), positive),
+    Call("sed.priors.universe_age", lambda: dict(redshift=0.1), positive),
     Call(
-        "priors.draw_parameters",
+        "sed.priors.draw_parameters",
         lambda: dict(priors=priors(), age_gyr=12.0, n=20, seed=1),
         lambda f, g: f.shape == (g["n"], 7),
         kept=("priors",),
     ),
     Call(
-        "priors.history_fractions",
+        "sed.priors.history_fractions",
         lambda: dict(parameters=drawn(), edges=bins(), n_sub=4),
         lambda f, g: np.allclose(f.sum(axis=1), 1),
     ),
     Call(
-        "priors.derive_properties",
+        "sed.priors.derive_properties",
         lambda: dict(parameters=drawn(), age_gyr=12.0),
         lambda f, g: all(np.isfinite(v).all() for v in f.values()),
     ),
-    Call("priors.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
+    Call("sed.library.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
     Call(
-        "priors.fit_models",
+        "sed.intervals.fit_models",
         lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, redshift_window=0.1, block=16),
         blank=True,
     ),

@@ -7,30 +7,36 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "bagpipes": [
-            "FITTED",
             "SETTINGS",
             "Task",
-            "fit_bagpipes",
             "fit_instructions",
+            "fit_versions",
+            "make_likelihood",
+        ],
+        "fitting": [
+            "FITTED",
+            "fit_bagpipes",
             "fit_sample",
             "fit_table",
             "fit_task",
-            "fit_versions",
-            "make_likelihood",
             "make_tasks",
             "missing_fits",
             "read_fit",
         ],
+        "intervals": [
+            "PERCENTILES",
+            "fit_models",
+        ],
         "library": [
             "Posterior",
             "fit_library",
+            "rebin",
+        ],
+        "models": [
+            "build_library",
         ],
         "priors": [
-            "PERCENTILES",
             "Priors",
-            "build_library",
-            "fit_models",
-            "rebin",
         ],
     },
 )

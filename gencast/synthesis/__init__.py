@@ -6,6 +6,16 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "agebins": [
+            "age_bins",
+            "mass_weighted_age",
+            "rebin_shares",
+            "recent_sfr",
+        ],
+        "ages": [
+            "AGES",
+            "read_library",
+        ],
         "dust": [
             "DustLaw",
             "list_dust",
@@ -13,48 +23,52 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "epochs": [
             "simulate_epochs",
         ],
+        "external_libraries": [
+            "package_file",
+        ],
+        "galaxies": [
+            "Galaxies",
+            "draw_galaxies",
+        ],
         "histories": [
             "Family",
-            "GALLAZZI05",
-            "age_bins",
             "delayed_tau",
             "list_histories",
-            "mass_weighted_age",
-            "read_metallicity",
-            "rebin_shares",
-            "recent_sfr",
         ],
         "libraries": [
             "IMF_TO_CHABRIER",
             "Library",
             "air_to_vacuum",
-            "package_file",
+        ],
+        "metallicity": [
+            "GALLAZZI05",
+            "read_metallicity",
         ],
         "populations": [
             "Population",
             "Table",
             "read_population",
         ],
-        "simulations": [
+        "recipes": [
             "GRID_KEYS",
-            "Galaxies",
             "SUITE_FOLDER",
             "Suite",
-            "bin_weights",
             "check_recipe",
-            "draw_galaxies",
             "list_suites",
-            "load_suite",
+            "read_recipes",
+        ],
+        "simulations": [
+            "simulate",
+        ],
+        "spectra": [
+            "bin_weights",
             "map_array",
             "population_weights",
-            "simulate",
             "synthesize",
         ],
         "ssp": [
-            "AGES",
             "SSPGrid",
             "load_ssp",
-            "read_library",
             "surviving_fraction",
         ],
     },

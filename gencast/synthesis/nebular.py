@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/synthesis/60_nebular.ipynb #c8b03095
+# %% ../../nbs/synthesis/60_nebular.ipynb #6aeb7bf4
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +14,10 @@ from ..core.arguments import Array, Number, takes
 from ..core.base import InputError
 from ..core.checks import number
 from ..core.resampling import C_KMS, FWHM_OVER_SIGMA, pixel_edges
-from .libraries import bin_points, popstar_tables
-from .ssp import SSPGrid, log_weights
+from .ages import log_weights
+from .external_libraries import popstar_tables
+from .pixels import bin_points
+from .ssp import SSPGrid
 
 # %% ../../nbs/synthesis/60_nebular.ipynb #45ff315e
 LYMAN_LIMIT = 911.75  # Angstrom
