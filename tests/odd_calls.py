@@ -107,15 +107,8 @@ def design():
 
 @functools.cache
 def signal_table():
-    from gencast.regression.pairs import made_up_signals
 
     return made_up_signals(7)
-
-
-def pairs():
-    from gencast.regression.intervals import PairTable
-
-    return PairTable(NAMES, PAIRS, GAPS, np.repeat(GAPS[None], 7, 0))
 
 
 EDGES = np.concatenate([[0, 0.001, 0.003], np.geomspace(0.01, 13.0, 10)])
@@ -220,9 +213,9 @@ def forest():
 
 @functools.cache
 def heldout():
-    from gencast.regression.intervals import heldout_table
+    from gencast.regression.protocol import heldout_predictions
 
-    return heldout_table(pairs(), "pooled_line", (0.5,))
+    return heldout_predictions(signal_table(), "pooled_line", (0.5,))
 
 
 @functools.cache
@@ -258,12 +251,6 @@ def observed_galaxies():
             "inside": True,
         }
     )
-
-
-def law():
-    from gencast.regression.intervals import ErrorLaw
-
-    return ErrorLaw(-2.0, 0.5)
 
 
 DISTANCE = dict(source=X, target=Y)
@@ -671,26 +658,11 @@ CALLS = [
     Call(
         "errors.error_metrics", lambda: dict(truth=LABELS, predicted=LABELS + 0.1), lambda f, g: f["mse"] >= 0
     ),
-    Call("regression.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
+    Call("regression.laws.fit_line", lambda: dict(x=GAPS.ravel(), y=PAIRS.ravel())),
     Call(
-        "regression.PairTable",
-        lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)),
-        blank=True,
-    ),
-    Call(
-        "regression.fit_law",
-        lambda: dict(law="pooled_line", distance=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool)),
-    ),
-    Call(
-        "regression.conformal_interval",
+        "regression.intervals.conformal_interval",
         lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8),
         lambda f, g: f[0] <= f[1],
-    ),
-    Call(
-        "regression.heldout_table",
-        lambda: dict(pairs=pairs(), law="pooled_line", levels=(0.5,)),
-        blank=True,
-        kept=("pairs", "levels"),
     ),
     Call("crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
     Call("inference.naive_test", lambda: dict(design=design(), level=0.9), blank=True, kept=("design",)),
@@ -715,7 +687,7 @@ CALLS = [
         lambda: dict(truth=LABELS, predicted_source=LABELS * 0.9 + 0.1, predicted_own=LABELS * 0.98),
     ),
     Call(
-        "contract.SignalTable",
+        "regression.signal_table.SignalTable",
         lambda: dict(
             names=NAMES,
             signals=("gap",),
@@ -726,10 +698,10 @@ CALLS = [
         ),
         blank=True,
     ),
-    Call("contract.make_signal_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
+    Call("regression.register.make_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
     Call(
-        "protocol.heldout_signals",
-        lambda: dict(table=signal_table(), law="signal_line", levels=(0.5,), seed=0, jobs=1),
+        "regression.protocol.heldout_predictions",
+        lambda: dict(table=signal_table(), law="pooled_line", levels=(0.5,), seed=0, jobs=1),
         blank=True,
         kept=("table", "jobs"),
     ),
@@ -791,7 +763,6 @@ CALLS = [
         blank=True,
     ),
     Call("methods.observe_at", lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1), blank=True),
-    Call("laws.fit_bias", lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05)),
     Call(
         "stability.choice_stability",
         lambda: dict(
@@ -823,31 +794,7 @@ CALLS = [
         lambda: dict(model=forest(), values=Y),
         lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g),
     ),
-    Call("regression.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
-    Call(
-        "regression.group_residuals",
-        lambda: dict(
-            squared_error=X[:, 0] ** 2 + 0.01,
-            distance=np.abs(X[:, 1]),
-            law=law(),
-            size=8,
-            rng=rng(),
-            n_group=5,
-        ),
-    ),
-    Call(
-        "regression.forecast_table",
-        lambda: dict(
-            law=law(),
-            residuals=[LABELS, LABELS + 0.1] * 12,
-            sources=NAMES,
-            distance=GAPS[0],
-            inside=np.arange(7) > 1,
-            level=0.8,
-        ),
-        lambda f, g: len(f) == len(g["sources"]),
-        blank=True,
-    ),
+    Call("regression.protocol.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
     Call("inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
     Call(
         "inference.jackknife_errors",

@@ -44,9 +44,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Computed",
             "Shared",
             "distance_matrix",
-            "forecast_law",
+            "distance_signals",
             "make_networks",
-            "make_pairs",
         ],
         "training": [
             "OneLabel",
