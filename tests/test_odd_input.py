@@ -281,17 +281,19 @@ def test_a_damaged_argument_is_refused_or_keeps_the_law(call):
 
 
 def public_functions() -> set:
-    "Module and name, without gencast, of every public function."
+    "Module and name, without gencast, of every function without a leading underscore, helpers included."
     modules = [
-        m.name for m in pkgutil.walk_packages(gencast.__path__, "gencast.") if not m.name.endswith("_modidx")
+        m.name
+        for m in pkgutil.walk_packages(gencast.__path__, "gencast.")
+        if not m.ispkg and not m.name.endswith("_modidx")
     ]
     found = set()
     for name in modules:
         module = importlib.import_module(name)
         found |= {
             f"{name[8:]}.{n}"
-            for n in getattr(module, "__all__", [])
-            if inspect.isfunction(getattr(module, n)) and getattr(module, n).__module__ == name
+            for n, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == name and not n.startswith("_")
         }
     return found
 
