@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
 from gencast.core.resampling import C_KMS, pixel_edges
-from gencast.data import libraries
+from gencast.synthesis import libraries
 from gencast.synthesis.libraries import (
     CARRIED,
     IMF_TO_CHABRIER,
