@@ -78,7 +78,9 @@ def main() -> None:
         importlib.import_module(name)
     for name in sys.argv[1:]:
         found = run_forked(Path(name).resolve())
-        print(f"{found['seconds']:6.2f} s  {name}", "" if found["ok"] else f"FAILS\n{found['text']}", flush=True)
+        print(
+            f"{found['seconds']:6.2f} s  {name}", "" if found["ok"] else f"FAILS\n{found['text']}", flush=True
+        )
     if sys.argv[1:]:
         return
     for line in sys.stdin:
