@@ -29,6 +29,7 @@ import gencast  # noqa: E402
 from gencast.core.base import InputError
 
 N = int(os.environ.get("GENCAST_EXAMPLES", 25))
+STUDIES = ("answer", "contest", "judge", "methods")  # modules beside the notebooks of nbs/studies
 LONGEST = 3000  # characters of a message
 
 
@@ -214,10 +215,15 @@ def _alarm(*_):
     raise Slow
 
 
+def function_of(call):
+    "The function that a call names; those of the studies are modules of their own."
+    module, name = call.function.rsplit(".", 1)
+    return getattr(importlib.import_module(module if module in STUDIES else f"gencast.{module}"), name)
+
+
 def attempt(call, key: str, damage: str) -> str:
     "What is wrong with the answer to a damaged call; empty if nothing."
-    module, name = call.function.rsplit(".", 1)
-    function = getattr(importlib.import_module(f"gencast.{module}"), name)
+    function = function_of(call)
     given = call.arguments()
     if key:
         given[key] = damages(given[key])[damage]
@@ -274,17 +280,19 @@ def test_a_damaged_argument_is_refused_or_keeps_the_law(call):
 
 
 def public_functions() -> set:
-    "Module and name, without gencast, of every public function."
+    "Module and name, without gencast, of every function without a leading underscore, helpers included."
     modules = [
-        m.name for m in pkgutil.walk_packages(gencast.__path__, "gencast.") if not m.name.endswith("_modidx")
+        m.name
+        for m in pkgutil.walk_packages(gencast.__path__, "gencast.")
+        if not m.ispkg and not m.name.endswith("_modidx")
     ]
     found = set()
     for name in modules:
         module = importlib.import_module(name)
         found |= {
             f"{name[8:]}.{n}"
-            for n in getattr(module, "__all__", [])
-            if inspect.isfunction(getattr(module, n)) and getattr(module, n).__module__ == name
+            for n, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == name and not n.startswith("_")
         }
     return found
 
@@ -299,12 +307,7 @@ def test_every_public_function_is_tried_or_left_out_with_a_reason():
     called = {
         c.function
         for c in CALLS
-        if inspect.isfunction(
-            getattr(
-                importlib.import_module(f"gencast.{c.function.rsplit('.', 1)[0]}"),
-                c.function.rsplit(".", 1)[1],
-            )
-        )
+        if c.function.rsplit(".", 1)[0] not in STUDIES and inspect.isfunction(function_of(c))
     }
     assert len(left_out) == len(set(left_out)) and not called & set(left_out), "named twice"
     assert sorted(public_functions() - called - set(left_out)) == [], (
