@@ -202,10 +202,10 @@ def wide_sample(redshift: bool = False):
 
 
 @functools.cache
-def judged():
-    from judge import judge
+def scored():
+    from distance_scores import score_distances
 
-    return judge(
+    return score_distances(
         {("p", "c", "m"): np.repeat(GAPS[None], 7, 0), ("p", "c", "k"): np.repeat(GAPS.T[None] ** 2, 7, 0)},
         {"p": PAIRS},
     )[1]
@@ -772,15 +772,17 @@ CALLS = [
         kept=("table", "jobs"),
     ),
     Call(
-        "judge.predict_heldout", lambda: dict(distance=np.repeat(GAPS[None], 7, 0), log_mse=PAIRS), blank=True
+        "studies.distance_scores.predict_heldout",
+        lambda: dict(distance=np.repeat(GAPS[None], 7, 0), log_mse=PAIRS),
+        blank=True,
     ),
-    Call("judge.ranks", lambda: dict(values=PAIRS), blank=True),
+    Call("studies.distance_scores.ranks", lambda: dict(values=PAIRS), blank=True),
     Call(
-        "judge.judge",
+        "studies.distance_scores.score_distances",
         lambda: dict(distances={("p", "c", "m"): np.repeat(GAPS[None], 7, 0)}, log_mse={"p": PAIRS}),
         blank=True,
     ),
-    Call("judge.error_limits", lambda: dict(log_mse=PAIRS, bias=PAIRS - PAIRS.T)),
+    Call("studies.distance_scores.error_limits", lambda: dict(log_mse=PAIRS, bias=PAIRS - PAIRS.T)),
     Call(
         "regression.support.fit_support_model",
         lambda: dict(
@@ -828,7 +830,11 @@ CALLS = [
         lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, redshift_window=0.1, block=16),
         blank=True,
     ),
-    Call("methods.observe_at", lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1), blank=True),
+    Call(
+        "studies.method_galaxies.observe_at",
+        lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1),
+        blank=True,
+    ),
     Call(
         "regression.laws.fit_bias",
         lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05),
@@ -959,17 +965,17 @@ CALLS = [
     ),
     Call("pipeline.job.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
     Call(
-        "judge.compare",
-        lambda: dict(judged=judged(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
+        "studies.distance_scores.compare",
+        lambda: dict(scored=scored(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
         blank=True,
-        kept=("judged",),
+        kept=("scored",),
     ),
     Call(
-        "judge.choose_without",
-        lambda: dict(judged=judged(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")),
+        "studies.distance_scores.choose_without",
+        lambda: dict(scored=scored(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")),
         lambda f, g: f["mae"] >= 0,
         blank=True,
-        kept=("judged",),
+        kept=("scored",),
     ),
     # files and folders, which are not there: damaged ones are the fuzz campaign's
     Call("core.sample.load_sample", lambda: dict(path="no such folder")),
@@ -1019,6 +1025,6 @@ CALLS = [
     ),
     Call("data.references.load_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)),
     Call("core.checks.load_yaml", lambda: dict(path="no such file.yaml")),
-    Call("contest.load_entrants", lambda: dict(folder="no such folder", n_galaxies=100)),
+    Call("studies.distance_contest.load_contest", lambda: dict(folder="no such folder", n_galaxies=100)),
     Call("pipeline.notebooks.template_path", lambda: dict(name="survey")),
 ]
