@@ -2,5 +2,3 @@
 from .build import DocsReport as DocsReport
 from .build import build_docs as build_docs
 from .build import serve_site as serve_site
-from .build import stage_targets as stage_targets
-from .build import write_config as write_config
