@@ -46,7 +46,10 @@ def is_done(state: dict, options: dict) -> np.ndarray:  # shape (n_member,)
 
 # %% ../../nbs/models/50_members.ipynb #151d4e1e
 SCALING = ("pixel_mean", "pixel_scale", "components", "level")  # from `learn_scaling`, shared by the members
-MEANS = ("exp_avg", "exp_avg_sq")  # running means of Adam, as torch.optim names them, shape (n_member, n_weight)
+MEANS = (
+    "exp_avg",
+    "exp_avg_sq",
+)  # running means of Adam, as torch.optim names them, shape (n_member, n_weight)
 
 
 def first_state(
