@@ -326,7 +326,7 @@ def test_suite_is_what_its_script_writes(root):
         [sys.executable, "-c", code], cwd=root / "scripts", capture_output=True, text=True, check=True
     ).stdout
     assert yaml.safe_load(made) == yaml.safe_load(
-        (root / "gencast" / "suites" / "photometry.yaml").read_text()
+        (root / "gencast" / "synthesis" / "suites" / "photometry.yaml").read_text()
     )
 
 
@@ -370,7 +370,9 @@ def small(tmp_path_factory, suite, galaxies):
     "A run of six simulations for a field of 180 galaxies."
     folder = tmp_path_factory.mktemp("deep")
     text = yaml.safe_load(
-        (Path(__file__).resolve().parents[1] / "gencast" / "suites" / "photometry.yaml").read_text()
+        (
+            Path(__file__).resolve().parents[1] / "gencast" / "synthesis" / "suites" / "photometry.yaml"
+        ).read_text()
     )
     text["simulations"] = [text["simulations"][i] for i in (0, 2, 6, 9, 12, 17)]
     (folder / "small.yaml").write_text(yaml.safe_dump(text | {"name": "small", "n_galaxies": 160}))

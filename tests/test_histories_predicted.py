@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.core.sample import HISTORIES, InputError, load_sample, save_sample
+from gencast.core.base import InputError
+from gencast.core.properties import HISTORIES
+from gencast.core.sample import load_sample, save_sample
 from gencast.data.suites import load_suite
 from gencast.figures.histories import histories_of, plot_history
 from gencast.models.ensembles import Boosting, RandomForest

@@ -17,7 +17,7 @@ from gencast.core.resampling import pixel_edges
 from gencast.core.sample import Sample
 from gencast.data.observing import correlated_noise, observe, observe_spectra, r_magnitude
 from gencast.data.suites import load_suite
-from gencast.synthesis import external_libraries as libraries
+from gencast.synthesis import libraries
 from gencast.synthesis.external_libraries import inside_archives, library_files, read_vazdekis
 from gencast.synthesis.libraries import air_to_vacuum
 from gencast.synthesis.nebular import (
