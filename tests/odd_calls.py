@@ -107,15 +107,9 @@ def design():
 
 @functools.cache
 def signal_table():
-    from gencast.regression.pairs import made_up_signals
+    from gencast.regression.signal_table import toy_signals
 
-    return made_up_signals(7)
-
-
-def pairs():
-    from gencast.regression.intervals import PairTable
-
-    return PairTable(NAMES, PAIRS, GAPS, np.repeat(GAPS[None], 7, 0))
+    return toy_signals(7)
 
 
 EDGES = np.concatenate([[0, 0.001, 0.003], np.geomspace(0.01, 13.0, 10)])
@@ -202,10 +196,10 @@ def wide_sample(redshift: bool = False):
 
 
 @functools.cache
-def judged():
-    from judge import judge
+def scored():
+    from distance_scores import score_distances
 
-    return judge(
+    return score_distances(
         {("p", "c", "m"): np.repeat(GAPS[None], 7, 0), ("p", "c", "k"): np.repeat(GAPS.T[None] ** 2, 7, 0)},
         {"p": PAIRS},
     )[1]
@@ -220,9 +214,9 @@ def forest():
 
 @functools.cache
 def heldout():
-    from gencast.regression.intervals import heldout_table
+    from gencast.regression.protocol import heldout_predictions
 
-    return heldout_table(pairs(), "pooled_line", (0.5,))
+    return heldout_predictions(signal_table(), "pooled_line", (0.5,))
 
 
 @functools.cache
@@ -258,12 +252,6 @@ def observed_galaxies():
             "inside": True,
         }
     )
-
-
-def law():
-    from gencast.regression.intervals import ErrorLaw
-
-    return ErrorLaw(-2.0, 0.5)
 
 
 DISTANCE = dict(source=X, target=Y)
@@ -694,26 +682,11 @@ CALLS = [
         lambda: dict(truth=LABELS, predicted=LABELS + 0.1),
         lambda f, g: f["mse"] >= 0,
     ),
-    Call("regression.intervals.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
-    Call(
-        "regression.intervals.PairTable",
-        lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)),
-        blank=True,
-    ),
-    Call(
-        "regression.intervals.fit_law",
-        lambda: dict(law="pooled_line", distance=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool)),
-    ),
+    Call("regression.laws.fit_line", lambda: dict(x=GAPS.ravel(), y=PAIRS.ravel())),
     Call(
         "regression.intervals.conformal_interval",
         lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8),
         lambda f, g: f[0] <= f[1],
-    ),
-    Call(
-        "regression.intervals.heldout_table",
-        lambda: dict(pairs=pairs(), law="pooled_line", levels=(0.5,)),
-        blank=True,
-        kept=("pairs", "levels"),
     ),
     Call("regression.crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
     Call(
@@ -751,7 +724,7 @@ CALLS = [
         lambda: dict(truth=LABELS, predicted_source=LABELS * 0.9 + 0.1, predicted_own=LABELS * 0.98),
     ),
     Call(
-        "regression.pairs.SignalTable",
+        "regression.signal_table.SignalTable",
         lambda: dict(
             names=NAMES,
             signals=("gap",),
@@ -762,25 +735,25 @@ CALLS = [
         ),
         blank=True,
     ),
+    Call("regression.register.make_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
     Call(
-        "regression.pairs.make_signal_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)
-    ),
-    Call(
-        "regression.protocol.heldout_signals",
-        lambda: dict(table=signal_table(), law="signal_line", levels=(0.5,), seed=0, jobs=1),
+        "regression.protocol.heldout_predictions",
+        lambda: dict(table=signal_table(), law="pooled_line", levels=(0.5,), seed=0, jobs=1),
         blank=True,
         kept=("table", "jobs"),
     ),
     Call(
-        "judge.predict_heldout", lambda: dict(distance=np.repeat(GAPS[None], 7, 0), log_mse=PAIRS), blank=True
+        "studies.distance_scores.predict_heldout",
+        lambda: dict(distance=np.repeat(GAPS[None], 7, 0), log_mse=PAIRS),
+        blank=True,
     ),
-    Call("judge.ranks", lambda: dict(values=PAIRS), blank=True),
+    Call("studies.distance_scores.ranks", lambda: dict(values=PAIRS), blank=True),
     Call(
-        "judge.judge",
+        "studies.distance_scores.score_distances",
         lambda: dict(distances={("p", "c", "m"): np.repeat(GAPS[None], 7, 0)}, log_mse={"p": PAIRS}),
         blank=True,
     ),
-    Call("judge.error_limits", lambda: dict(log_mse=PAIRS, bias=PAIRS - PAIRS.T)),
+    Call("studies.distance_scores.error_limits", lambda: dict(log_mse=PAIRS, bias=PAIRS - PAIRS.T)),
     Call(
         "regression.support.fit_support_model",
         lambda: dict(
@@ -828,10 +801,10 @@ CALLS = [
         lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, redshift_window=0.1, block=16),
         blank=True,
     ),
-    Call("methods.observe_at", lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1), blank=True),
     Call(
-        "regression.laws.fit_bias",
-        lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05),
+        "studies.method_galaxies.observe_at",
+        lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1),
+        blank=True,
     ),
     Call(
         "features.stability.choice_stability",
@@ -864,31 +837,7 @@ CALLS = [
         lambda: dict(model=forest(), values=Y),
         lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g),
     ),
-    Call("regression.intervals.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
-    Call(
-        "regression.intervals.group_residuals",
-        lambda: dict(
-            squared_error=X[:, 0] ** 2 + 0.01,
-            distance=np.abs(X[:, 1]),
-            law=law(),
-            size=8,
-            rng=rng(),
-            n_group=5,
-        ),
-    ),
-    Call(
-        "regression.intervals.forecast_table",
-        lambda: dict(
-            law=law(),
-            residuals=[LABELS, LABELS + 0.1] * 12,
-            sources=NAMES,
-            distance=GAPS[0],
-            inside=np.arange(7) > 1,
-            level=0.8,
-        ),
-        lambda f, g: len(f) == len(g["sources"]),
-        blank=True,
-    ),
+    Call("regression.protocol.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
     Call("regression.inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
     Call(
         "regression.inference.jackknife_errors",
@@ -897,7 +846,7 @@ CALLS = [
         kept=("design",),
     ),
     Call(
-        "regression.components.fit_components",
+        "regression.variance_components.fit_components",
         lambda: dict(
             y=LABELS,
             H=np.column_stack([np.ones(30), X[:, 1]]),
@@ -959,17 +908,17 @@ CALLS = [
     ),
     Call("pipeline.job.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
     Call(
-        "judge.compare",
-        lambda: dict(judged=judged(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
+        "studies.distance_scores.compare",
+        lambda: dict(scored=scored(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
         blank=True,
-        kept=("judged",),
+        kept=("scored",),
     ),
     Call(
-        "judge.choose_without",
-        lambda: dict(judged=judged(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")),
+        "studies.distance_scores.choose_without",
+        lambda: dict(scored=scored(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")),
         lambda f, g: f["mae"] >= 0,
         blank=True,
-        kept=("judged",),
+        kept=("scored",),
     ),
     # files and folders, which are not there: damaged ones are the fuzz campaign's
     Call("core.sample.load_sample", lambda: dict(path="no such folder")),
@@ -1019,6 +968,6 @@ CALLS = [
     ),
     Call("data.references.load_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)),
     Call("core.checks.load_yaml", lambda: dict(path="no such file.yaml")),
-    Call("contest.load_entrants", lambda: dict(folder="no such folder", n_galaxies=100)),
+    Call("studies.distance_contest.load_contest", lambda: dict(folder="no such folder", n_galaxies=100)),
     Call("pipeline.notebooks.template_path", lambda: dict(name="survey")),
 ]
