@@ -255,7 +255,9 @@ def test_a_failing_notebook_does_not_stop_the_others(whole, tmp_path, monkeypatc
         nbformat.write(nb, tmp_path / f"{name}.ipynb")
     monkeypatch.setattr(gencast.pipeline.notebooks, "template_path", lambda name: tmp_path / f"{name}.ipynb")
     monkeypatch.setattr(
-        gencast.pipeline.notebooks, "plan_targets", lambda *_: [("simulation", "bad", {}), ("survey", "good", {})]
+        gencast.pipeline.notebooks,
+        "plan_targets",
+        lambda *_: [("simulation", "bad", {}), ("survey", "good", {})],
     )
 
     def go():

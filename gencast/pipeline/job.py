@@ -49,7 +49,8 @@ from ..features.ranking import feature_table
 from ..models.estimators import MODELS
 from ..regression.intervals import LAWS
 from ..regression.pairs import SIGNAL_LAWS
-from ..report.comparison import bin_facts, compare_reference, forecast_bins, heldout_bins
+from ..report.bins import bin_facts, forecast_bins, heldout_bins
+from ..report.comparison import compare_reference
 from ..report.overlays import overlay_rows
 from ..report.results import OPTIONAL, TABLES, Results, load_results, table_checksum
 from .notebooks import execute_targets

@@ -14,7 +14,7 @@ from importlib import import_module
 from inspect import Parameter, getdoc, isclass, isfunction, signature
 from pathlib import Path
 
-from ..report.wording import plain_markdown
+from ..report.wording import escape_markdown
 from .links import LINK, PAGES, page_text, plain_text
 
 # %% ../../nbs/site/20_pages.ipynb #efa6367d
@@ -70,9 +70,9 @@ def gallery_page(
         if ours:
             text += [f"## {heading}", "", ":::: {.gallery}", ""]
         for _, name, words, pictured in ours:
-            link, title = f"targets/{name}.ipynb", plain_markdown(name)
+            link, title = f"targets/{name}.ipynb", escape_markdown(name)
             picture = (
-                f"[![{plain_markdown(words)}: {title}](targets/thumbs/{name}.png)]({link})\n\n"
+                f"[![{escape_markdown(words)}: {title}](targets/thumbs/{name}.png)]({link})\n\n"
                 if pictured
                 else ""
             )
