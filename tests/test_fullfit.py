@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from methods import load_methods, observe_at, save_methods, score_methods
+from method_galaxies import observe_at
+from method_scores import load_methods, save_methods, score_methods
 from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError

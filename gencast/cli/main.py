@@ -422,10 +422,10 @@ def forecast(
     from types import SimpleNamespace
 
     from gencast.data.suites import suite_properties
-    from gencast.report.comparison import compare_reference, describe_comparison
-    from gencast.report.bins import forecast_bins
     from gencast.pipeline.job import forecast as forecast_sample
     from gencast.pipeline.job import load_settings, read_observed, write_table
+    from gencast.report.comparison import compare_reference, describe_comparison
+    from gencast.report.bins import forecast_bins
 
     settings = load_settings(run)
     known = suite_properties(settings.suite)
@@ -643,7 +643,8 @@ def list_(
     import pandas as pd
 
     from gencast.core.properties import HISTORIES, PROPERTIES
-    from gencast.data import dust, histories, simulations, ssp, suites
+    from gencast.data import suites
+    from gencast.synthesis import dust, histories, simulations, ssp
 
     tables = {
         "suites": lambda: suite_facts(simulations.list_suites()),

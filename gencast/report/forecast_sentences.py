@@ -72,15 +72,14 @@ def describe_forecast(
 
 # %% ../../nbs/report/42_forecast_sentences.ipynb #e4c41a67
 TIER_WORDS = {
-    "inside": "**inside the range** of the simulations: no farther from them than each of them is from the rest. "
-    "The interval is that of simulations held out one at a time.",
-    "edge": "**at the edge** of the simulations: farther from them than each of them is from the rest, but no "
-    "farther than simulations whose {family} no other one shares. The interval is the wider one of "
+    "inside": "**inside the range** of the simulations: no farther from them than each of them is from "
+    "the rest. The interval is that of simulations held out one at a time.",
+    "edge": "**at the edge** of the simulations: farther from them than each of them is from the rest, but "
+    "no farther than simulations whose {family} no other one shares. The interval is the wider one of "
     "trials in which all simulations of one {family} were held out.",
-    "outside": "**outside the range** of the simulations: farther from them than any simulation is from those "
-    "that do not share its {family}. No law was ever tested out there, so no interval is given; the values "
-    "of "
-    "`rmse` in the table are what the law would give.",
+    "outside": "**outside the range** of the simulations: farther from them than any simulation is from "
+    "those that do not share its {family}. No law was ever tested out there, so no interval is given; "
+    "the values of `rmse` in the table are what the law would give.",
 }
 
 

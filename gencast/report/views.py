@@ -9,7 +9,6 @@ __all__ = ['tabulate_views', 'describe_views']
 import numpy as np
 import pandas as pd
 
-from .forecasts import observed_forecasts
 from .results import Results, choices
 from .scores import main_scores
 from .wording import error_unit, plain_name

@@ -138,10 +138,9 @@ def find_law(
     law: str,
 ):  # the registered law, with `label` and `about`; None for a name that is not registered
     "The law of that name in the register of `gencast.regression`."
-    import gencast.regression.laws  # noqa: F401  fills the register
-    from gencast.regression.pairs import SIGNAL_LAWS
+    from gencast.regression.laws import LAWS
 
-    return SIGNAL_LAWS.get(law)
+    return LAWS.get(law)
 
 # %% ../../nbs/report/15_wording.ipynb #487135d2
 def plain_law(

@@ -1,0 +1,25 @@
+# Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
+from .classifiers import deal as deal
+from .classifiers import proxy_a as proxy_a
+from .metrics import METRICS as METRICS
+from .metrics import Metric as Metric
+from .metrics import Pair as Pair
+from .metrics import Plan as Plan
+from .metrics import Prepared as Prepared
+from .moments import Moments as Moments
+from .moments import ShrinkageWarning as ShrinkageWarning
+from .moments import fit_moments as fit_moments
+from .moments import frechet as frechet
+from .pairwise import FeatureSet as FeatureSet
+from .pairwise import PairSums as PairSums
+from .pairwise import feature_set as feature_set
+from .pairwise import pooled_scale as pooled_scale
+from .tables import DISTANCES as DISTANCES
+from .tables import DistanceProfile as DistanceProfile
+from .tables import distance as distance
+from .tables import distance_table as distance_table
+from .tables import make_plan as make_plan
+from .tables import profile as profile
+from .tables import spread as spread
+from .transport import Slices as Slices
+from .transport import directions as directions
