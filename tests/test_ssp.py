@@ -14,7 +14,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
-from gencast.core.resampling import C_KMS, pixel_edges
+from gencast.core.constants import C_KMS
+from gencast.core.resampling import pixel_edges
 from gencast.synthesis import external_libraries as libraries
 from gencast.synthesis.ages import AGES, log_weights, on_pixels, popstar_log_flux, read_library
 from gencast.synthesis.libraries import CARRIED, IMF_TO_CHABRIER, LIBRARIES, air_to_vacuum, read_carried

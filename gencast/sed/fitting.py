@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FITTED', 'fit_task', 'read_fit', 'make_tasks', 'fit_bagpipes', 'fit_table', 'missing_fits', 'fit_sample']
 
-# %% ../../nbs/sed/40_fitting.ipynb #edaf66e5
+# %% ../../nbs/sed/40_fitting.ipynb #d9a875a2
 import time
 from dataclasses import asdict
 from importlib.util import find_spec

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PERCENTILES', 'fit_models']
 
-# %% ../../nbs/sed/25_intervals.ipynb #1ad50f1c
+# %% ../../nbs/sed/25_intervals.ipynb #7bf1b714
 from dataclasses import replace
 
 import numpy as np

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['rebin', 'Posterior', 'fit_library']
 
-# %% ../../nbs/sed/20_library.ipynb #6a942be8
+# %% ../../nbs/sed/20_library.ipynb #3710fc8e
 from dataclasses import replace
 
 import numpy as np
 
 from ..core.arguments import Number, takes
 from ..core.base import InputError
+from ..core.constants import C_KMS, FWHM_OVER_SIGMA
 from ..core.properties import PROPERTIES
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA
 from ..core.sample import Sample
 from ..features.ranking import line_mask
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['build_library']
 
-# %% ../../nbs/sed/15_models.ipynb #963a2190
+# %% ../../nbs/sed/15_models.ipynb #aa6d2365
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +14,9 @@ import numpy as np
 
 from ..core.arguments import Array, Number, Word, Words, takes
 from ..core.base import InputError, digest, rng_for
+from ..core.constants import C_KMS
 from ..core.files import file_checksum, part_path, read_sealed, replace_folder, save_array, write_json
 from ..core.properties import Z_SUN
-from ..core.resampling import C_KMS
 from ..core.sample import Sample, load_sample
 from ..data.photometry import band_luminosity, band_wavelengths
 from .priors import Priors, derive_properties, draw_parameters, history_fractions, universe_age

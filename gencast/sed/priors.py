@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Priors']
 
-# %% ../../nbs/sed/10_priors.ipynb #b5a123c8
+# %% ../../nbs/sed/10_priors.ipynb #568c52ff
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['age_bins', 'mass_weighted_age', 'recent_sfr', 'rebin_shares']
 
-# %% ../../nbs/synthesis/35_agebins.ipynb #49cf630e
+# %% ../../nbs/synthesis/35_agebins.ipynb #9959d3ed
 import numpy as np
 
 from ..core.arguments import Array, Number, takes

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AGES', 'read_library']
 
-# %% ../../nbs/synthesis/16_ages.ipynb #fbbc2a46
+# %% ../../nbs/synthesis/16_ages.ipynb #51b9cbc9
 from dataclasses import replace
 from functools import lru_cache
 

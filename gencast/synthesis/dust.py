@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DustLaw', 'list_dust']
 
-# %% ../../nbs/synthesis/50_dust.ipynb #f368e05d
+# %% ../../nbs/synthesis/50_dust.ipynb #77a915a9
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['simulate_epochs']
 
-# %% ../../nbs/synthesis/80_epochs.ipynb #0508e78c
+# %% ../../nbs/synthesis/80_epochs.ipynb #7959397c
 import numpy as np
 from astropy.cosmology import Planck18
 

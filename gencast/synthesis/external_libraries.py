@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['package_file']
 
-# %% ../../nbs/synthesis/14_external_libraries.ipynb #9bea6450
+# %% ../../nbs/synthesis/14_external_libraries.ipynb #ed8083f3
 import os
 import re
 from functools import lru_cache
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core.base import InputError
+from ..core.constants import C_KMS
 from ..core.properties import Z_SUN
-from ..core.resampling import C_KMS
 from .libraries import IMF_TO_CHABRIER, Library, air_to_vacuum
 from .pixels import bin_points, log_edges
 

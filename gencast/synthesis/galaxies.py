@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Galaxies', 'draw_galaxies']
 
-# %% ../../nbs/synthesis/62_galaxies.ipynb #5c0dbf08
+# %% ../../nbs/synthesis/62_galaxies.ipynb #1c2d2af2
 from dataclasses import dataclass
 
 import numpy as np

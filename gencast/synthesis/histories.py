@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['delayed_tau', 'Family', 'list_histories']
 
-# %% ../../nbs/synthesis/40_histories.ipynb #59be0609
+# %% ../../nbs/synthesis/40_histories.ipynb #11588bf8
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

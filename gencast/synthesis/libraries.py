@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['IMF_TO_CHABRIER', 'Library', 'air_to_vacuum']
 
-# %% ../../nbs/synthesis/10_libraries.ipynb #c83b7e87
+# %% ../../nbs/synthesis/10_libraries.ipynb #895227e0
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GALLAZZI05', 'read_metallicity']
 
-# %% ../../nbs/synthesis/45_metallicity.ipynb #d6f8222d
+# %% ../../nbs/synthesis/45_metallicity.ipynb #092aedad
 import numpy as np
 
 from ..core.arguments import Array, takes

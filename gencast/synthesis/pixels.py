@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/synthesis/12_pixels.ipynb #fc1bdc88
+# %% ../../nbs/synthesis/12_pixels.ipynb #d31f7cb0
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
 from ..core.base import InputError
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA
+from ..core.constants import C_KMS, FWHM_OVER_SIGMA
 from .libraries import Library
 
 # %% ../../nbs/synthesis/12_pixels.ipynb #f4de43e5

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/synthesis/38_recipe_values.ipynb #530019d9
+# %% ../../nbs/synthesis/38_recipe_values.ipynb #b8233c6f
 import numpy as np
 
 from ..core.arguments import Number, Word, takes

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SUITE_FOLDER', 'GRID_KEYS', 'Suite', 'list_suites', 'read_recipes', 'check_recipe']
 
-# %% ../../nbs/synthesis/66_recipes.ipynb #fe6f32c5
+# %% ../../nbs/synthesis/66_recipes.ipynb #a4860a40
 import re
 from dataclasses import dataclass
 from importlib.resources import files

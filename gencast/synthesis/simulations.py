@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['simulate']
 
-# %% ../../nbs/synthesis/70_simulations.ipynb #92529c51
+# %% ../../nbs/synthesis/70_simulations.ipynb #e284a649
 from pathlib import Path
 
 import numpy as np

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['bin_weights', 'population_weights', 'synthesize', 'map_array']
 
-# %% ../../nbs/synthesis/64_spectra.ipynb #ec9e18db
+# %% ../../nbs/synthesis/64_spectra.ipynb #7b7660b9
 import os
 from dataclasses import replace
 from pathlib import Path

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['SSPGrid', 'surviving_fraction', 'load_ssp']
 
-# %% ../../nbs/synthesis/20_ssp.ipynb #26817642
+# %% ../../nbs/synthesis/20_ssp.ipynb #bc6ecd27
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..core.arguments import Array, Number, Word, takes
 from ..core.base import InputError
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA, pixel_edges
+from ..core.constants import C_ANGSTROM, C_KMS, FWHM_OVER_SIGMA, L_SUN, TEN_PARSEC
+from ..core.resampling import pixel_edges
 from .ages import AGES, log_weights, on_pixels, popstar_log_flux, read_library
 from .external_libraries import read_popstar
 from .libraries import CARRIED, IMF_TO_CHABRIER, LIBRARIES, Library, read_carried
@@ -240,7 +241,7 @@ def mass_to_light(
         )
     step = np.diff(pixel_edges(grid.wave))
     f_nu = (
-        grid.flux.astype(float) @ (grid.wave * y * step) / (2.99792458e18 * np.sum(y / grid.wave * step))
+        grid.flux.astype(float) @ (grid.wave * y * step) / (C_ANGSTROM * np.sum(y / grid.wave * step))
     )  # Lsun/Hz
-    mag = -2.5 * np.log10(f_nu * 3.828e33 / (4 * np.pi * 3.0856776e19**2)) - 48.60  # AB, at 10 pc
+    mag = -2.5 * np.log10(f_nu * L_SUN / (4 * np.pi * TEN_PARSEC**2)) - 48.60  # AB, at 10 pc
     return 10 ** (0.4 * (mag - SUN_AB[band]))
