@@ -14,7 +14,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
-from gencast.core.resampling import C_KMS, pixel_edges
+from gencast.core.constants import C_KMS
+from gencast.core.resampling import pixel_edges
 from gencast.synthesis import libraries
 from gencast.synthesis.libraries import (
     CARRIED,

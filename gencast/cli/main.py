@@ -424,7 +424,8 @@ def forecast(
     from gencast.data.suites import suite_properties
     from gencast.pipeline.job import forecast as forecast_sample
     from gencast.pipeline.job import load_settings, read_observed, write_table
-    from gencast.report.comparison import compare_reference, describe_comparison, forecast_bins
+    from gencast.report.comparison import compare_reference, describe_comparison
+    from gencast.report.bins import forecast_bins
 
     settings = load_settings(run)
     known = suite_properties(settings.suite)

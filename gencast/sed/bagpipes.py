@@ -22,12 +22,12 @@ import numpy as np
 from ..core.arguments import Number, Word, takes
 from ..core.base import InputError, digest
 from ..core.cache import read_arrays, write_arrays
+from ..core.constants import C_ANGSTROM, C_KMS, FWHM_OVER_SIGMA
 from ..core.failures import caught
 from ..core.files import write_json
 from ..core.locks import hold_folder
 from ..core.progress import Progress
 from ..core.properties import PROPERTIES
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA
 from ..core.sample import Sample
 from ..data.bands import band_curve
 from .library import check_library, pixel_weights
@@ -179,6 +179,9 @@ def quiet_bagpipes(redshift: float, r_spec: float):
             for at, value in before.items():
                 setattr(*at, value)
 
+# %% ../../nbs/sed/30_bagpipes.ipynb #89053c26
+BAGPIPES_LSUN, BAGPIPES_MPC = 3.826e33, 3.086e24  # erg/s and cm as BAGPIPES has them, to undo its conversions
+
 # %% ../../nbs/sed/30_bagpipes.ipynb #1eb88704
 def fit_instructions(task: Task) -> dict:
     "The priors in BAGPIPES' words."
@@ -212,20 +215,20 @@ def make_likelihood(bagpipes, task: Task, folder: str):
     area = (
         4
         * np.pi
-        * (3.086e24 * np.interp(task.redshift, bagpipes.utils.z_array, bagpipes.utils.ldist_at_z)) ** 2
+        * (BAGPIPES_MPC * np.interp(task.redshift, bagpipes.utils.z_array, bagpipes.utils.ldist_at_z)) ** 2
     )  # cm2
     if task.bands:
         paths = []
         for k, band in enumerate(task.bands):
             paths.append(f"{folder}/{k}.dat")
             np.savetxt(paths[-1], np.column_stack(band_curve(band)))
-        to_mujy = 3.826e33 * task.wave / 2.99792458e18 / area * 1e29
+        to_mujy = BAGPIPES_LSUN * task.wave / C_ANGSTROM / area * 1e29
         data = np.column_stack([task.flux * to_mujy, task.error * to_mujy])
         return fitted_model(
             bagpipes.galaxy(task.name, lambda _: data, spectrum_exists=False, filt_list=paths),
             fit_instructions(task),
         )
-    to_flux = 3.826e33 / area / (1 + task.redshift)
+    to_flux = BAGPIPES_LSUN / area / (1 + task.redshift)
     data = np.column_stack(
         [vacuum_to_air(task.wave) * (1 + task.redshift), task.flux * to_flux, task.error * to_flux]
     )

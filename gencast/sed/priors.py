@@ -15,9 +15,9 @@ import numpy as np
 
 from ..core.arguments import Array, Number, Word, Words, takes
 from ..core.base import InputError, digest, rng_for
+from ..core.constants import C_KMS, FWHM_OVER_SIGMA
 from ..core.files import file_checksum, part_path, read_sealed, replace_folder, save_array, write_json
 from ..core.properties import PROPERTIES, Z_SUN
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA
 from ..core.sample import Sample, load_sample
 from ..data.photometry import band_luminosity, band_wavelengths
 from ..features.ranking import line_mask

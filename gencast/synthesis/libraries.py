@@ -18,8 +18,8 @@ import numpy as np
 
 from ..core.arguments import Array, Number, takes
 from ..core.base import InputError
+from ..core.constants import C_KMS, FWHM_OVER_SIGMA
 from ..core.properties import Z_SUN
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA
 
 # %% ../../nbs/synthesis/10_libraries.ipynb #d0f8ce41
 IMF_TO_CHABRIER = {

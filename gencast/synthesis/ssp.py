@@ -13,7 +13,8 @@ import numpy as np
 
 from ..core.arguments import Array, Number, Word, takes
 from ..core.base import InputError
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA, pixel_edges
+from ..core.constants import C_ANGSTROM, C_KMS, FWHM_OVER_SIGMA, L_SUN, TEN_PARSEC
+from ..core.resampling import pixel_edges
 from gencast.synthesis.libraries import (
     CARRIED,
     IMF_TO_CHABRIER,
@@ -376,7 +377,7 @@ def mass_to_light(
         )
     step = np.diff(pixel_edges(grid.wave))
     f_nu = (
-        grid.flux.astype(float) @ (grid.wave * y * step) / (2.99792458e18 * np.sum(y / grid.wave * step))
+        grid.flux.astype(float) @ (grid.wave * y * step) / (C_ANGSTROM * np.sum(y / grid.wave * step))
     )  # Lsun/Hz
-    mag = -2.5 * np.log10(f_nu * 3.828e33 / (4 * np.pi * 3.0856776e19**2)) - 48.60  # AB, at 10 pc
+    mag = -2.5 * np.log10(f_nu * L_SUN / (4 * np.pi * TEN_PARSEC**2)) - 48.60  # AB, at 10 pc
     return 10 ** (0.4 * (mag - SUN_AB[band]))
