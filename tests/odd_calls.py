@@ -598,7 +598,7 @@ CALLS = [
     Call("features.stability.labels_agree", lambda: dict(labels=[np.array([0, 0, 1]), np.array([1, 1, 0])])),
     # distances
     Call("distances.moments.fit_moments", lambda: dict(values=X, weights=np.ones(4)), blank=True),
-    Call("distances.classifiers.deal", lambda: dict(n=12, folds=3, seed=0)),
+    Call("distances.classifiers.deal_folds", lambda: dict(n=12, folds=3, seed=0)),
     Call("distances.classifiers.proxy_a", lambda: dict(**DISTANCE, folds=3, C=1.0, seed=0)),
     Call(
         "distances.classifiers.classifier_auc",
