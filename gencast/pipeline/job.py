@@ -33,7 +33,8 @@ from ..core.sample import Sample, load_sample
 from ..core.workers import open_workers
 from ..data.fields import survey_catalogue
 from ..data.photometry import band_luminosity
-from ..data.readers import load_mapping, load_table
+from ..data.mappings import load_mapping
+from ..data.readers import load_table
 from ..data.references import load_spectra
 from gencast.data.suites import (
     OwnSuite,
