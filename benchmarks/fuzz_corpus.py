@@ -38,7 +38,7 @@ from gencast.report.forecasts import describe_forecast
 from gencast.report.results import choices, load_results
 from gencast.report.sentences import describe_survey, provenance, stage_times, survey_notes
 from gencast.report.tables import pair_table
-from gencast.pipeline.job import load_settings
+from gencast.pipeline.configure import load_settings
 from gencast.site.build import stage_targets
 
 BANDS = dict(u=3560.0, g=4700.0, r=6180.0, i=7500.0, z=8960.0)

@@ -37,7 +37,7 @@ from gencast.report.results import load_results
 from gencast.report.sentences import describe_survey, galaxies_of, survey_notes
 from gencast.report.wording import plain_markdown
 from gencast.pipeline.notebooks import execute_notebook, template_path
-from gencast.pipeline.job import load_settings
+from gencast.pipeline.configure import load_settings
 from gencast.site.build import stage_targets
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -36,7 +36,7 @@ from scipy.stats import spearmanr
 from gencast.core.base import InputError
 from gencast.core.properties import BUILT_IN
 from gencast.distances.metrics import METRICS
-from gencast.pipeline.stages import Settings
+from gencast.pipeline.settings import Settings
 from gencast.synthesis.simulations import load_suite
 
 N_SIM, N_WAVE = 8, 40

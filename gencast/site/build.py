@@ -49,9 +49,9 @@ def source_root() -> Path:  # folder that holds nbs/ and _quarto.yml
 def sync_templates(
     root: Path | None = None,  # source tree; None: the one gencast runs from
 ) -> list:  # the copies, as paths
-    "Copy `nbs/targets/*.ipynb` to `gencast/templates/`, and remove copies whose source is gone."
+    "Copy `nbs/targets/*.ipynb` to `gencast/pipeline/templates/`, and remove copies whose source is gone."
     root = Path(root) if root else source_root()
-    target = root / "gencast" / "templates"
+    target = root / "gencast" / "pipeline" / "templates"
     target.mkdir(parents=True, exist_ok=True)
     sources = sorted((root / "nbs" / "targets").glob("*.ipynb"))
     for old in target.glob("*.ipynb"):
