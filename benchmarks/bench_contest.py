@@ -1,15 +1,13 @@
-"""Which distance tells the error best: every distance in every choice of features, on a finished run.
+"""Which distance predicts the error best: every distance in every choice of features, on a finished run.
 
     gencast run --properties all                              # first, if there is no run yet
     python benchmarks/bench_contest.py results/default        # a quarter of an hour on one core
     python benchmarks/bench_contest.py results/default --galaxies 300 --out results/contest-small
 
 Writes board.csv, duels.csv, reasons.csv and pairs.csv, each with its provenance in the first line. Without
-`--out` they
-replace those that come with gencast (gencast/data/contest), which nbs/studies/30_answer.ipynb shows. What was
-measured is kept in
-`--cache` (results/contest-cache): a benchmark that was stopped goes on where it was. Needs POT (`pip install
-POT`).
+`--out` they replace those in nbs/studies/contest_tables, which nbs/studies/which_distance.ipynb shows. What was
+measured is kept in `--cache` (results/contest-cache), so that a benchmark that was stopped resumes. Needs POT
+(`pip install POT`).
 """
 
 import argparse
@@ -18,8 +16,16 @@ import time
 import warnings
 from pathlib import Path
 
-from answer import CONTEST_FOLDER, board_table, describe_winner, duel_table, reason_table, save_verdict
-from contest import MOST_CLASSIFIED, OPTIONS, hold_contest, load_entrants
+import studies  # noqa: F401  puts nbs/studies on the path
+from distance_contest import MOST_CLASSIFIED, OPTIONS, load_contest, measure_contest
+from distance_verdict import (
+    CONTEST_FOLDER,
+    board_table,
+    describe_winner,
+    duel_table,
+    reason_table,
+    save_verdict,
+)
 
 from gencast.distances.moments import ShrinkageWarning
 
@@ -46,25 +52,25 @@ def main():
         "ignore", ShrinkageWarning
     )  # ten galaxies to a feature, collinear ones: shrunk where it must be
     start = time.process_time()
-    entrants = load_entrants(given.run, n_galaxies=given.galaxies)
-    distances = hold_contest(entrants, given.cache, n_groups=given.groups, jobs=given.jobs)
-    board, judged = board_table(distances, entrants.log_mse)
-    duels = duel_table(board, judged, entrants.log_mse)
-    reasons, pairs = reason_table(entrants, distances)
+    contest = load_contest(given.run, n_galaxies=given.galaxies)
+    distances = measure_contest(contest, given.cache, n_groups=given.groups, jobs=given.jobs)
+    board, scored = board_table(distances, contest.log_mse)
+    duels = duel_table(board, scored, contest.log_mse)
+    reasons, pairs = reason_table(contest, distances)
     made = json.loads((given.run / "run.json").read_text(encoding="utf-8"))
     record = {
-        "suite": entrants.settings.suite.name,
-        "seed": entrants.settings.seed,
+        "suite": contest.settings.suite.name,
+        "seed": contest.settings.seed,
         "versions": made["versions"],
-        "simulations": len(entrants.names),
-        "galaxies": len(entrants.galaxies[0]),
-        "selection": len(entrants.selection[0]),
+        "simulations": len(contest.names),
+        "galaxies": len(contest.galaxies[0]),
+        "selection": len(contest.selection[0]),
         "groups": given.groups,
-        "checksum": entrants.checksum,
+        "checksum": contest.checksum,
         "subsets": OPTIONS | {"classifier_auc_galaxies": MOST_CLASSIFIED},
     }
     save_verdict(given.out, {"board": board, "duels": duels, "reasons": reasons, "pairs": pairs}, record)
-    for p in entrants.log_mse:
+    for p in contest.log_mse:
         print(describe_winner(board, duels, p), "\n")
     print(f"{time.process_time() - start:.0f} CPU seconds in this process; tables in {given.out}")
 

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from gencast.core.properties import HISTORIES
+from gencast.data.suites import load_suite
 from gencast.models.errors import error_metrics
 from gencast.models.estimators import fit_model
 from gencast.models.timebins import label_columns, label_matrix, labels_of
@@ -33,7 +34,6 @@ from gencast.pipeline.settings import Settings, SimulationSettings, SurveySettin
 from gencast.pipeline.simulate import simulate_one
 from gencast.pipeline.surveys import load_survey, noise_survey, survey_noise
 from gencast.pipeline.training import NOISE, OneLabel, network_options
-from gencast.synthesis.simulations import load_suite
 
 PROPERTIES = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr", "sfh")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,9 +135,9 @@ def models_of(kind: str, name: str) -> dict:  # property -> fitted model
         return {p: fit_model(kind, values, labels_of(sample, p), seed=1) for p in PROPERTIES}
     from gencast.models.networks import CNNRegressor
 
-    network = CNNRegressor(**network_options(simulations, name, PROPERTIES, NOISE * survey_noise(survey))).fit(
-        values, label_matrix(sample, PROPERTIES)
-    )
+    network = CNNRegressor(
+        **network_options(simulations, name, PROPERTIES, NOISE * survey_noise(survey))
+    ).fit(values, label_matrix(sample, PROPERTIES))
     return {p: OneLabel(network, label_columns(PROPERTIES, p)) for p in PROPERTIES}
 
 

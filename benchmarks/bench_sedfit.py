@@ -1,23 +1,19 @@
-"""Learned models beside SED fitting: held-out galaxies of every universe of the default suite, and observed
+"""Learned models beside SED fitting: held-out galaxies of every simulation of the default suite, and observed
 spectra.
 
-    python benchmarks/bench_sedfit.py full --rounds 1        # BAGPIPES on 20 galaxies: half an hour on one
-    core; needs gencast[sed]; after `library`
-    python benchmarks/bench_sedfit.py observed [PATH ...]    # BAGPIPES on the observed spectra: spec files or
-    folders beside those of ppxf
-    python benchmarks/bench_sedfit.py bands                  # BAGPIPES on photometry of ten of the galaxies
-    python benchmarks/bench_sedfit.py known                  # both on galaxies drawn from the priors
-    themselves, 10 of them by BAGPIPES
-    python benchmarks/bench_sedfit.py library                # two libraries of 100,000 models, 600 galaxies:
-    minutes; one needs gencast[sed]
-    python benchmarks/bench_sedfit.py learn                  # 60 forests, boosted trees and networks: an hour
-    on one core; networks need gencast[cnn]
-    python benchmarks/bench_sedfit.py tables [PATH ...]      # the tables that
-    nbs/studies/methods_compared.ipynb shows
+    python benchmarks/bench_sedfit.py library             # two libraries of 100,000 models, 600 galaxies: minutes
+    python benchmarks/bench_sedfit.py full --rounds 1     # BAGPIPES on 20 galaxies: half an hour; after `library`
+    python benchmarks/bench_sedfit.py observed [PATH ...] # BAGPIPES on the observed spectra that ppxf carries,
+                                                          # and on those given (spec files or folders)
+    python benchmarks/bench_sedfit.py bands               # BAGPIPES on photometry of ten of the galaxies
+    python benchmarks/bench_sedfit.py known               # both fits on galaxies drawn from their own priors
+    python benchmarks/bench_sedfit.py learn               # 60 forests, boosted trees and networks: an hour
+    python benchmarks/bench_sedfit.py tables [PATH ...]   # the tables of nbs/studies/methods_compared.ipynb
 
-Each part keeps what it has done in `--cache` (results/methods): what was stopped goes on where it was.
-`tables` writes
-gencast/data/methods with the provenance beside it, from whatever is there; give `--out` to write elsewhere.
+Times are of one core. BAGPIPES and one of the libraries need gencast[sed], networks need gencast[cnn]. Each part
+keeps what it has done in `--cache` (results/methods), so that what was stopped resumes. `tables` writes
+nbs/studies/methods_tables, with the provenance beside the tables, from whatever is there; `--out` changes the
+folder.
 """
 
 import argparse
@@ -28,10 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from methods import (
-    FITTED,
-    LEARNERS,
-    METHODS_FOLDER,
+import studies  # noqa: F401  puts nbs/studies on the path
+from method_galaxies import (
     SNRS,
     bin_features,
     consensus_outside,
@@ -40,9 +34,9 @@ from methods import (
     heldout_sample,
     learned_answers,
     observe_at,
-    save_methods,
     snr_of,
 )
+from method_scores import LEARNERS, METHODS_FOLDER, save_methods
 
 from gencast.core.base import digest
 from gencast.core.cache import package_versions, read_arrays, remember
@@ -50,11 +44,16 @@ from gencast.core.progress import Progress
 from gencast.core.sample import Sample
 from gencast.data.photometry import SDSS_BANDS, band_luminosity, band_wavelengths
 from gencast.data.references import load_spectra
-from gencast.sed.bagpipes import SETTINGS, fit_bagpipes, fit_table, fit_versions, make_tasks, missing_fits
-from gencast.sed.priors import PERCENTILES, Priors, build_library, fit_models, rebin
-from gencast.synthesis.simulations import load_suite, simulate
+from gencast.data.suites import load_suite
+from gencast.sed.bagpipes import SETTINGS, fit_versions
+from gencast.sed.fitting import FITTED, fit_bagpipes, fit_table, make_tasks, missing_fits
+from gencast.sed.intervals import PERCENTILES, fit_models
+from gencast.sed.library import rebin
+from gencast.sed.models import build_library
+from gencast.sed.priors import Priors
+from gencast.synthesis.simulations import simulate
 
-SEED, ROUNDS, N_TRAIN, N_CALIBRATE = 11, 30, 3000, 100  # galaxies of each universe
+SEED, ROUNDS, N_TRAIN, N_CALIBRATE = 11, 30, 3000, 100  # galaxies of each simulation
 TRAINED, TREES = 2000, 60  # of those that could train, and trees of a forest
 KNOWN, KNOWN_FULL = 600, 10  # galaxies drawn from the priors, and how many of them BAGPIPES fits
 SSPS = {"library": "bc03_miles", "library-stelib": "bc03_stelib"}
@@ -82,7 +81,7 @@ def observed_sample(paths) -> Sample:
 
 
 def full(given):
-    "BAGPIPES: the first galaxy of each universe, then the second ..."
+    "BAGPIPES: the first galaxy of each simulation, then the second ..."
     sample = heldout_sample(load_suite("default"), load_spectra(), SEED, ROUNDS)
     n = given.rounds * len(set(sample.meta["universe"]))
     models = build_library(given.cache / "models-bc03_miles", wave=rebin(sample).wave, n=given.models)
@@ -230,8 +229,8 @@ def library(given):
     ).to_csv(given.cache / "library-observed.csv")
 
 
-def one_universe(u, cache):
-    "Features, their noise and labels of a universe's parts at each noise level, stored."
+def one_simulation(u, cache):
+    "Features, their noise and labels of a simulation's parts at each noise level, stored."
     suite = load_suite("default")
     recipe = suite.simulations[u]
 
@@ -265,7 +264,7 @@ def feature_noise(seen) -> np.ndarray:
 
 
 def one_model(kind, u, snr, names, cache, seen):
-    "What the model of a universe at a noise level says about everybody."
+    "Predictions of a simulation's model at a noise level for all galaxies."
 
     def make():
         parts = [read_arrays(cache / "features" / f"{n}.npz") for n in names]
@@ -290,9 +289,11 @@ def one_model(kind, u, snr, names, cache, seen):
 
 
 def learn(given):
-    "A model of each kind for each universe and noise level."
+    "A model of each kind for each simulation and noise level."
     suite, progress = load_suite("default"), Progress(given.jobs)
-    names = progress.map("galaxies", one_universe, [(u, given.cache) for u in range(len(suite.simulations))])
+    names = progress.map(
+        "galaxies", one_simulation, [(u, given.cache) for u in range(len(suite.simulations))]
+    )
     seen = bin_features(observed_sample(given.paths)).astype(np.float32)
     for kind in LEARNERS:
         progress.map(
@@ -453,7 +454,7 @@ def main():
     parser.add_argument(
         "paths", type=Path, nargs="*", help="spec files or folders, beside the spectra that ppxf carries"
     )
-    parser.add_argument("--rounds", type=int, default=1, help="full: galaxies of each universe")
+    parser.add_argument("--rounds", type=int, default=1, help="full: galaxies of each simulation")
     parser.add_argument("--models", type=int, default=100_000, help="library: how many")
     parser.add_argument("--budget", type=float, default=1e12, help="seconds after which no galaxy is started")
     parser.add_argument("--jobs", type=int, default=1)

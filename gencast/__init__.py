@@ -1,24 +1,11 @@
-"""Forecast how wrong a model that learned from simulated galaxies will be on real ones."""
+"""Forecast how wrong a model that learned from simulated galaxies will be on real ones.
+
+`import gencast as gc`; `dir(gc)` lists the names that a user meets first, `gencast/__init__.pyi` groups them by
+task. They are loaded when they are first used. All else is reached through its wing, e.g. `gencast.distances`.
+"""
 
 import lazy_loader
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submodules=[
-        "cli",
-        "core",
-        "data",
-        "distances",
-        "features",
-        "figures",
-        "models",
-        "pipeline",
-        "regression",
-        "report",
-        "sed",
-        "site",
-        "synthesis",
-    ],
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

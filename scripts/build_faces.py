@@ -1,4 +1,4 @@
-"""Write `gencast/<wing>/__init__.py`: every public name of a wing's modules, loaded when it is first used.
+"""Write `gencast/<wing>/__init__.py` and `__init__.pyi`: the public names of a wing, loaded when first used.
 
 python scripts/build_faces.py          # write
 python scripts/build_faces.py --check  # exit code 1 where a file is not what it should be
@@ -52,31 +52,34 @@ def wing_sentence(wing: str) -> str:
     return re.search(r"(?m)^> (.+)$", text)[1].strip()
 
 
-def face(wing: str) -> str:
-    "The text of a wing's `__init__.py`."
-    lines = [
-        f'"""{wing_sentence(wing)}"""',
-        "",
-        "# Written by scripts/build_faces.py.",
-        "import lazy_loader",
-        "",
+def face(wing: str) -> dict:  # file name -> text
+    "A wing's `__init__.py`, which loads lazily, and its `__init__.pyi`, which says what."
+    code = f'''"""{wing_sentence(wing)}"""
+
+# Written by scripts/build_faces.py.
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+'''
+    stub = [
+        "# Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used."
     ]
-    lines += ["__getattr__, __dir__, __all__ = lazy_loader.attach(", "    __name__,", "    submod_attrs={"]
-    for module, names in ((m, n) for m, n in wing_names(wing).items() if n):
-        lines += [f'        "{module}": [', *[f'            "{name}",' for name in names], "        ],"]
-    return "\n".join([*lines, "    },", ")", ""])
+    for module, names in wing_names(wing).items():
+        stub += [f"from .{module} import {name} as {name}" for name in names]
+    return {"__init__.py": code, "__init__.pyi": "\n".join(stub) + "\n"}
 
 
 def main(check: bool) -> int:
     "Write the faces, or say which are not in sync."
     stale = []
     for wing in WINGS:
-        path, text = ROOT / "gencast" / wing / "__init__.py", face(wing)
-        if path.read_text(encoding="utf-8") == text:
-            continue
-        stale.append(path.relative_to(ROOT).as_posix())
-        if not check:
-            path.write_text(text, encoding="utf-8")
+        for name, text in face(wing).items():
+            path = ROOT / "gencast" / wing / name
+            if path.is_file() and path.read_text(encoding="utf-8") == text:
+                continue
+            stale.append(path.relative_to(ROOT).as_posix())
+            if not check:
+                path.write_text(text, encoding="utf-8")
     if check and stale:
         print(f"not in sync: {', '.join(stale)}; run python scripts/build_faces.py", file=sys.stderr)
     return int(check and bool(stale))

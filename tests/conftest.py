@@ -1,6 +1,7 @@
 "What all tests share. Nothing here may need the network or a folder outside the repository."
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "nbs" / "studies"))  # modules of the studies, which are not installed
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +26,7 @@ def some_universes(tmp_path_factory):
     """
     import yaml
 
-    from gencast.synthesis.simulations import list_suites
+    from gencast.synthesis.recipes import list_suites
 
     def write(name: str, step: int, n: int):
         text = yaml.safe_load(list_suites()["default"].read_text())

@@ -86,7 +86,7 @@ def drawn():
 
 
 def bins():
-    from gencast.synthesis.histories import age_bins
+    from gencast.synthesis.agebins import age_bins
 
     return age_bins(12.0)
 
@@ -107,15 +107,9 @@ def design():
 
 @functools.cache
 def signal_table():
-    from gencast.regression.pairs import made_up_signals
+    from gencast.regression.signal_table import toy_signals
 
-    return made_up_signals(7)
-
-
-def pairs():
-    from gencast.regression.intervals import PairTable
-
-    return PairTable(NAMES, PAIRS, GAPS, np.repeat(GAPS[None], 7, 0))
+    return toy_signals(7)
 
 
 EDGES = np.concatenate([[0, 0.001, 0.003], np.geomspace(0.01, 13.0, 10)])
@@ -154,7 +148,7 @@ def ssp():
 
 @functools.cache
 def small_suite(redshifts: bool = False):
-    from gencast.synthesis.simulations import Suite
+    from gencast.synthesis.recipes import Suite
 
     grid = {"start": 4000.0, "stop": 6800.0, "pixels": 30, "fwhm_kms": 900.0}
     return Suite("odd", "", 0.1, 100, grid, grid, (RECIPE,), (0.05, 1.0) if redshifts else ())
@@ -162,7 +156,7 @@ def small_suite(redshifts: bool = False):
 
 @functools.cache
 def galaxies():
-    from gencast.synthesis.simulations import draw_galaxies
+    from gencast.synthesis.galaxies import draw_galaxies
 
     return draw_galaxies(RECIPE, 0.1, 5, 0)
 
@@ -202,10 +196,10 @@ def wide_sample(redshift: bool = False):
 
 
 @functools.cache
-def judged():
-    from judge import judge
+def scored():
+    from distance_scores import score_distances
 
-    return judge(
+    return score_distances(
         {("p", "c", "m"): np.repeat(GAPS[None], 7, 0), ("p", "c", "k"): np.repeat(GAPS.T[None] ** 2, 7, 0)},
         {"p": PAIRS},
     )[1]
@@ -220,9 +214,9 @@ def forest():
 
 @functools.cache
 def heldout():
-    from gencast.regression.intervals import heldout_table
+    from gencast.regression.protocol import heldout_predictions
 
-    return heldout_table(pairs(), "pooled_line", (0.5,))
+    return heldout_predictions(signal_table(), "pooled_line", (0.5,))
 
 
 @functools.cache
@@ -260,18 +254,15 @@ def observed_galaxies():
     )
 
 
-def law():
-    from gencast.regression.intervals import ErrorLaw
-
-    return ErrorLaw(-2.0, 0.5)
-
-
 DISTANCE = dict(source=X, target=Y)
 CALLS = [
     # core
-    Call("core.define_property", lambda: dict(name="log_odd", label="odd", unit="dex(Msun)", meaning="odd")),
     Call(
-        "core.Sample",
+        "core.properties.define_property",
+        lambda: dict(name="log_odd", label="odd", unit="dex(Msun)", meaning="odd"),
+    ),
+    Call(
+        "core.sample.Sample",
         lambda: dict(
             name="s",
             flux=FLUX,
@@ -284,23 +275,23 @@ CALLS = [
         ),
         blank=True,
     ),
-    Call("core.rng_for", lambda: dict(seed=3), lambda found, given: found.random() < 1),
+    Call("core.base.rng_for", lambda: dict(seed=3), lambda found, given: found.random() < 1),
     # data
     Call("data.bands.pivot", lambda: dict(name="sdss2010-g"), positive),
     Call("data.bands.effective_wavelength", lambda: dict(name="sdss2010-g"), positive),
     Call("data.bands.eazy_band", lambda: dict(number=155)),
-    Call("data.checks.check_name", lambda: dict(name="foo", where="here")),
-    Call("data.checks.beside", lambda: dict(folder=tempfile.gettempdir(), name="foo", where="here")),
+    Call("core.checks.check_name", lambda: dict(name="foo", where="here")),
+    Call("core.checks.beside", lambda: dict(folder=tempfile.gettempdir(), name="foo", where="here")),
     Call(
-        "data.dust.attenuation_curve",
+        "synthesis.dust.attenuation_curve",
         lambda: dict(law="salim", wave=WAVE, delta=-0.3, bump=1.0),
         lambda f, g: np.shape(f) == np.shape(g["wave"]) and positive(f, g),
     ),
-    Call("data.dust.k_calzetti", lambda: dict(wave=WAVE), shaped("wave")),
-    Call("data.dust.k_bump", lambda: dict(wave=WAVE, bump=1.0), shaped("wave")),
-    Call("data.dust.salim", lambda: dict(wave=WAVE, delta=-0.3, bump=1.0), shaped("wave")),
-    Call("data.dust.cardelli", lambda: dict(wave=WAVE, r_v=3.1), shaped("wave")),
-    Call("data.dust.smc", lambda: dict(wave=WAVE), shaped("wave")),
+    Call("synthesis.dust.k_calzetti", lambda: dict(wave=WAVE), shaped("wave")),
+    Call("synthesis.dust.k_bump", lambda: dict(wave=WAVE, bump=1.0), shaped("wave")),
+    Call("synthesis.dust.salim", lambda: dict(wave=WAVE, delta=-0.3, bump=1.0), shaped("wave")),
+    Call("synthesis.dust.cardelli", lambda: dict(wave=WAVE, r_v=3.1), shaped("wave")),
+    Call("synthesis.dust.smc", lambda: dict(wave=WAVE), shaped("wave")),
     Call("data.photometry.band_wavelengths", lambda: dict(bands=("sdss2010-g", "sdss2010-r")), positive),
     Call(
         "data.photometry.band_luminosity",
@@ -319,22 +310,22 @@ CALLS = [
         positive,
     ),
     Call(
-        "data.resample.pixel_edges",
+        "core.resampling.pixel_edges",
         lambda: dict(wave=WAVE),
         lambda f, g: bool((np.diff(f) > 0).all() and len(f) == len(g["wave"]) + 1),
     ),
     Call(
-        "data.resample.overlap_matrix",
+        "core.resampling.overlap_matrix",
         lambda: dict(edges_in=np.geomspace(3600, 7000, 21), edges_out=np.geomspace(4000, 6000, 11)),
         lambda f, g: bool((f.sum(axis=1) < 1 + 1e-9).all()),
     ),
     Call(
-        "data.resample.broadening_matrix",
+        "core.resampling.broadening_matrix",
         lambda: dict(edges=np.geomspace(3600, 7000, 21), sigma_kms=np.full(20, 900.0)),
         lambda f, g: bool((f.sum(axis=1) < 1 + 1e-9).all()),
     ),
     Call(
-        "data.resample.resample",
+        "core.resampling.resample",
         lambda: dict(
             wave_in=WAVE,
             flux=FLUX[0],
@@ -344,64 +335,64 @@ CALLS = [
         ),
         blank=True,
     ),
-    Call("data.simulations.load_suite", lambda: dict(suite="default")),
+    Call("synthesis.recipes.read_recipes", lambda: dict(suite="default")),
     Call(
         "data.specfiles.luminosity",
         lambda: dict(wave=WAVE, flux=FLUX[0] / 1e6, redshift=0.1, ebv=0.03),
         lambda f, g: np.shape(f) == np.shape(g["flux"]),
     ),
-    Call("data.units.parse_unit", lambda: dict(text="Msun", where="here")),
+    Call("core.units.parse_unit", lambda: dict(text="Msun", where="here")),
     Call(
-        "data.histories.age_bins",
+        "synthesis.agebins.age_bins",
         lambda: dict(age_universe_gyr=13.0, n=20),
         lambda f, g: len(f) == g["n"] + 1 and bool((np.diff(f) > 0).all()),
     ),
     Call(
-        "data.histories.draw_range",
+        "synthesis.recipe_values.draw_range",
         lambda: dict(value=[0.2, 0.8], n=5, rng=rng(), where="here", low=0.1, high=1.0),
         lambda f, g: len(f) == g["n"] and bool((f >= g["low"]).all() and (f <= g["high"]).all()),
     ),
     Call(
-        "data.histories.burst_factor",
+        "synthesis.histories.burst_factor",
         lambda: dict(n_gal=4, sigma=0.2, memory=0.3, edges=EDGES, rng=rng()),
         positive,
     ),
     Call(
-        "data.histories.draw_histories",
+        "synthesis.histories.draw_histories",
         lambda: dict(recipe=HISTORY, log_mstar=MASSES, edges=EDGES, rng=rng()),
         lambda f, g: positive(f, g) and np.allclose(f.sum(axis=1), 1, atol=1e-5),
     ),
-    Call("data.histories.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
+    Call("synthesis.agebins.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
     Call(
-        "data.histories.recent_sfr",
+        "synthesis.agebins.recent_sfr",
         lambda: dict(fractions=FRACTIONS, edges=EDGES, mass_formed=10**MASSES, span_gyr=0.1),
         positive,
     ),
     Call(
-        "data.histories.draw_metallicities",
+        "synthesis.metallicity.draw_metallicities",
         lambda: dict(
             recipe=RECIPE["metallicity"], log_mstar=MASSES, fractions=FRACTIONS, edges=EDGES, rng=rng()
         ),
         lambda f, g: np.shape(f) == np.shape(g["fractions"]) and bool((f > 0).all()),
     ),
     Call(
-        "data.libraries.air_to_vacuum",
+        "synthesis.libraries.air_to_vacuum",
         lambda: dict(wave=WAVE),
         lambda f, g: np.shape(f) == np.shape(g["wave"]) and not (f < np.asarray(g["wave"], float)).any(),
         blank=True,
     ),
     Call(
-        "data.libraries.bin_points",
+        "synthesis.pixels.bin_points",
         lambda: dict(wave=WAVE, flux=FLUX[:3], edges=np.geomspace(4000, 6000, 11)),
         lambda f, g: f.shape[-1] == len(g["edges"]) - 1,
     ),
     Call(
-        "data.libraries.log_edges",
+        "synthesis.pixels.log_edges",
         lambda: dict(low=3600.0, high=7000.0, step=300.0),
         lambda f, g: len(f) > 1 and bool((np.diff(f) > 0).all()),
     ),
     Call(
-        "data.libraries.resampling_matrix",
+        "synthesis.pixels.resampling_matrix",
         lambda: dict(
             edges_in=np.geomspace(3600, 7000, 21),
             edges_out=np.geomspace(4000, 6000, 11),
@@ -410,7 +401,7 @@ CALLS = [
         lambda f, g: bool((f @ np.diff(g["edges_out"]) <= np.diff(g["edges_in"]) * (1 + 1e-9)).all()),
     ),
     Call(
-        "data.nebular.nebular_light",
+        "synthesis.nebular.nebular_light",
         lambda: dict(
             wave=WAVE,
             age=np.array([0.001, 0.01, 1.0]),
@@ -422,33 +413,33 @@ CALLS = [
         lambda f, g: f.shape == (len(g["zmet"]), len(g["age"]), len(g["wave"])) and positive(f, g),
     ),
     Call(
-        "data.nebular.add_nebular",
+        "synthesis.nebular.add_nebular",
         lambda: dict(grid=ssp(), escape=0.1, excitation=0.2),
         lambda f, g: positive(f.flux, g),
     ),
     Call(
-        "data.ssp.log_weights",
+        "synthesis.ages.log_weights",
         lambda: dict(own=np.array([0.001, 0.01, 0.1, 1.0]), wanted=np.array([0.0005, 0.02, 2.0])),
         lambda f, g: np.allclose(f.sum(axis=1), 1),
     ),
     Call(
-        "data.ssp.surviving_fraction",
+        "synthesis.ssp.surviving_fraction",
         lambda: dict(zmet=np.array([0.004, 0.02]), age=np.array([0.01, 1.0, 10.0])),
         lambda f, g: positive(f, g) and bool((f <= 1 + 1e-9).all()),
     ),
     Call(
-        "data.ssp.load_ssp",
+        "synthesis.ssp.load_ssp",
         lambda: dict(name="bc03_stelib", wave=WAVE, fwhm_kms=800.0, extend=False),
         lambda f, g: positive(f.flux, g),
     ),
-    Call("data.ssp.mass_to_light", lambda: dict(grid=ssp(), band="V"), positive),
+    Call("synthesis.ssp.mass_to_light", lambda: dict(grid=ssp(), band="V"), positive),
     Call(
-        "data.epochs.draw_redshifts",
+        "synthesis.epochs.draw_redshifts",
         lambda: dict(observed=np.linspace(0.1, 0.9, 8), n=6, rng=rng()),
         lambda f, g: len(f) == g["n"] and bool((np.diff(f) >= 0).all()),
     ),
     Call(
-        "data.epochs.simulate_epochs",
+        "synthesis.epochs.simulate_epochs",
         lambda: dict(
             recipe=RECIPE,
             suite=small_suite(True),
@@ -460,12 +451,12 @@ CALLS = [
         lambda f, g: len(f) == (g["n_galaxies"] or 100),
     ),
     Call(
-        "data.observe.observe_spectra",
+        "data.observing.observe_spectra",
         lambda: dict(sample=sample(), survey=sample(), seed=1, limit=30.0, block=5),
         lambda f, g: len(f) <= 24,
     ),
     Call(
-        "data.observe.observe",
+        "data.observing.observe",
         lambda: dict(sample=sample(), survey=sample(), seed=1),
         lambda f, g: len(f) <= 24,
     ),
@@ -499,13 +490,13 @@ CALLS = [
         lambda f, g: len(f) == np.size(g["redshift"]),
     ),
     Call(
-        "data.simulations.synthesize",
+        "synthesis.spectra.synthesize",
         lambda: dict(galaxies=galaxies(), grid=ssp(), dust={"law": "calzetti", "birth_cloud": 1.0}, block=2),
         lambda f, g: positive(f[0], g),
     ),
-    Call("data.simulations.check_parts", lambda: dict(recipe=RECIPE, where="here")),
+    Call("synthesis.recipes.check_parts", lambda: dict(recipe=RECIPE, where="here")),
     Call(
-        "data.simulations.simulate",
+        "synthesis.simulations.simulate",
         lambda: dict(recipe=RECIPE, suite=small_suite(), seed=1, n_galaxies=5, view="spectra"),
         lambda f, g: len(f) == (g["n_galaxies"] or 100) and positive(f.flux, g),
     ),
@@ -522,20 +513,20 @@ CALLS = [
         lambda f, g: positive(f, g) and len(f) == len(g["bands"]),
     ),
     # features
-    Call("features.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
-    Call("features.feature_table", lambda: dict(sample=sample()), blank=True),
+    Call("features.ranking.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
+    Call("features.ranking.feature_table", lambda: dict(sample=sample()), blank=True),
     Call(
-        "features.rank_features",
+        "features.ranking.rank_features",
         lambda: dict(values=X, labels=LABELS, seed=1, n_trees=3, max_samples=0.7, min_leaf=2),
         share,
     ),
     Call(
-        "features.top_features",
+        "features.ranking.top_features",
         lambda: dict(importance=np.array([0.1, 0.5, 0.4]), n=2),
         lambda f, g: len(set(f.tolist())) == len(f),
     ),
     Call(
-        "features.rank_groups",
+        "features.ranking.rank_groups",
         lambda: dict(
             values=X,
             labels=LABELS,
@@ -547,25 +538,31 @@ CALLS = [
         ),
         share,
     ),
-    Call("indices.measure_indices", lambda: dict(flux=FLUX[:3], wave=WAVE), blank=True),
+    Call("features.indices.measure_indices", lambda: dict(flux=FLUX[:3], wave=WAVE), blank=True),
     Call(
-        "spaces.split_shape",
+        "features.spaces.split_shape",
         lambda: dict(values=LOG),
         lambda f, g: np.allclose(f[0] + f[1], np.asarray(g["values"], float), atol=1e-3),
     ),
-    Call("spaces.normalise_continuum", lambda: dict(values=LOG, wave=WAVE, degree=4), shaped("values")),
-    Call("clusters.rank_correlation", lambda: dict(X=X), lambda f, g: bool((np.abs(f) <= 1).all())),
-    Call("clusters.rank_distance", lambda: dict(X=X), lambda f, g: np.allclose(f, f.T)),
-    Call("clusters.grow_tree", lambda: dict(rho=np.corrcoef(X.T), method="average")),
     Call(
-        "clusters.reweigh",
+        "features.spaces.normalise_continuum", lambda: dict(values=LOG, wave=WAVE, degree=4), shaped("values")
+    ),
+    Call("features.clusters.rank_correlation", lambda: dict(X=X), lambda f, g: bool((np.abs(f) <= 1).all())),
+    Call("features.clusters.rank_distance", lambda: dict(X=X), lambda f, g: np.allclose(f, f.T)),
+    Call("features.clusters.grow_tree", lambda: dict(rho=np.corrcoef(X.T), method="average")),
+    Call(
+        "features.clusters.reweigh",
         lambda: dict(clusters=clusters(), weights=np.array([1.0, 3.0])),
         lambda f, g: np.isclose(f.weights.sum(), 1),
         kept=("clusters",),
     ),
-    Call("clusters.check_importance", lambda: dict(importance=np.array([1.0, 2.0]), n_feature=2), share),
     Call(
-        "clusters.cluster_features",
+        "features.clusters.check_importance",
+        lambda: dict(importance=np.array([1.0, 2.0]), n_feature=2),
+        share,
+    ),
+    Call(
+        "features.clusters.cluster_features",
         lambda: dict(
             X=X,
             importance=np.arange(1.0, 5),
@@ -576,63 +573,75 @@ CALLS = [
         ),
         lambda f, g: np.isclose(f.weights.sum(), 1),
     ),
-    Call("clusters.cluster_values", lambda: dict(X=Y, clusters=clusters()), kept=("clusters",), blank=True),
     Call(
-        "clusters.describe_clusters",
+        "features.clusters.cluster_values",
+        lambda: dict(X=Y, clusters=clusters()),
+        kept=("clusters",),
+        blank=True,
+    ),
+    Call(
+        "features.clusters.describe_clusters",
         lambda: dict(clusters=clusters(), names=list("abcd")),
         kept=("clusters",),
     ),
-    Call("stability.selection_stability", lambda: dict(sets=[[0, 1], [1, 2], [0, 2]], n_feature=6)),
+    Call("features.stability.selection_stability", lambda: dict(sets=[[0, 1], [1, 2], [0, 2]], n_feature=6)),
     Call(
-        "stability.close_wavelengths",
+        "features.stability.close_wavelengths",
         lambda: dict(wave=WAVE, reach_kms=1000.0),
         lambda f, g: np.shape(f) == (len(g["wave"]),) * 2,
     ),
-    Call("stability.jaccard", lambda: dict(a=np.array([0, 1]), b=np.array([1, 2])), lambda f, g: 0 <= f <= 1),
-    Call("stability.labels_agree", lambda: dict(labels=[np.array([0, 0, 1]), np.array([1, 1, 0])])),
-    # distances
-    Call("moments.fit_moments", lambda: dict(values=X, weights=np.ones(4)), blank=True),
-    Call("classifiers.deal", lambda: dict(n=12, folds=3, seed=0)),
-    Call("classifiers.proxy_a", lambda: dict(**DISTANCE, folds=3, C=1.0, seed=0)),
     Call(
-        "classifiers.classifier_auc",
+        "features.stability.jaccard",
+        lambda: dict(a=np.array([0, 1]), b=np.array([1, 2])),
+        lambda f, g: 0 <= f <= 1,
+    ),
+    Call("features.stability.labels_agree", lambda: dict(labels=[np.array([0, 0, 1]), np.array([1, 1, 0])])),
+    # distances
+    Call("distances.moments.fit_moments", lambda: dict(values=X, weights=np.ones(4)), blank=True),
+    Call("distances.classifiers.deal_folds", lambda: dict(n=12, folds=3, seed=0)),
+    Call("distances.classifiers.proxy_a", lambda: dict(**DISTANCE, folds=3, C=1.0, seed=0)),
+    Call(
+        "distances.classifiers.classifier_auc",
         lambda: dict(**DISTANCE, folds=3, trees=3, seed=0),
         lambda f, g: 0 <= f <= 1,
     ),
-    Call("transport.directions", lambda: dict(n_feature=4, n_projections=6, seed=0)),
-    Call("transport.wasserstein", lambda: dict(a=X[:8], b=Y[:8], p=2), positive),
-    Call("distances.distance", lambda: dict(name="energy", **DISTANCE, seed=0, device="numpy")),
+    Call("distances.transport.directions", lambda: dict(n_feature=4, n_projections=6, seed=0)),
+    Call("distances.transport.wasserstein", lambda: dict(a=X[:8], b=Y[:8], p=2), positive),
+    Call("distances.tables.distance", lambda: dict(name="energy", **DISTANCE, seed=0, device="numpy")),
     Call(
-        "distances.distance_table",
+        "distances.tables.distance_table",
         lambda: dict(sets={"x": X, "y": Y}, names=("mean_euclidean", "coral"), device="numpy"),
     ),
     Call(
-        "distances.null_distance",
+        "distances.tables.null_distance",
         lambda: dict(name="mean_euclidean", features=X, n_splits=2, seed=0, device="numpy"),
     ),
     Call(
-        "distances.galaxy_distances",
+        "distances.tables.galaxy_distances",
         lambda: dict(**DISTANCE, weights=np.ones(4), block=16),
         lambda f, g: bool((f[0] >= f[1] - 1e-5).all()),
     ),
-    Call("distances.spread", lambda: dict(values=X), blank=True),
-    Call("pairwise.feature_set", lambda: dict(values=X, weights=np.ones(4))),
+    Call("distances.tables.spread", lambda: dict(values=X), blank=True),
+    Call("distances.pairwise.feature_set", lambda: dict(values=X, weights=np.ones(4))),
     # models, laws
-    Call("models.make_model", lambda: dict(name="random_forest", n_feature=4, seed=0, n_trees=2)),
-    Call("models.fit_model", lambda: dict(name="random_forest", values=X, labels=LABELS, seed=0, n_trees=2)),
+    Call("models.estimators.make_model", lambda: dict(name="random_forest", n_feature=4, seed=0, n_trees=2)),
     Call(
-        "data.histories.rebin_shares",
+        "models.estimators.fit_model",
+        lambda: dict(name="random_forest", values=X, labels=LABELS, seed=0, n_trees=2),
+    ),
+    Call(
+        "synthesis.agebins.rebin_shares",
         lambda: dict(shares=FRACTIONS, edges_in=EDGES, edges_out=np.array([0, 1.0, 20.0])),
         lambda f, g: np.allclose(np.sum(f, axis=1), np.sum(g["shares"], axis=1)),
     ),
     Call(
-        "timebins.smape",
+        "models.timebins.smape",
         lambda: dict(predicted=np.abs(X), other=np.abs(X[::-1])),
         lambda f, g: np.nanmin(f) >= 0 and np.nanmax(f) <= 1,
         blank=True,
     ),
     Call(
-        "timebins.wasserstein_time",
+        "models.timebins.wasserstein_time",
         lambda: dict(
             predicted=np.abs(X) / np.abs(X).sum(axis=1, keepdims=True),
             truth=np.abs(X[::-1]) / np.abs(X[::-1]).sum(axis=1, keepdims=True),
@@ -641,12 +650,12 @@ CALLS = [
         positive,
     ),
     Call(
-        "timebins.labels_of",
+        "models.timebins.labels_of",
         lambda: dict(sample=sample(), property="log_mstar"),
         lambda f, g: len(f) == len(g["sample"]),
     ),
     Call(
-        "networks.fit_networks",
+        "models.networks.fit_networks",
         lambda: dict(
             sets=[(X, LABELS), (X + 1, LABELS)],
             seeds=[1, 2],
@@ -667,55 +676,55 @@ CALLS = [
             and all(bool(np.isfinite(m.predict(X)).all()) for m in f if m.n_features_in_ == 4)
         ),
     ),
-    Call("networks.check_compositions", lambda: dict(compositions=((0, 2), (2, 5)), n_output=5)),
+    Call("models.networks.check_compositions", lambda: dict(compositions=((0, 2), (2, 5)), n_output=5)),
     Call(
-        "errors.error_metrics", lambda: dict(truth=LABELS, predicted=LABELS + 0.1), lambda f, g: f["mse"] >= 0
+        "models.errors.error_metrics",
+        lambda: dict(truth=LABELS, predicted=LABELS + 0.1),
+        lambda f, g: f["mse"] >= 0,
     ),
-    Call("regression.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
+    Call("regression.laws.fit_line", lambda: dict(x=GAPS.ravel(), y=PAIRS.ravel())),
     Call(
-        "regression.PairTable",
-        lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)),
-        blank=True,
-    ),
-    Call(
-        "regression.fit_law",
-        lambda: dict(law="pooled_line", distance=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool)),
-    ),
-    Call(
-        "regression.conformal_interval",
+        "regression.intervals.conformal_interval",
         lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8),
         lambda f, g: f[0] <= f[1],
     ),
+    Call("regression.crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
     Call(
-        "regression.heldout_table",
-        lambda: dict(pairs=pairs(), law="pooled_line", levels=(0.5,)),
+        "regression.inference.naive_test",
+        lambda: dict(design=design(), level=0.9),
         blank=True,
-        kept=("pairs", "levels"),
+        kept=("design",),
     ),
-    Call("crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
-    Call("inference.naive_test", lambda: dict(design=design(), level=0.9), blank=True, kept=("design",)),
-    Call("inference.sandwich_test", lambda: dict(design=design(), level=0.9), blank=True, kept=("design",)),
     Call(
-        "inference.jackknife_test",
+        "regression.inference.sandwich_test",
+        lambda: dict(design=design(), level=0.9),
+        blank=True,
+        kept=("design",),
+    ),
+    Call(
+        "regression.inference.jackknife_test",
         lambda: dict(design=design(), level=0.9, n_boot=9, seed=0),
         blank=True,
         kept=("design",),
     ),
     Call(
-        "inference.mrqap_test", lambda: dict(design=design(), n_perm=9, seed=0), blank=True, kept=("design",)
+        "regression.inference.mrqap_test",
+        lambda: dict(design=design(), n_perm=9, seed=0),
+        blank=True,
+        kept=("design",),
     ),
     Call(
-        "inference.relation_test",
+        "regression.inference.relation_test",
         lambda: dict(signals=GAPS[..., None], log_mse=PAIRS, names=("gap",), n_perm=9, n_boot=9, seed=0),
         blank=True,
     ),
-    Call("decomposition.split_residual", lambda: dict(truth=LABELS, predicted=LABELS * 0.9 + 0.1)),
+    Call("regression.decomposition.split_residual", lambda: dict(truth=LABELS, predicted=LABELS * 0.9 + 0.1)),
     Call(
-        "decomposition.split_error",
+        "regression.decomposition.split_error",
         lambda: dict(truth=LABELS, predicted_source=LABELS * 0.9 + 0.1, predicted_own=LABELS * 0.98),
     ),
     Call(
-        "contract.SignalTable",
+        "regression.signal_table.SignalTable",
         lambda: dict(
             names=NAMES,
             signals=("gap",),
@@ -726,25 +735,27 @@ CALLS = [
         ),
         blank=True,
     ),
-    Call("contract.make_signal_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
+    Call("regression.register.make_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
     Call(
-        "protocol.heldout_signals",
-        lambda: dict(table=signal_table(), law="signal_line", levels=(0.5,), seed=0, jobs=1),
+        "regression.protocol.heldout_predictions",
+        lambda: dict(table=signal_table(), law="pooled_line", levels=(0.5,), seed=0, jobs=1),
         blank=True,
         kept=("table", "jobs"),
     ),
     Call(
-        "judge.predict_heldout", lambda: dict(distance=np.repeat(GAPS[None], 7, 0), log_mse=PAIRS), blank=True
+        "studies.distance_scores.predict_heldout",
+        lambda: dict(distance=np.repeat(GAPS[None], 7, 0), log_mse=PAIRS),
+        blank=True,
     ),
-    Call("judge.ranks", lambda: dict(values=PAIRS), blank=True),
+    Call("studies.distance_scores.ranks", lambda: dict(values=PAIRS), blank=True),
     Call(
-        "judge.judge",
+        "studies.distance_scores.score_distances",
         lambda: dict(distances={("p", "c", "m"): np.repeat(GAPS[None], 7, 0)}, log_mse={"p": PAIRS}),
         blank=True,
     ),
-    Call("judge.error_limits", lambda: dict(log_mse=PAIRS, bias=PAIRS - PAIRS.T)),
+    Call("studies.distance_scores.error_limits", lambda: dict(log_mse=PAIRS, bias=PAIRS - PAIRS.T)),
     Call(
-        "support.fit_support_model",
+        "regression.support.fit_support_model",
         lambda: dict(
             features=[RNG.normal(size=(60, 4)) for _ in range(3)],
             noise=0.01,
@@ -756,7 +767,7 @@ CALLS = [
         ),
     ),
     Call(
-        "sedfit.fit_library",
+        "sed.library.fit_library",
         lambda: dict(
             sample=sample(4),
             library=sample(),
@@ -767,33 +778,36 @@ CALLS = [
         ),
         blank=True,
     ),
-    Call("priors.universe_age", lambda: dict(redshift=0.1), positive),
+    Call("sed.priors.universe_age", lambda: dict(redshift=0.1), positive),
     Call(
-        "priors.draw_parameters",
+        "sed.priors.draw_parameters",
         lambda: dict(priors=priors(), age_gyr=12.0, n=20, seed=1),
         lambda f, g: f.shape == (g["n"], 7),
         kept=("priors",),
     ),
     Call(
-        "priors.history_fractions",
+        "sed.priors.history_fractions",
         lambda: dict(parameters=drawn(), edges=bins(), n_sub=4),
         lambda f, g: np.allclose(f.sum(axis=1), 1),
     ),
     Call(
-        "priors.derive_properties",
+        "sed.priors.derive_properties",
         lambda: dict(parameters=drawn(), age_gyr=12.0),
         lambda f, g: all(np.isfinite(v).all() for v in f.values()),
     ),
-    Call("priors.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
+    Call("sed.library.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
     Call(
-        "priors.fit_models",
+        "sed.intervals.fit_models",
         lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, redshift_window=0.1, block=16),
         blank=True,
     ),
-    Call("methods.observe_at", lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1), blank=True),
-    Call("laws.fit_bias", lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05)),
     Call(
-        "stability.choice_stability",
+        "studies.method_galaxies.observe_at",
+        lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1),
+        blank=True,
+    ),
+    Call(
+        "features.stability.choice_stability",
         lambda: dict(
             choose=lambda X, y, seed: np.argsort(np.corrcoef(X.T, y)[-1, :-1])[:2],
             X=X,
@@ -806,9 +820,9 @@ CALLS = [
         lambda f, g: f.n_feature == np.shape(g["X"])[1],
         blank=True,
     ),
-    Call("moments.shrink", lambda: dict(x=X - X.mean(axis=0)), lambda f, g: np.allclose(f, f.T)),
+    Call("distances.moments.shrink", lambda: dict(x=X - X.mean(axis=0)), lambda f, g: np.allclose(f, f.T)),
     Call(
-        "distances.profile",
+        "distances.tables.profile",
         lambda: dict(
             source=X,
             target=Y,
@@ -819,44 +833,20 @@ CALLS = [
         lambda f, g: bool((f.mean >= f.nearest - 1e-5).all()),
     ),
     Call(
-        "models.predict_with_spread",
+        "models.estimators.predict_with_spread",
         lambda: dict(model=forest(), values=Y),
         lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g),
     ),
-    Call("regression.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
+    Call("regression.protocol.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
+    Call("regression.inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
     Call(
-        "regression.group_residuals",
-        lambda: dict(
-            squared_error=X[:, 0] ** 2 + 0.01,
-            distance=np.abs(X[:, 1]),
-            law=law(),
-            size=8,
-            rng=rng(),
-            n_group=5,
-        ),
-    ),
-    Call(
-        "regression.forecast_table",
-        lambda: dict(
-            law=law(),
-            residuals=[LABELS, LABELS + 0.1] * 12,
-            sources=NAMES,
-            distance=GAPS[0],
-            inside=np.arange(7) > 1,
-            level=0.8,
-        ),
-        lambda f, g: len(f) == len(g["sources"]),
-        blank=True,
-    ),
-    Call("inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
-    Call(
-        "inference.jackknife_errors",
+        "regression.inference.jackknife_errors",
         lambda: dict(design=design(), y=np.where(np.eye(7, dtype=bool), 0, PAIRS)[..., None]),
         lambda f, g: positive(f[1], g),
         kept=("design",),
     ),
     Call(
-        "components.fit_components",
+        "regression.variance_components.fit_components",
         lambda: dict(
             y=LABELS,
             H=np.column_stack([np.ones(30), X[:, 1]]),
@@ -865,7 +855,7 @@ CALLS = [
         ),
     ),
     Call(
-        "decomposition.decomposition_table",
+        "regression.decomposition.decomposition_table",
         lambda: dict(
             predictions=[[LABELS * 0.9 + 0.1 * i + 0.05 * j for j in range(3)] for i in range(3)],
             truth=[LABELS] * 3,
@@ -876,12 +866,12 @@ CALLS = [
         blank=True,
     ),
     Call(
-        "decomposition.distance_bins",
+        "figures.decomposition.distance_bins",
         lambda: dict(table=errors(), distance=np.abs(np.sin(np.arange(42.0))), n_bins=4),
         lambda f, g: len(f) == 42 and bool((f["bin"] >= 0).all()),
     ),
     Call(
-        "support.support_table",
+        "regression.support.support_table",
         lambda: dict(
             features=[RNG.normal(size=(45, 3)) for _ in range(3)],
             names=("a", "b", "c"),
@@ -892,47 +882,51 @@ CALLS = [
         lambda f, g: len(f) == len(g["names"]),
     ),
     Call(
-        "failures.hardest_pairs",
+        "report.hardest.hardest_pairs",
         lambda: dict(heldout=errors(), simulations=assumed(), n=5, choices=("ssp", "dust")),
         lambda f, g: len(f) <= 42,
     ),
     Call(
-        "failures.assumption_cost",
+        "report.hardest.assumption_cost",
         lambda: dict(errors=errors(), simulations=assumed(), choices=("ssp", "dust"), level=0.9),
         lambda f, g: bool((f.low <= f.high).all()),
     ),
     Call(
-        "overlays.overlay_rows",
+        "report.overlays.overlay_rows",
         lambda: dict(survey=sample(3), simulations=[sample(), sample(9)], n_gal=2, n=1),
         blank=True,
     ),
-    Call("comparison.compare_reference", lambda: dict(galaxies=observed_galaxies(), n_bins=2), blank=True),
     Call(
-        "comparison.forecast_bins",
+        "report.comparison.compare_reference",
+        lambda: dict(galaxies=observed_galaxies(), n_bins=2),
+        blank=True,
+    ),
+    Call(
+        "report.comparison.forecast_bins",
         lambda: dict(galaxies=observed_galaxies(), n_bins=2),
         lambda f, g: bool((f.n > 0).all()),
     ),
-    Call("pipeline.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
+    Call("pipeline.observed.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
     Call(
-        "judge.compare",
-        lambda: dict(judged=judged(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
+        "studies.distance_scores.compare",
+        lambda: dict(scored=scored(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
         blank=True,
-        kept=("judged",),
+        kept=("scored",),
     ),
     Call(
-        "judge.choose_without",
-        lambda: dict(judged=judged(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")),
+        "studies.distance_scores.choose_without",
+        lambda: dict(scored=scored(), log_mse={"p": PAIRS}, property="p", against=("c", "m", "linear")),
         lambda f, g: f["mae"] >= 0,
         blank=True,
-        kept=("judged",),
+        kept=("scored",),
     ),
     # files and folders, which are not there: damaged ones are the fuzz campaign's
-    Call("core.load_sample", lambda: dict(path="no such folder")),
-    Call("networks.load_network", lambda: dict(path="no such folder")),
-    Call("results.load_results", lambda: dict(folder="no such folder")),
-    Call("pipeline.load_settings", lambda: dict(folder="no such folder")),
+    Call("core.sample.load_sample", lambda: dict(path="no such folder")),
+    Call("models.networks.load_network", lambda: dict(path="no such folder")),
+    Call("report.results.load_results", lambda: dict(folder="no such folder")),
+    Call("pipeline.configure.load_settings", lambda: dict(folder="no such folder")),
     Call(
-        "pipeline.make_settings",
+        "pipeline.configure.make_settings",
         lambda: dict(
             suite="default",
             quick=True,
@@ -943,9 +937,9 @@ CALLS = [
             distance="energy",
         ),
     ),
-    Call("verify.verify", lambda: dict(folder="no such folder", sample=3)),
-    Call("pipeline.failed_settings", lambda: dict(folder="no such folder")),
-    Call("docs.find_notebooks", lambda: dict(results="no such folder")),
+    Call("pipeline.verify.verify_run", lambda: dict(folder="no such folder", sample=3)),
+    Call("pipeline.configure.failed_settings", lambda: dict(folder="no such folder")),
+    Call("site.build.find_notebooks", lambda: dict(results="no such folder")),
     Call("data.columns.read_columns", lambda: dict(path="no such file.csv", names=["a"])),
     Call(
         "data.readers.load_table",
@@ -973,7 +967,7 @@ CALLS = [
         "data.surveys.load_sdss_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)
     ),
     Call("data.references.load_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)),
-    Call("data.checks.load_yaml", lambda: dict(path="no such file.yaml")),
-    Call("contest.load_entrants", lambda: dict(folder="no such folder", n_galaxies=100)),
-    Call("notebooks.template_path", lambda: dict(name="survey")),
+    Call("core.checks.load_yaml", lambda: dict(path="no such file.yaml")),
+    Call("studies.distance_contest.load_contest", lambda: dict(folder="no such folder", n_galaxies=100)),
+    Call("pipeline.notebooks.template_path", lambda: dict(name="survey")),
 ]

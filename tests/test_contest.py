@@ -1,16 +1,34 @@
-"""The contest of distances: planted worlds, leaks, jackknife against brute force, determinism, refusals, the
-carried tables."""
+"""The study of distances in nbs/studies: planted examples, leaks, the jackknife against brute force,
+determinism, refusals, the stored tables."""
 
 import json
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from answer import (
+from distance_contest import (
+    CHOICES,
+    PAPER,
+    Contest,
+    apply_choice,
+    contest_metrics,
+    hold_groups,
+    load_contest,
+    measure_contest,
+)
+from distance_scores import (
+    choose_without,
+    compare,
+    error_limits,
+    predict_heldout,
+    ranks,
+    score_distances,
+)
+from distance_verdict import (
     CONTEST_FOLDER,
     LINE,
     board_table,
-    describe_clusters,
+    describe_cluster_cut,
     describe_winner,
     duel_table,
     load_verdict,
@@ -19,25 +37,14 @@ from answer import (
     reason_table,
     save_verdict,
 )
-from contest import (
-    CHOICES,
-    PAPER,
-    Entrants,
-    apply_choice,
-    contest_metrics,
-    hold_contest,
-    hold_groups,
-    load_entrants,
-)
-from judge import choose_without, compare, error_limits, judge, predict_heldout, ranks
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import spearmanr
 
 from gencast.core.base import InputError
 from gencast.core.properties import BUILT_IN
+from gencast.data.suites import load_suite
 from gencast.distances.metrics import METRICS
 from gencast.pipeline.settings import Settings
-from gencast.synthesis.simulations import load_suite
 
 N_SIM, N_WAVE = 8, 40
 FEW = ("top100", "clusters20_weighted", "shape")
@@ -64,7 +71,7 @@ def planted(seed=0, n_gal=80):
     y = -2 + 1.2 * apart + 0.05 * rng.normal(size=(N_SIM, N_SIM))
     bias = 0.1 * (slope[:, None] - slope)
     labels = {"log_mstar": [m for _, m in chosen]}
-    return Entrants(
+    return Contest(
         tuple(f"s{i}" for i in range(N_SIM)),
         wave,
         [x for x, _ in chosen],
@@ -78,46 +85,46 @@ def planted(seed=0, n_gal=80):
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    entrants = planted()
-    distances = hold_contest(
-        entrants, tmp_path_factory.mktemp("contest"), FEW, n_groups=4, n_trees=12, show=False
+    contest = planted()
+    distances = measure_contest(
+        contest, tmp_path_factory.mktemp("contest"), FEW, n_groups=4, n_trees=12, show=False
     )
-    return entrants, distances, *board_table(distances, entrants.log_mse)
+    return contest, distances, *board_table(distances, contest.log_mse)
 
 
 def test_the_planted_distance_wins(toy):
-    entrants, distances, board, judged = toy
+    contest, distances, board, scored = toy
     top = board.sort_values("mae").iloc[0]
     assert top.choice == "shape" and top.r2 > 0.8 and top["rank"] > 0.8
     paper = board.set_index(["choice", "distance", "form"]).loc[LINE]
     assert paper.r2 < 0.3 and paper.cut == 0 and paper.cut_se == 0
-    duels = duel_table(board, judged, entrants.log_mse)
+    duels = duel_table(board, scored, contest.log_mse)
     row = duels.set_index("question").loc["winner or paper"]
     assert row.cut > 2 * row.cut_se > 0 and row.one.startswith("shape|") and row.r2_difference > 2 * row.r2_se
     free = duels.set_index("question").loc["chosen without the target or paper"]
     assert free.one.startswith("shape|") and row.mae_one <= free.mae_one < 0.5 * free.mae_other
-    assert set(describe_clusters(duels)["20 % reached"]) <= {"no", "open"}
+    assert set(describe_cluster_cut(duels)["20 % reached"]) <= {"no", "open"}
     text = describe_winner(board, duels, "log_mstar")
     assert plain_entry(row.one) in text and f"{row.mae_one:.3f}" in text
-    told = choose_without(judged, entrants.log_mse, "log_mstar", LINE)
-    assert sum(told["chosen"].values()) == N_SIM
+    free_choice = choose_without(scored, contest.log_mse, "log_mstar", LINE)
+    assert sum(free_choice["chosen"].values()) == N_SIM
 
 
 def test_the_reason_is_found(toy):
-    entrants, distances, *_ = toy
-    reasons, pairs = reason_table(entrants, distances)
+    contest, distances, *_ = toy
+    reasons, pairs = reason_table(contest, distances)
     by = reasons.set_index("choice")
     assert by.loc["top100", "with_luminosity"] > 0.95 and by.loc["shape", "with_places"] > 0.9
     assert abs(by.loc["luminosity", "with_luminosity"] - 1) < 1e-12 and by.offset_on_one_axis.iloc[0] > 0.999
     assert len(pairs) == N_SIM * (N_SIM - 1)
-    d = luminosity_distance(entrants)
-    a, b = (np.median(entrants.galaxies[i], axis=1).astype(float) for i in (0, 3))
+    d = luminosity_distance(contest)
+    a, b = (np.median(contest.galaxies[i], axis=1).astype(float) for i in (0, 3))
     assert_allclose(d[0, 3], np.abs(a[:, None] - b).mean(), rtol=1e-5)
 
 
 def test_no_leak_from_the_target(toy):
-    entrants, distances, *_ = toy
-    d, y, k = distances["log_mstar", *PAPER], entrants.log_mse["log_mstar"], 3
+    contest, distances, *_ = toy
+    d, y, k = distances["log_mstar", *PAPER], contest.log_mse["log_mstar"], 3
     mixed, rng = y.copy(), np.random.default_rng(0)
     mixed[k], mixed[:, k] = rng.normal(size=(2, N_SIM))
     one, two = predict_heldout(d, y)[-1], predict_heldout(d, mixed)[-1]
@@ -126,8 +133,8 @@ def test_no_leak_from_the_target(toy):
 
 
 def test_no_leak_into_the_choice(toy, tmp_path):
-    entrants, distances, *_ = toy
-    groups, g = hold_groups(N_SIM, 4, entrants.settings.seed), 1
+    contest, distances, *_ = toy
+    groups, g = hold_groups(N_SIM, 4, contest.settings.seed), 1
     other = planted(9)
     ours = groups == g
 
@@ -135,11 +142,11 @@ def test_no_leak_into_the_choice(toy, tmp_path):
         return [y if own else x for x, y, own in zip(a, b, ours)]
 
     changed = replace(
-        entrants,
-        labels={"log_mstar": swap(entrants.labels["log_mstar"], other.labels["log_mstar"])},
-        selection=swap(entrants.selection, other.selection),
+        contest,
+        labels={"log_mstar": swap(contest.labels["log_mstar"], other.labels["log_mstar"])},
+        selection=swap(contest.selection, other.selection),
     )
-    again = hold_contest(changed, tmp_path, FEW, n_groups=4, n_trees=12, show=False)
+    again = measure_contest(changed, tmp_path, FEW, n_groups=4, n_trees=12, show=False)
     for key, d in distances.items():
         assert_array_equal(again[key][ours], d[ours])
     assert any(
@@ -148,16 +155,18 @@ def test_no_leak_into_the_choice(toy, tmp_path):
 
 
 def test_same_seed_same_bytes_with_any_jobs(toy, tmp_path):
-    entrants, distances, board, judged = toy
-    again = hold_contest(planted(), tmp_path / "a", ("top100",), n_groups=4, n_trees=12, jobs=2, show=False)
+    contest, distances, board, scored = toy
+    again = measure_contest(
+        planted(), tmp_path / "a", ("top100",), n_groups=4, n_trees=12, jobs=2, show=False
+    )
     for key, d in again.items():
         assert_array_equal(d, distances[key])
     before = {f: f.stat().st_mtime_ns for f in (tmp_path / "a").glob("*.npz")}
-    hold_contest(planted(), tmp_path / "a", ("top100",), n_groups=4, n_trees=12, show=False)
+    measure_contest(planted(), tmp_path / "a", ("top100",), n_groups=4, n_trees=12, show=False)
     assert before and before == {
         f: f.stat().st_mtime_ns for f in (tmp_path / "a").glob("*.npz")
     }  # found, not made again
-    duels, (reasons, pairs) = duel_table(board, judged, entrants.log_mse), reason_table(entrants, distances)
+    duels, (reasons, pairs) = duel_table(board, scored, contest.log_mse), reason_table(contest, distances)
     tables = {"board": board, "duels": duels, "reasons": reasons, "pairs": pairs}
     for name in ("one", "two"):
         save_verdict(tmp_path / name, tables, {"seed": 4})
@@ -169,15 +178,15 @@ def test_same_seed_same_bytes_with_any_jobs(toy, tmp_path):
 
 
 def test_jackknife_is_the_contest_without_one(toy):
-    entrants, distances, _, judged = toy
-    d, y = distances["log_mstar", *PAPER], entrants.log_mse["log_mstar"]
+    contest, distances, _, scored = toy
+    d, y = distances["log_mstar", *PAPER], contest.log_mse["log_mstar"]
     for m in (0, 5):
         keep = np.delete(np.arange(N_SIM), m)
-        alone = judge({("p", "c", "m"): d[np.ix_(keep, keep, keep)]}, {"p": y[np.ix_(keep, keep)]})[1][
-            "p", "c", "m", "linear"
-        ][1][-1]
-        assert_allclose(judged["log_mstar", *LINE][1][m], alone, rtol=1e-9)
-    duel = compare(judged, ("log_mstar", "shape", "weighted", "linear"), ("log_mstar", *LINE))
+        alone = score_distances({("p", "c", "m"): d[np.ix_(keep, keep, keep)]}, {"p": y[np.ix_(keep, keep)]})[
+            1
+        ]["p", "c", "m", "linear"][1][-1]
+        assert_allclose(scored["log_mstar", *LINE][1][m], alone, rtol=1e-9)
+    duel = compare(scored, ("log_mstar", "shape", "weighted", "linear"), ("log_mstar", *LINE))
     assert_allclose(duel.difference, duel.one - duel.other)
     assert (duel.se > 0).all()
 
@@ -205,20 +214,18 @@ def test_a_symmetric_distance_has_a_ceiling():
 def test_groups_and_choices():
     groups = hold_groups(20, 5, 0)
     assert np.bincount(groups).tolist() == [4] * 5 and not np.array_equal(groups, hold_groups(20, 5, 1))
-    entrants = planted(1)
+    contest = planted(1)
     for choice in CHOICES.values():
         if choice.space != "indices":
-            sets, weights = apply_choice(
-                choice, entrants, np.arange(6), np.full(N_WAVE + 1, 1 / (N_WAVE + 1))
-            )
+            sets, weights = apply_choice(choice, contest, np.arange(6), np.full(N_WAVE + 1, 1 / (N_WAVE + 1)))
             assert all(np.isfinite(x).all() for x in sets) and (weights is not None) == choice.weighted
     assert all(METRICS[m].weighted for c in CHOICES if CHOICES[c].weighted for m in contest_metrics(c))
 
 
 def test_bad_input(toy, tmp_path):
-    entrants, distances, board, judged = toy
+    contest, distances, board, scored = toy
     with pytest.raises(InputError, match="does not tell of a complete run"):
-        load_entrants(tmp_path)
+        load_contest(tmp_path)
     settings = Settings(load_suite("default"))
     record = {
         "suite": asdict(settings.suite),
@@ -227,22 +234,22 @@ def test_bad_input(toy, tmp_path):
     }
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="no property 'colour'; choose from log_mstar"):
-        load_entrants(tmp_path, ("colour",))
+        load_contest(tmp_path, ("colour",))
     with pytest.raises(InputError, match="errors.csv is missing"):
-        load_entrants(tmp_path)
+        load_contest(tmp_path)
     (tmp_path / "run.json").write_text(
         json.dumps(record | {"parameters": record["parameters"] | {"views": ["photometry"]}})
     )
     with pytest.raises(InputError, match="no spectra"):
-        load_entrants(tmp_path)
+        load_contest(tmp_path)
     with pytest.raises(InputError, match="no choice of features 'best'"):
-        hold_contest(entrants, tmp_path / "c", ("best",), n_groups=4, show=False)
+        measure_contest(contest, tmp_path / "c", ("best",), n_groups=4, show=False)
     with pytest.raises(InputError, match="2 groups of 8"):
-        hold_contest(entrants, tmp_path / "c", FEW, n_groups=2, show=False)
+        measure_contest(contest, tmp_path / "c", FEW, n_groups=2, show=False)
     with pytest.raises(InputError, match="lacks the paper's choice"):
-        board_table({k: v for k, v in distances.items() if k[1] == "shape"}, entrants.log_mse)
+        board_table({k: v for k, v in distances.items() if k[1] == "shape"}, contest.log_mse)
     with pytest.raises(InputError, match="there is no distance"):
-        compare(judged, ("log_mstar", *LINE), ("log_age", *LINE))
+        compare(scored, ("log_mstar", *LINE), ("log_age", *LINE))
     with pytest.raises(InputError, match="at least 5"):
         predict_heldout(np.ones((4, 4, 4)), np.ones((4, 4)))
     with pytest.raises(InputError, match="not finite"):

@@ -1,7 +1,9 @@
 """The website: staged from the repository and from a run's notebooks, with nothing broken, with and without
 Quarto."""
 
+import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import gencast.site.build as docs
 from gencast.core.base import InputError
-from gencast.site.links import PAGES, check_site
+from gencast.site.links import PAGES, check_site, nav_links
 from gencast.site.pages import count_site
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +37,7 @@ def executed(path: Path, title: str, template: str, *cells) -> None:
         new_notebook(
             cells=[
                 new_markdown_cell(
-                    f'# {title}\n\n> In one sentence: "quoted".\n\nSee [the core](../core.html#sample).'
+                    f'# {title}\n\n> In one sentence: "quoted".\n\nSee [samples](../core/sample.html#sample).'
                 ),
                 figure,
                 *cells,
@@ -65,11 +67,11 @@ def report(results, tmp_path_factory):
 def test_site_is_staged_with_nothing_broken(report):
     assert report.broken == ()
     assert not report.rendered and str(report.staged) in report.message
-    rooms = {p.name for p in ROOT.glob("nbs/*.ipynb")}
-    assert rooms <= {p.name for p in report.staged.glob("*.ipynb")}
-    assert (
-        report.counts["pages"] >= len(rooms) + 60
-    )  # targets, gallery, method, changelog, benchmarks, a page a module
+    sources = {p.relative_to(ROOT / "nbs") for p in ROOT.glob("nbs/**/*.ipynb")}
+    sources = {p for p in sources if p.parts[0] != "targets"}
+    assert sources <= {p.relative_to(report.staged) for p in report.staged.rglob("*.ipynb")}
+    # targets, gallery, method, changelog, benchmarks, a page for each module
+    assert report.counts["pages"] >= len(sources) + 60
     assert (
         report.counts["links"] > 1000 and report.counts["figures"] > 50 and report.counts["without_text"] == 0
     )
@@ -101,6 +103,45 @@ def test_targets_are_in_the_navigation(report):
     ]
 
 
+def test_every_notebook_is_in_the_sidebar(report):
+    config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
+    listed = nav_links(config["website"]["sidebar"]["contents"])
+    staged = {p.relative_to(report.staged).as_posix() for p in report.staged.rglob("*.ipynb")}
+    assert len(listed) == len(set(listed)) and staged <= set(listed)
+    for wing in {p.split("/")[0] for p in listed if "/00_index" in p}:
+        ours = [p for p in listed if p.startswith(f"{wing}/")]
+        assert ours[0] == f"{wing}/00_index.ipynb" and ours == sorted(ours)
+    wings = {p.parent.name for p in ROOT.glob("gencast/*/__init__.py")}
+    assert wings <= {p.split("/")[0] for p in listed}
+
+
+def test_reference_lists_the_names_of_each_wing(report):
+    index = (report.staged / "reference.qmd").read_text(encoding="utf-8")
+    for wing in ("core", "distances", "regression", "figures"):
+        part = index.partition(f"## gencast.{wing}\n")[2].partition("\n## ")[0]
+        listed = set(re.findall(r"\[`(\w+)`\]", part))
+        face = importlib.import_module(f"gencast.{wing}")
+        assert listed == {n for n in face.__all__ if callable(getattr(face, n))}
+
+
+def test_without_the_source_tree_the_run_is_shown_alone(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(docs, "source_root", lambda: None)
+    report = docs.build_docs(results, tmp_path / "site", render=False)
+    assert report.broken == () and report.counts["figures"] == 3
+    pages = {p.relative_to(report.staged).as_posix() for p in report.staged.rglob("*") if p.suffix in PAGES}
+    assert pages == {
+        "index.qmd",
+        "targets.qmd",
+        "targets/sim_01.ipynb",
+        "targets/sdss_spectra.ipynb",
+        "targets/summary.ipynb",
+    }
+    assert "](../" not in (report.staged / "targets/sim_01.ipynb").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="clone the repository"):
+        docs.build_docs(None, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_look_of_the_site():
     "Light and dark, search, formulas that need no network, and citations: plain settings of Quarto."
     config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
@@ -126,10 +167,10 @@ def test_gallery_has_a_card_with_a_picture_for_each_target(report):
 def test_reference_has_every_public_name_with_its_shapes(report):
     index = (report.staged / "reference.qmd").read_text(encoding="utf-8")
     for module, name, words in [
-        ("transport", "sliced_wasserstein", ""),
-        ("core", "Sample", "(n_gal, n_wave)"),
-        ("data.simulations", "simulate", ""),
-        ("surveyplots", "place_on_map", "dex"),
+        ("distances.transport", "sliced_wasserstein", ""),
+        ("core.sample", "Sample", "(n_gal, n_wave)"),
+        ("synthesis.simulations", "simulate", ""),
+        ("figures.surveys", "place_on_map", "dex"),
     ]:
         page = (report.staged / f"reference/{module}.qmd").read_text(encoding="utf-8")
         assert (
@@ -208,11 +249,11 @@ def test_executed_notebook_becomes_a_page(report):
     assert "/somewhere" not in text and "papermill" not in text and "secret" not in text and PIXEL in text
 
 
-def test_rooms_show_documentation_instead_of_code(report):
+def test_notebooks_show_documentation_instead_of_code(report):
     nb = nbformat.read(report.staged / "core/10_sample.ipynb", as_version=4)
     text = json.dumps(nb)
     assert "__main__." not in text and "#| export" not in text
-    assert "### load_sample" in text and "[`Sample`](core.html#sample)" in text
+    assert "### load_sample" in text and "[`Sample`](../core/sample.html#sample)" in text
 
 
 def test_staged_notebooks_are_valid(report):
@@ -224,7 +265,7 @@ def test_broken_things_are_named(results, report, tmp_path):
     staged = tmp_path / "staged"
     shutil.copytree(report.staged, staged)
     for path, words in [
-        (staged / "method.qmd", "\n[a](gone.html) ![b](figures/gone.png) [c](core.html#gone)\n"),
+        (staged / "method.qmd", "\n[a](gone.html) ![b](figures/gone.png) [c](core/units.html#gone)\n"),
         (staged / "changelog.md", '\n<img src="no.svg">\n'),
     ]:
         path.write_text(path.read_text(encoding="utf-8") + words, encoding="utf-8")
@@ -235,7 +276,8 @@ def test_broken_things_are_named(results, report, tmp_path):
         "figures/gone.png",
         "no.svg",
         "core/10_sample.ipynb leads nowhere",
-        "core.html#sample leads nowhere",
+        "core/sample.html#sample leads nowhere",
+        "core/units.html#gone names a heading that is not there",
     ):
         assert any(word in b for b in broken), word
 
@@ -272,7 +314,8 @@ def test_quarto_renders_the_site(results, tmp_path):
     assert report.rendered, report.message
     for page in (
         "index.html",
-        "core.html",
+        "core/sample.html",
+        "core/index.html",
         "method.html",
         "changelog.html",
         "targets/summary.html",

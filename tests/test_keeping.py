@@ -28,11 +28,11 @@ from gencast.core.files import read_sealed, write_json
 from gencast.core.locks import clear_leftovers, hold_folder
 from gencast.core.progress import Progress
 from gencast.core.sample import load_sample
-from gencast.report.results import load_results, table_checksum
-from gencast.pipeline.notebooks import execute_targets, is_current
 from gencast.pipeline.configure import failed_settings, load_settings
 from gencast.pipeline.job import run
-from gencast.synthesis.simulations import list_suites
+from gencast.pipeline.notebooks import execute_targets, is_current
+from gencast.report.results import load_results, table_checksum
+from gencast.synthesis.recipes import list_suites
 
 TINY = {
     "quick": True,
@@ -256,7 +256,9 @@ def test_a_failing_notebook_does_not_stop_the_others(whole, tmp_path, monkeypatc
         nbformat.write(nb, tmp_path / f"{name}.ipynb")
     monkeypatch.setattr(gencast.pipeline.notebooks, "template_path", lambda name: tmp_path / f"{name}.ipynb")
     monkeypatch.setattr(
-        gencast.pipeline.notebooks, "plan_targets", lambda *_: [("simulation", "bad", {}), ("survey", "good", {})]
+        gencast.pipeline.notebooks,
+        "plan_targets",
+        lambda *_: [("simulation", "bad", {}), ("survey", "good", {})],
     )
 
     def go():

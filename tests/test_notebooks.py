@@ -13,7 +13,6 @@ import nbformat
 import pytest
 import yaml
 
-from gencast.site.build import sync_templates
 from gencast.site.links import nav_links
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +60,7 @@ def test_notebook_runs(path):
 def copy(tmp_path_factory) -> Path:
     "The parts of the repository that nbdev works on."
     folder = tmp_path_factory.mktemp("copy")
-    for part in ("nbs", "gencast"):
+    for part in ("nbs", "gencast", "scripts"):
         shutil.copytree(
             ROOT / part,
             folder / part,
@@ -91,10 +90,21 @@ def test_export_is_in_sync(copy):
 
 
 def test_templates_are_in_sync(copy):
-    before = {p.name: p.read_bytes() for p in copy.glob("gencast/pipeline/templates/*.ipynb")}
-    after = {p.name: p.read_bytes() for p in sync_templates(copy)}
-    assert before == after, 'run python -c "from gencast.site.build import sync_templates; sync_templates()"'
-    assert set(after) >= {"simulation.ipynb", "survey.ipynb", "summary.ipynb"}
+    script = [sys.executable, str(copy / "scripts" / "sync_templates.py")]
+    done = subprocess.run([*script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    templates = copy / "gencast" / "pipeline" / "templates"
+    assert {p.name for p in templates.glob("*.ipynb")} >= {
+        "simulation.ipynb",
+        "survey.ipynb",
+        "summary.ipynb",
+    }
+    (templates / "gone.ipynb").write_text("{}")
+    (templates / "survey.ipynb").unlink()
+    done = subprocess.run([*script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 1 and "gone.ipynb, survey.ipynb" in done.stderr
+    assert subprocess.run(script).returncode == 0
+    assert subprocess.run([*script, "--check"]).returncode == 0 and not (templates / "gone.ipynb").exists()
 
 
 def test_no_module_is_written_by_hand():

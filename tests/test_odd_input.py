@@ -214,10 +214,17 @@ def _alarm(*_):
     raise Slow
 
 
+def function_of(call):
+    "The function that is called: of gencast, or of a study's module (`studies.`), which is not installed."
+    module, name = call.function.rsplit(".", 1)
+    study = module.startswith("studies.")
+    module = importlib.import_module(module.removeprefix("studies.") if study else f"gencast.{module}")
+    return getattr(module, name)
+
+
 def attempt(call, key: str, damage: str) -> str:
     "What is wrong with the answer to a damaged call; empty if nothing."
-    module, name = call.function.rsplit(".", 1)
-    function = getattr(importlib.import_module(f"gencast.{module}"), name)
+    function = function_of(call)
     given = call.arguments()
     if key:
         given[key] = damages(given[key])[damage]
@@ -274,17 +281,19 @@ def test_a_damaged_argument_is_refused_or_keeps_the_law(call):
 
 
 def public_functions() -> set:
-    "Module and name, without gencast, of every public function."
+    "Module and name, without gencast, of every function without a leading underscore, helpers included."
     modules = [
-        m.name for m in pkgutil.walk_packages(gencast.__path__, "gencast.") if not m.name.endswith("_modidx")
+        m.name
+        for m in pkgutil.walk_packages(gencast.__path__, "gencast.")
+        if not m.ispkg and not m.name.endswith("_modidx")
     ]
     found = set()
     for name in modules:
         module = importlib.import_module(name)
         found |= {
             f"{name[8:]}.{n}"
-            for n in getattr(module, "__all__", [])
-            if inspect.isfunction(getattr(module, n)) and getattr(module, n).__module__ == name
+            for n, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == name and not n.startswith("_")
         }
     return found
 
@@ -299,12 +308,7 @@ def test_every_public_function_is_tried_or_left_out_with_a_reason():
     called = {
         c.function
         for c in CALLS
-        if inspect.isfunction(
-            getattr(
-                importlib.import_module(f"gencast.{c.function.rsplit('.', 1)[0]}"),
-                c.function.rsplit(".", 1)[1],
-            )
-        )
+        if not c.function.startswith("studies.") and inspect.isfunction(function_of(c))
     }
     assert len(left_out) == len(set(left_out)) and not called & set(left_out), "named twice"
     assert sorted(public_functions() - called - set(left_out)) == [], (

@@ -23,15 +23,15 @@ from gencast.data.suites import (
     suite_properties,
     suite_views,
 )
-from gencast.report.results import load_results
-from gencast.pipeline.notebooks import execute_notebook, template_path
 from gencast.pipeline.configure import load_settings
+from gencast.pipeline.evidence import family_labels
 from gencast.pipeline.job import run
+from gencast.pipeline.notebooks import execute_notebook, template_path
+from gencast.pipeline.parts import sample_path
 from gencast.pipeline.settings import SurveySettings
 from gencast.pipeline.surveys import NOISE_FLOOR, TABLE_NOISE, expected_noise, load_survey
-from gencast.pipeline.parts import sample_path
-from gencast.pipeline.evidence import family_labels
-from gencast.synthesis.simulations import load_suite as load_recipes
+from gencast.report.results import load_results
+from gencast.synthesis.recipes import read_recipes
 from gencast.synthesis.simulations import simulate
 
 BANDS, FORMATS = (
@@ -63,7 +63,7 @@ def truth():
     """Galaxies of five simulations that differ in library, dust and histories: spectra, bands at z = 0,
     masses.
     """
-    suite, found = load_recipes("default"), {}
+    suite, found = read_recipes("default"), {}
     for k, name in zip((0, 6, 12, 18, 3), FORMATS):
         g = simulate(suite.simulations[k], suite, 1, 240, "photometry")
         mass = 10 ** g.properties["log_mstar"]

@@ -95,7 +95,9 @@ def test_only_what_takes_a_value_is_made_again(whole, suite_file, tmp_path, chan
     written = {stage for (stage, name), stamp in before.items() if after[stage, name] != stamp}
     assert written == remade
     if change == {"ebv": 0.05}:  # of the distances, only those of the survey
-        changed = {name for (stage, name), t in before.items() if stage == "distances" and after[stage, name] != t}
+        changed = {
+            name for (stage, name), t in before.items() if stage == "distances" and after[stage, name] != t
+        }
         assert changed == {"spectra-log_mstar-sdss_spectra"}
 
 
@@ -173,7 +175,9 @@ def test_code_follows_imports(tmp_path, monkeypatch):
     def keys():
         for function in (cache.direct_imports, cache.imported_modules, cache.code_key):
             function.cache_clear()
-        return {n: cache.code_key(f"gencast.{n}") for n in ("core.aside", "data.top", "data.lazy", "data.face")}
+        return {
+            n: cache.code_key(f"gencast.{n}") for n in ("core.aside", "data.top", "data.lazy", "data.face")
+        }
 
     try:
         before = keys()
@@ -212,7 +216,21 @@ def test_keys_tell_kinds_apart():
     def key(*values):
         return call_key(fit_source, *values)
 
-    values = [1, 1.0, "1", True, None, (1,), [1, 2], ((1,), 2), {"a": 1}, {1: 1}, b"1", slice(0, 1), np.ones(1)]
+    values = [
+        1,
+        1.0,
+        "1",
+        True,
+        None,
+        (1,),
+        [1, 2],
+        ((1,), 2),
+        {"a": 1},
+        {1: 1},
+        b"1",
+        slice(0, 1),
+        np.ones(1),
+    ]
     assert len({key(v) for v in values}) == len(values)
     assert key([1, 2]) == key((1, 2)) and key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
     assert key(np.float64(0.1)) == key(0.1) and key(np.ones(2)) != key(np.ones(2, np.float32))

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.cache import write_arrays
 from gencast.core.sample import load_sample
+from gencast.features.ranking import feature_table
 from gencast.pipeline import consensus, training
 from gencast.pipeline import simulate as simulate_module
 from gencast.pipeline.configure import make_settings
@@ -23,7 +24,8 @@ from gencast.pipeline.parts import (
 )
 from gencast.pipeline.settings import SimulationSettings, selection_size
 from gencast.pipeline.simulate import simulate_one
-from gencast.synthesis.simulations import map_array, simulate
+from gencast.synthesis.simulations import simulate
+from gencast.synthesis.spectra import map_array
 
 
 @pytest.fixture(scope="module")

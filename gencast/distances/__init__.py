@@ -3,44 +3,4 @@
 # Written by scripts/build_faces.py.
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "classifiers": [
-            "deal",
-            "proxy_a",
-        ],
-        "metrics": [
-            "METRICS",
-            "Metric",
-            "Pair",
-            "Plan",
-            "Prepared",
-        ],
-        "moments": [
-            "Moments",
-            "ShrinkageWarning",
-            "fit_moments",
-            "frechet",
-        ],
-        "pairwise": [
-            "FeatureSet",
-            "PairSums",
-            "feature_set",
-            "pooled_scale",
-        ],
-        "tables": [
-            "DISTANCES",
-            "DistanceProfile",
-            "distance",
-            "distance_table",
-            "make_plan",
-            "profile",
-            "spread",
-        ],
-        "transport": [
-            "Slices",
-            "directions",
-        ],
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['make_settings', 'load_settings']
 
-# %% ../../nbs/pipeline/70_configure.ipynb #89812481
+# %% ../../nbs/pipeline/70_configure.ipynb #114460ad
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from ..core.files import read_sealed
 from ..data.suites import load_suite, restore_suite, suite_properties, suite_views
 from ..models.estimators import MODELS
 from .settings import Settings
-from ..regression.intervals import LAWS
-from ..regression.pairs import SIGNAL_LAWS
+from ..regression.laws import LAWS
 
 # %% ../../nbs/pipeline/70_configure.ipynb #05a6d673
 QUICK = {"n_galaxies": 520, "n_trees": 30, "n_ranking_trees": 40, "n_features": 50, "n_clusters": 10}
@@ -74,7 +73,7 @@ def check_kinds(settings: Settings) -> None:
         if key != "suite" and not is_of_kind(value, field.default):
             raise InputError(f"the setting {key} is {value!r}; it must be of the kind of {field.default!r}")
 
-# %% ../../nbs/pipeline/70_configure.ipynb #57b9ef38
+# %% ../../nbs/pipeline/70_configure.ipynb #61b594c2
 LAW_DISTANCES = (
     "mean_euclidean",
     "clustered",
@@ -88,7 +87,7 @@ def check_names(settings: Settings) -> None:
         ("property", settings.properties, suite_properties(settings.suite)),
         ("view", settings.views, suite_views(settings.suite)),
         ("model", [settings.model], MODELS),
-        ("law", [settings.law], tuple(dict.fromkeys((*SIGNAL_LAWS, *LAWS[:2])))),
+        ("law", [settings.law], LAWS),
         ("distance", [settings.distance], LAW_DISTANCES),
     ):
         if not chosen or any(value not in known for value in chosen):

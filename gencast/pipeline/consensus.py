@@ -64,10 +64,10 @@ def consensus_of(
     observed = consensus.predict(basis.expand(survey)) if not without else np.empty((0, len(predicted)))
     return {"predicted": predicted, "survey": observed.T}
 
-# %% ../../nbs/pipeline/35_consensus.ipynb #1dffe54e
+# %% ../../nbs/pipeline/35_consensus.ipynb #e6d2ae42
 def ask_neighbours(near, targets: list) -> tuple[tuple, list]:
-    """What `near` finds for the galaxies of all targets, one after the other, and their coordinates, one array
-    for each target; `targets`: of each the blocks of its features.
+    """What `near` finds for the galaxies of all targets, one after the other, and their coordinates, one
+    array for each target; `targets`: of each the blocks of its features.
     """
     found, coordinates = [], []
     for blocks in targets:
@@ -78,7 +78,7 @@ def ask_neighbours(near, targets: list) -> tuple[tuple, list]:
         coordinates.append(np.concatenate(here))
     return tuple(np.concatenate(parts, axis=-1) for parts in zip(*found)), coordinates
 
-# %% ../../nbs/pipeline/35_consensus.ipynb #8350fb1e
+# %% ../../nbs/pipeline/35_consensus.ipynb #f8a70536
 def neighbours_of(
     simulations: Simulations,
     source: str,  # name of a simulation
@@ -88,8 +88,9 @@ def neighbours_of(
     n_classified: int = 500,  # galaxies of each side for the proxy A-distance
 ) -> dict:  # distance, label_variance, outside, coordinates, proxy_a, linear
     """Neighbours of all test galaxies and of the survey's among the galaxies of a source, and how well a
-    classifier tells these from the source's. Shapes: distance and outside (n_all + n_survey,), label_variance (n_label,
-    n_all + n_survey), coordinates (n_all + n_survey, 1 + n_component), proxy_a (n_sim + 1,).
+    classifier tells these from the source's. Shapes: distance and outside (n_all + n_survey,),
+    label_variance (n_label, n_all + n_survey), coordinates (n_all + n_survey, 1 + n_component), proxy_a
+    (n_sim + 1,).
     """
     values, sample = load_rows(simulations, source, "reference")
     near = fit_neighbours(values, label_matrix(sample, properties), noise)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/pipeline/45_evidence.ipynb #08522f2e
+# %% ../../nbs/pipeline/45_evidence.ipynb #2e096ecc
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,12 @@ from .selection import importance_without, ranking_of, select_features
 from .settings import SelectionSettings
 from .surveys import lacking_noise, survey_noise
 from .training import Learner, make_networks, split_errors, train_and_apply
-from ..regression.evidence import Evidence, baselines_of, signal_version
-from ..regression.pairs import SignalTable
-from ..regression.signals import SIGNALS
+from ..regression.evidence import Evidence, baselines_of, compute_signals, members
+from ..regression.signal_table import SignalTable
 from ..regression.support import SupportReport, fit_support_model, support_table
-from ..synthesis.simulations import Suite
+from ..synthesis.recipes import Suite
 
-# %% ../../nbs/pipeline/45_evidence.ipynb #b85a7e8a
+# %% ../../nbs/pipeline/45_evidence.ipynb #d59a3909
 def family_labels(suite: Suite) -> dict:  # kind -> label of each simulation
     """Families that are small enough to be held out: by stellar library, dust law and histories, or by what a
     suite of tables names.
@@ -41,11 +41,6 @@ def family_labels(suite: Suite) -> dict:  # kind -> label of each simulation
     found = suite_families(suite)
     sizes = {kind: np.sort(np.unique(f, return_counts=True)[1])[::-1] for kind, f in found.items()}
     return {kind: found[kind] for kind, n in sizes.items() if len(n) > 2 and n[2:].sum() > 2 and n[0] > 1}
-
-
-def members(families: np.ndarray, k: int) -> tuple:
-    "Numbers of all simulations of the family of simulation k."
-    return tuple(np.flatnonzero(families == families[k]).tolist())
 
 
 def held_groups(families: dict, n: int) -> list:  # of tuples of numbers
@@ -267,26 +262,6 @@ def add_baselines(
     found = progress.map(stage, remember_call, tasks, simulations.names)
     return replace(evidence, rivals=found)
 
-# %% ../../nbs/pipeline/45_evidence.ipynb #555d014c
-def signal_versions(view: ViewEvidence, evidence: Evidence, progress: Progress) -> tuple[SignalTable, dict]:
-    "All signals with all simulations and without each one, and those without each family."
-    held, n, signals = list(evidence.consensus), len(evidence.names), tuple(SIGNALS)
-    tasks = [(evidence, h, signals) for h in held]
-    found = dict(zip(held, progress.map(f"{view.simulations.view}: signals", signal_version, tasks)))
-    table = SignalTable(
-        evidence.names,
-        signals,
-        found[()],
-        np.array([found[k,] for k in range(n)]),
-        evidence.log_mse,
-        evidence.bias,
-    )
-    by_family = {
-        kind: np.array([found[members(labels, k)] for k in range(n)])
-        for kind, labels in view.families.items()
-    }
-    return table, by_family
-
 # %% ../../nbs/pipeline/45_evidence.ipynb #487c1425
 @dataclass(frozen=True)
 class PropertyEvidence:
@@ -319,7 +294,7 @@ class PropertyEvidence:
         "Predictions for the survey, shape (n_sim, n_survey), of a history (n_sim, n_survey, n_bin)."
         return self.evidence.predicted[:, self.evidence.edges[-2] :]
 
-# %% ../../nbs/pipeline/45_evidence.ipynb #b3cef349
+# %% ../../nbs/pipeline/45_evidence.ipynb #dd1dda77
 def gather_property(
     view: ViewEvidence,
     property: str,
@@ -338,7 +313,8 @@ def gather_property(
     of_survey = find_survey_distances(view, property, choices[-1], progress)
     evidence = join_evidence(view, property, truth, fits, distances, of_survey)
     evidence = add_baselines(simulations, property, evidence, progress)
-    table, by_family = signal_versions(view, evidence, progress)
+    map_tasks = partial(progress.map, f"{simulations.view}: signals")
+    table, by_family = compute_signals(evidence, view.families, map_tasks)
     return PropertyEvidence(
         property, view, choices[-1], distances, of_survey, errors, evidence, table, by_family
     )

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/pipeline/60_forecasts.ipynb #21ce5900
+# %% ../../nbs/pipeline/60_forecasts.ipynb #cac94417
 import numpy as np
 import pandas as pd
 
@@ -13,13 +13,21 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..data.photometry import observed_facts
-from .evidence import PropertyEvidence, members
+from .evidence import PropertyEvidence
+from .laws import FORECAST_COLUMNS, law_signals, simulation_forecasts
 from .parts import Simulations, load_part
 from .settings import LawSettings
-from .tables import FORECAST_COLUMNS, SHORT, forecast_law, law_signals, simulation_forecasts
+from ..regression.evidence import members
 from ..regression.forecasts import forecast_survey, hold_trial
 
-# %% ../../nbs/pipeline/60_forecasts.ipynb #39c14b0c
+# %% ../../nbs/pipeline/60_forecasts.ipynb #bb96baf8
+SURVEY_KINDS = {
+    "mean_euclidean": "mean",
+    "clustered": "clustered",
+    "nearest": "nearest",
+}  # names of the distances in `survey_distances`
+
+
 def hold_trials(c: PropertyEvidence, law: str, progress: Progress) -> list:
     "What the law would have said about groups of galaxies of each simulation, held out."
     shared, tier, table = c.shared, c.shared.support.tier, law_signals(c, law)
@@ -39,7 +47,7 @@ def survey_forecast(
     """The forecast of every source's error on the survey; of the best, the mean and the consensus; and the
     expected error of each galaxy.
     """
-    law, support = forecast_law(settings), c.shared.support
+    law, support = settings.law, c.shared.support
     trials = hold_trials(c, law, progress)
     kin = c.shared.kin if support.tier == "edge" else None
     found = forecast_survey(c.evidence, law_signals(c, law), law, trials, c.shared.simulations.seed, kin)
@@ -53,7 +61,7 @@ def survey_forecast(
     sources = found.sources.assign(
         source=c.evidence.names,
         in_support=support.tier != "outside",
-        distance_value=c.survey_distances[SHORT[settings.distance]].mean(axis=1),
+        distance_value=c.survey_distances[SURVEY_KINDS[settings.distance]].mean(axis=1),
         share_inside=support.share_inside,
         uncovered=c.evidence.target((), -1).uncovered.mean(axis=1),
         **key,

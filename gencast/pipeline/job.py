@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run']
 
-# %% ../../nbs/pipeline/80_job.ipynb #68d7d1fe
+# %% ../../nbs/pipeline/80_job.ipynb #fb5cc2ce
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from ..core.workers import open_workers
 from .configure import failed_settings, make_settings
 from .evidence import ViewEvidence, gather_property, gather_view
 from .forecasts import survey_tables
+from .laws import law_tables
 from .notebooks import execute_targets
 from .parts import Simulations, load_part
 from gencast.pipeline.record import (
@@ -50,9 +51,9 @@ from gencast.pipeline.settings import (
 )
 from .simulate import simulate_one
 from .surveys import load_surveys, noise_survey, survey_noise
-from .tables import law_tables
 from .training import make_learner
-from ..report.comparison import bin_facts, compare_reference, forecast_bins, heldout_bins
+from ..report.bins import bin_facts, forecast_bins, heldout_bins
+from ..report.comparison import compare_reference
 from ..report.overlays import overlay_rows
 from ..report.results import OPTIONAL, TABLES, Results, load_results
 

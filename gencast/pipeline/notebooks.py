@@ -5,18 +5,21 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/pipeline/75_notebooks.ipynb #d3f99696
+# %% ../../nbs/pipeline/75_notebooks.ipynb #4d0e729a
 import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
 from ..core.base import InputError, digest
+from ..core.cache import code_key
 from ..core.failures import Failure, TasksFailed, caught, machine_trouble
 from ..core.files import checksum, read_sealed, write_json
+from ..core.progress import Progress
 from ..data.suites import main_family
+from .settings import Settings
 
-# %% ../../nbs/pipeline/75_notebooks.ipynb #8acf6c95
+# %% ../../nbs/pipeline/75_notebooks.ipynb #44232969
 TEMPLATES = ("simulation", "survey", "summary")
 
 
@@ -30,7 +33,7 @@ def template_path(
 
     return Path(gencast.__file__).parent / "pipeline" / "templates" / f"{name}.ipynb"
 
-
+# %% ../../nbs/pipeline/75_notebooks.ipynb #028f6aae
 TYPES = {
     "str": str,
     "int": int,
@@ -39,50 +42,66 @@ TYPES = {
 }  # types of parameters, as templates declare them
 
 
+def is_of_type(value, kind: str) -> bool:
+    "Whether a value is of a type that a template declares; types that we do not know take anything."
+    if kind not in TYPES:
+        return True
+    if isinstance(value, bool):
+        return kind == "bool"
+    return isinstance(value, TYPES[kind])
+
+
+def check_parameters(template: Path, parameters: dict) -> None:
+    "`InputError` for a parameter that a template does not declare, or of another type."
+    import papermill
+
+    declared = papermill.inspect_notebook(str(template))
+    if unknown := set(parameters) - set(declared):
+        raise InputError(
+            f"{template.name} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(declared)}"
+        )
+    for key, value in parameters.items():
+        kind = declared[key]["inferred_type_name"]
+        if not is_of_type(value, kind):
+            raise InputError(
+                f"{template.name}: the parameter {key} is {value!r}; it takes {kind}: {declared[key]['help']}"
+            )
+
+# %% ../../nbs/pipeline/75_notebooks.ipynb #b6c2664e
+def run_papermill(template: Path, part: Path, parameters: dict) -> None:
+    "Execute a notebook in a kernel of its own, in the folder of its output."
+    import papermill
+
+    papermill.execute_notebook(
+        str(template.resolve()),
+        str(part),
+        parameters,
+        kernel_name="python3",
+        language="python",
+        progress_bar=False,
+        cwd=str(part.parent),
+        log_output=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+    )
+
+
 def execute_notebook(
     template: str | Path,  # template notebook
     output: str | Path,  # executed notebook
     parameters: dict,  # parameter -> value; each must be declared in the template
 ) -> Path:
-    """Execute a notebook with parameters; raises `InputError` for one that it does not declare, or of another
+    """Execute a notebook with parameters. Raises `InputError` for one that it does not declare, or of another
     type, before a kernel starts.
     """
     import logging
 
-    import papermill
-
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    declared = papermill.inspect_notebook(str(template))
-    unknown = set(parameters) - set(declared)
-    if unknown:
-        raise InputError(
-            f"{Path(template).name} has no parameter {', '.join(sorted(unknown))}; it has "
-            f"{', '.join(declared)}"
-        )
-    for key, value in parameters.items():
-        kind = declared[key]["inferred_type_name"]
-        if kind in TYPES and (
-            not isinstance(value, TYPES[kind]) or isinstance(value, bool) and kind != "bool"
-        ):
-            raise InputError(
-                f"{Path(template).name}: the parameter {key} is {value!r}; it takes {kind}: "
-                f"{declared[key]['help']}"
-            )
+    check_parameters(Path(template), parameters)
     output = Path(output).resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f"{output.stem}.{os.getpid()}.part.ipynb")
     try:
-        papermill.execute_notebook(
-            str(Path(template).resolve()),
-            str(part),
-            parameters,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            cwd=str(output.parent),
-            log_output=False,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
-        )
+        run_papermill(Path(template), part, parameters)
         with open(part, "rb") as f:
             os.fsync(f.fileno())
         os.replace(part, output)
@@ -90,31 +109,61 @@ def execute_notebook(
         part.unlink(missing_ok=True)
     return output
 
-# %% ../../nbs/pipeline/75_notebooks.ipynb #1c276a22
+# %% ../../nbs/pipeline/75_notebooks.ipynb #4cacbd6a
 def plan_targets(
-    settings,  # `gencast.pipeline.stages.Settings`
+    settings: Settings,
     surveys: dict,  # view -> name of the observed sample
 ) -> list:  # (template, name, parameters)
     "The notebooks of a run."
-    prop = settings.properties[0]
     common = {
         "results": "..",
-        "property": prop,
+        "property": settings.properties[0],
         "distance": settings.distance,
         "color_by": main_family(settings.suite),
     }
-    plan = [
-        ("simulation", name, {**common, "target": name, "view": settings.views[0]})
-        for name in settings.suite.names
-    ]
-    plan += [("survey", name, {**common, "target": name, "view": view}) for view, name in surveys.items()]
-    return [*plan, ("summary", "summary", {**common, "view": settings.views[0]})]
+    view = settings.views[0]
+    plan = [("simulation", n, {**common, "target": n, "view": view}) for n in settings.suite.names]
+    plan += [("survey", name, {**common, "target": name, "view": v}) for v, name in surveys.items()]
+    return [*plan, ("summary", "summary", {**common, "view": view})]
+
+# %% ../../nbs/pipeline/75_notebooks.ipynb #ab411fa0
+def done_path(folder: Path, name: str) -> Path:
+    "Where the fingerprint and the checksum of an executed notebook are kept."
+    return folder / "cache" / f"notebook-{name}.json"
 
 
+def is_current(
+    folder: Path,
+    name: str,  # of the notebook
+    key: str | None = None,  # of what it should show; None: whatever it shows
+) -> bool:
+    "Whether an executed notebook is there, unchanged, and made from what it should show."
+    try:
+        done = read_sealed(done_path(folder, name))
+        made = (folder / "notebooks" / f"{name}.ipynb").read_bytes()
+        return key in (None, done["key"]) and checksum(made) == done["notebook"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def target_keys(folder: Path, plan: list) -> list:  # (template, name, parameters, key)
+    "The plan with the fingerprint of what each notebook shows."
+    code = code_key("gencast.report.results", "gencast.report.sentences", "gencast.figures.plots")
+    tables = digest(*[f.read_bytes() for f in sorted(folder.glob("*.csv"))], code)
+    failures = folder / "failures.json"
+    failed = failures.read_bytes() if failures.exists() else b""
+    found = []
+    for template, name, parameters in plan:
+        own = failed if name == "summary" else b""
+        key = digest(tables, template_path(template).read_bytes(), parameters, own)
+        found.append((template, name, parameters, key))
+    return found
+
+# %% ../../nbs/pipeline/75_notebooks.ipynb #f4072bde
 def execute_targets(
     folder: Path,  # of the run, with its tables
-    settings,  # `gencast.pipeline.stages.Settings`
-    progress,  # `gencast.core.progress.Progress`
+    settings: Settings,
+    progress: Progress,
     surveys: dict,  # view -> name of the observed sample
     execute: bool = True,  # False: only remove notebooks that show something else than these tables
     only: tuple = (),  # names; empty: all that are not there or show something else
@@ -124,20 +173,9 @@ def execute_targets(
 
     Each kernel has a process of its own: papermill changes the working directory of the process it runs in.
     """
-    tables = digest(*[f.read_bytes() for f in sorted(folder.glob("*.csv"))], _code())
-    failed = folder / "failures.json"
-    todo, current = [], set()
-    for template, name, parameters in plan_targets(settings, surveys):
-        key = digest(
-            tables,
-            template_path(template).read_bytes(),
-            parameters,
-            failed.read_bytes() if failed.exists() and name == "summary" else b"",
-        )
-        if is_current(folder, name, key):
-            current.add(name)
-        else:
-            todo.append((template, name, parameters, key))
+    plan = target_keys(folder, plan_targets(settings, surveys))
+    todo = [task for task in plan if not is_current(folder, task[1], task[3])]
+    current = {task[1] for task in plan} - {task[1] for task in todo}
     for old in (folder / "notebooks").glob("*.ipynb"):
         if old.stem not in current:  # of an earlier state of the tables, or of a target that is no more
             old.unlink()
@@ -145,66 +183,34 @@ def execute_targets(
         return []
     tasks = [(folder, *task) for task in todo if not only or task[1] in only]
     try:
-        progress.map("notebooks", _execute, tasks)
+        progress.map("notebooks", execute_target, tasks)
     except TasksFailed as err:
         return err.failures
     return []
 
-
-def done_path(folder: Path, name: str) -> Path:
-    "Where it stands what an executed notebook was made from, and its checksum."
-    return folder / "cache" / f"notebook-{name}.json"
-
-
-def is_current(
-    folder: Path,
-    name: str,  # of the notebook
-    key: str | None = None,  # of what it should show; None: whatever it shows
-) -> bool:
-    "Whether an executed notebook is there, as it was written, and made from this."
-    try:
-        done = read_sealed(done_path(folder, name))
-        return (
-            key in (None, done["key"])
-            and checksum((folder / "notebooks" / f"{name}.ipynb").read_bytes()) == done["notebook"]
-        )
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _execute(folder: Path, template: str, name: str, parameters: dict, key: str) -> Failure | None:
+# %% ../../nbs/pipeline/75_notebooks.ipynb #04f08509
+def execute_target(folder: Path, template: str, name: str, parameters: dict, key: str) -> Failure | None:
     "Execute one notebook, once more if its kernel died."
+    output = folder / "notebooks" / f"{name}.ipynb"
     for _attempt in (1, 2):
         try:
-            made = execute_notebook(
-                template_path(template), folder / "notebooks" / f"{name}.ipynb", parameters
-            )
-            write_json(
-                done_path(folder, name), {"key": key, "notebook": checksum(made.read_bytes())}, seal=True
-            )
+            made = execute_notebook(template_path(template), output, parameters)
+            content = {"key": key, "notebook": checksum(made.read_bytes())}
+            write_json(done_path(folder, name), content, seal=True)
             return None
         except Exception as err:  # a notebook may fail in any way; the run goes on and says so
             if machine_trouble(err):
                 raise
-            failure = caught(err, "notebook", name, "notebooks")
-            if hasattr(err, "ename"):  # of a cell, as papermill tells it
-                failure = replace(
-                    failure,
-                    error=f"{err.ename}: {err.evalue}"[:300],
-                    traceback=re.sub(r"\x1b\[[0-9;]*m", "", failure.traceback),
-                )
+            failure = notebook_failure(err, name)
             if "DeadKernel" not in type(err).__name__:
                 break
     return failure
 
 
-def _code() -> str:
-    "Fingerprint of the code that the templates call."
-    import gencast
-
-    return digest(
-        *[
-            (Path(gencast.__file__).parent / f"{m}.py").read_bytes()
-            for m in ("core/sample", "report/results", "report/sentences", "figures/plots")
-        ]
-    )
+def notebook_failure(err: Exception, name: str) -> Failure:
+    "What went wrong in a notebook; of an error in a cell, as papermill reports it, without colours."
+    failure = caught(err, "notebook", name, "notebooks")
+    if not hasattr(err, "ename"):
+        return failure
+    traceback = re.sub(r"\x1b\[[0-9;]*m", "", failure.traceback)
+    return replace(failure, error=f"{err.ename}: {err.evalue}"[:300], traceback=traceback)

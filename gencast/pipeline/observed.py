@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_observed', 'forecast']
 
-# %% ../../nbs/pipeline/85_observed.ipynb #a889e233
+# %% ../../nbs/pipeline/85_observed.ipynb #81233605
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from .configure import load_settings
 from .evidence import gather_property, gather_view
 from .forecasts import galaxy_rows, survey_forecast
 from .job import make_simulations
+from .laws import FORECAST_COLUMNS
 from gencast.pipeline.settings import (
     LawSettings,
     ModelSettings,
@@ -37,7 +38,6 @@ from gencast.pipeline.settings import (
 )
 from .simulate import simulation_key
 from .surveys import load_survey, match_survey, noise_survey, survey_noise
-from .tables import FORECAST_COLUMNS
 from .training import make_learner
 
 # %% ../../nbs/pipeline/85_observed.ipynb #1f625ae5
@@ -151,7 +151,7 @@ def forecast_tables(
         galaxies.append(galaxy_rows(c, table, galaxy_error))
     return pd.concat(forecasts, ignore_index=True), pd.concat(galaxies, ignore_index=True)
 
-# %% ../../nbs/pipeline/85_observed.ipynb #de889f11
+# %% ../../nbs/pipeline/85_observed.ipynb #a7106136
 def forecast(
     folder: str | Path,  # results of an earlier run, e.g. results/default
     # observed spectra on the run's grid, e.g. from `load_sdss_spectra`, or galaxies in the bands of the run's
@@ -163,8 +163,8 @@ def forecast(
     scheduler: str = "",  # address of a Dask scheduler that does the work; empty: this machine
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # as forecasts.csv and galaxies.csv
     """Forecast the error of every simulation's model on observed galaxies, and predict their properties: a
-    table of forecasts by source, and one of single galaxies. Raises `InputError` for a folder that is no run or is
-    of another version, and for galaxies that cannot be compared with its simulations.
+    table of forecasts by source, and one of single galaxies. Raises `InputError` for a folder that is no run
+    or is of another version, and for galaxies that cannot be compared with its simulations.
     """
     folder, settings = Path(folder), load_settings(folder)
     view = "photometry" if sample.bands else "spectra"

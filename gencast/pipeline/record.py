@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['write_table']
 
-# %% ../../nbs/pipeline/65_record.ipynb #668ee308
+# %% ../../nbs/pipeline/65_record.ipynb #baf25062
 import platform
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..data.suites import OwnSuite, suite_families, suite_properties
 from .parts import sample_path
 from .settings import Settings
 from ..report.results import table_checksum
-from ..synthesis.simulations import Suite
+from ..synthesis.recipes import Suite
 
 # %% ../../nbs/pipeline/65_record.ipynb #6ed4e628
 def write_table(

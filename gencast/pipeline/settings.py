@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['SimulationSettings', 'SurveySettings', 'SelectionSettings', 'ModelSettings', 'LawSettings', 'Settings']
 
-# %% ../../nbs/pipeline/05_settings.ipynb #05f11f29
+# %% ../../nbs/pipeline/05_settings.ipynb #2f65f5ad
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..core.base import digest
-from ..synthesis.simulations import Suite
+from ..synthesis.recipes import Suite
 
 # %% ../../nbs/pipeline/05_settings.ipynb #8f0a5b2a
 VIEWS = ("spectra", "photometry")

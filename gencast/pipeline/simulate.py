@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['make_galaxies', 'simulate_one']
 
-# %% ../../nbs/pipeline/20_simulate.ipynb #28deff2b
+# %% ../../nbs/pipeline/20_simulate.ipynb #93619604
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from .parts import sample_path
 from .settings import SimulationSettings
 from .surveys import takes_noise
 from ..synthesis.epochs import simulate_epochs
-from ..synthesis.simulations import Suite, simulate
+from ..synthesis.recipes import Suite
+from ..synthesis.simulations import simulate
 
 # %% ../../nbs/pipeline/20_simulate.ipynb #f59ed3f1
 def suite_of_one(

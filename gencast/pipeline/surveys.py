@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['load_survey']
 
-# %% ../../nbs/pipeline/15_surveys.ipynb #e295ae16
+# %% ../../nbs/pipeline/15_surveys.ipynb #f4cff1a9
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..data.suites import OFFERED, OwnSuite, check_alike, has_recipes, load_surv
 from ..data.surveys import FWHM_KMS
 from ..features.ranking import feature_table, line_mask
 from .settings import SurveySettings
-from ..synthesis.simulations import Suite
+from ..synthesis.recipes import Suite
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #bb2251ac
 def load_survey(
@@ -206,7 +206,7 @@ def spectrum_errors(columns: dict) -> bool:
     "Whether the spectra of a table have errors."
     return "error" in (columns.get("spectra") or {})
 
-# %% ../../nbs/pipeline/15_surveys.ipynb #aae348e5
+# %% ../../nbs/pipeline/15_surveys.ipynb #c7ece767
 def match_survey(
     suite: Suite,
     view: str,
@@ -214,8 +214,8 @@ def match_survey(
     given: Sample | None,  # whose noise the simulations may have; None: they are clean
     seed: int,  # of the run
 ) -> Sample:
-    """Observed galaxies in the form of a suite's: for a suite of tables in its bands and frame, with the noise
-    of the features in `meta`. Raises `InputError` where they cannot be compared.
+    """Observed galaxies in the form of a suite's: for a suite of tables in its bands and frame, with the
+    noise of the features in `meta`. Raises `InputError` where they cannot be compared.
     """
     if not isinstance(suite, OwnSuite):
         return survey

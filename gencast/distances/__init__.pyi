@@ -1,0 +1,23 @@
+# Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
+from .classifiers import classifier_auc as classifier_auc
+from .classifiers import proxy_a as proxy_a
+from .metrics import METRICS as METRICS
+from .metrics import Metric as Metric
+from .moments import Moments as Moments
+from .moments import ShrinkageWarning as ShrinkageWarning
+from .moments import bhattacharyya as bhattacharyya
+from .moments import coral as coral
+from .moments import fit_moments as fit_moments
+from .moments import frechet as frechet
+from .moments import mahalanobis as mahalanobis
+from .pairwise import FeatureSet as FeatureSet
+from .pairwise import feature_set as feature_set
+from .pairwise import pooled_scale as pooled_scale
+from .tables import DistanceProfile as DistanceProfile
+from .tables import distance as distance
+from .tables import distance_table as distance_table
+from .tables import galaxy_distances as galaxy_distances
+from .tables import null_distance as null_distance
+from .tables import profile as profile
+from .tables import spread as spread
+from .transport import wasserstein as wasserstein

@@ -1,0 +1,20 @@
+# Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
+from .clusters import FeatureClusters as FeatureClusters
+from .clusters import cluster_features as cluster_features
+from .clusters import cluster_values as cluster_values
+from .clusters import describe_clusters as describe_clusters
+from .clusters import rank_correlation as rank_correlation
+from .clusters import rank_distance as rank_distance
+from .indices import Index as Index
+from .indices import measure_index as measure_index
+from .indices import measure_indices as measure_indices
+from .ranking import Features as Features
+from .ranking import MARKED_LINES as MARKED_LINES
+from .ranking import feature_table as feature_table
+from .ranking import line_mask as line_mask
+from .ranking import rank_features as rank_features
+from .ranking import top_features as top_features
+from .selector import FeatureClusterSelector as FeatureClusterSelector
+from .spaces import FeatureSpace as FeatureSpace
+from .spaces import split_shape as split_shape
+from .stability import Stability as Stability

@@ -1,0 +1,24 @@
+# Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
+from .ensembles import Boosting as Boosting
+from .ensembles import ExtraTrees as ExtraTrees
+from .ensembles import RandomForest as RandomForest
+from .ensembles import SpreadMixin as SpreadMixin
+from .errors import error_metrics as error_metrics
+from .estimators import MODELS as MODELS
+from .estimators import fit_model as fit_model
+from .estimators import make_model as make_model
+from .estimators import predict_with_spread as predict_with_spread
+from .layers import choose_device as choose_device
+from .layers import load_torch as load_torch
+from .networks import CNNRegressor as CNNRegressor
+from .networks import fit_networks as fit_networks
+from .networks import load_network as load_network
+from .networks import save_network as save_network
+from .timebins import as_shares as as_shares
+from .timebins import label_columns as label_columns
+from .timebins import label_matrix as label_matrix
+from .timebins import labels_of as labels_of
+from .timebins import mean_miss as mean_miss
+from .timebins import miss as miss
+from .timebins import pick_labels as pick_labels
+from .timebins import smape as smape
