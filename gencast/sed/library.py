@@ -12,7 +12,7 @@ from ..core.arguments import Number, takes
 from ..core.base import InputError
 from ..core.properties import PROPERTIES
 from ..core.sample import Sample
-from ..features.ranking import line_mask
+from ..features.table import line_mask
 
 # %% ../../nbs/sed/20_library.ipynb #8a0cdfdf
 SCALED = ("log_mstar", "log_sfr")  # properties that move with the amplitude, dex

@@ -20,7 +20,7 @@ from ..core.files import file_checksum, part_path, read_sealed, replace_folder, 
 from ..core.properties import PROPERTIES, Z_SUN
 from ..core.sample import Sample, load_sample
 from ..data.photometry import band_luminosity, band_wavelengths
-from ..features.ranking import line_mask
+from ..features.table import line_mask
 from .library import SCALED, check_library, chi2_matrix, model_block, pixel_weights
 from ..synthesis.histories import age_bins, mass_weighted_age, recent_sfr
 from ..synthesis.libraries import IMF_TO_CHABRIER
