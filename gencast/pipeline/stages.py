@@ -32,7 +32,8 @@ from ..models.errors import error_metrics
 from ..models.estimators import fit_model
 from ..models.timebins import labels_of, miss
 from ..synthesis.epochs import simulate_epochs
-from ..synthesis.simulations import Suite, simulate
+from ..synthesis.recipes import Suite
+from ..synthesis.simulations import simulate
 
 # %% ../../nbs/pipeline/10_stages.ipynb #04463e7e
 VIEWS = ("spectra", "photometry")
