@@ -520,7 +520,7 @@ def fit(
     from gencast.core.properties import PROPERTIES
     from gencast.data.references import load_spectra
     from gencast.pipeline.job import write_table
-    from gencast.sed.bagpipes import fit_sample, missing_fits
+    from gencast.sed.fitting import fit_sample, missing_fits
 
     sample = load_spectra(data or None, accept=tuple(accept or ()), ebv=ebv, aperture=aperture, skip=skip)
     options = (
@@ -591,7 +591,7 @@ def suite_facts(known: dict):  # name -> path; a pandas.DataFrame
     "The suites that come with gencast, those too that need a library which is not here."
     import pandas as pd
 
-    from gencast.synthesis.simulations import load_suite
+    from gencast.data.suites import load_suite
 
     rows = []
     for name in known:
@@ -851,7 +851,7 @@ def tng(
     from tqdm import tqdm
 
     from gencast.data.tng import fetch_tng, tng_sample, write_table
-    from gencast.synthesis.simulations import load_suite
+    from gencast.data.suites import load_suite
     from gencast.synthesis.ssp import load_ssp
 
     suite, out = load_suite("default"), out or Path("data") / "tng"

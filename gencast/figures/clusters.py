@@ -14,7 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from ..core.base import InputError
 from ..features.clusters import FeatureClusters, rank_correlation
-from ..features.ranking import MARKED_LINES
+from ..features.table import MARKED_LINES
 from .style import DARK, GUIDE, INK, ORANGE, REST, TEXT, cycle_colors, house_style, styled
 
 # %% ../../nbs/figures/85_clusters.ipynb #ef1554eb

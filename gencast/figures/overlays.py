@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator
 
-from ..features.ranking import line_mask
+from ..features.table import line_mask
 from .marks import looks
 from .spectra import mark_lines
 from gencast.figures.style import (

@@ -9,7 +9,7 @@ __all__ = ['plot_spectra', 'plot_features']
 import numpy as np
 import pandas as pd
 
-from ..features.ranking import MARKED_LINES, line_mask
+from ..features.table import MARKED_LINES, line_mask
 from .marks import looks
 from .style import BAND, BLACK, BLUE, LABEL, MID, WASH, cycle_colors, styled
 from ..report.forecasts import forecast_rows
