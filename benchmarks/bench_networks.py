@@ -47,7 +47,14 @@ from gencast.data.suites import load_suite
 from gencast.features.ranking import feature_table
 from gencast.models.layers import choose_device, load_torch
 from gencast.models.networks import fit_networks
-from gencast.pipeline.stages import Settings, expected_noise, load_survey, make_galaxies, observed_as, split_rows
+from gencast.pipeline.stages import (
+    Settings,
+    expected_noise,
+    load_survey,
+    make_galaxies,
+    observed_as,
+    split_rows,
+)
 
 LABELS = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr")
 BINS = 8

@@ -1134,7 +1134,9 @@ def suite_valid(suite) -> bool:
 def recipes_kind() -> Corpus:
     def make(folder):
         folder.mkdir(parents=True)
-        content = yaml.safe_load((Path(gencast.__file__).parent / "suites" / "default.yaml").read_text())
+        content = yaml.safe_load(
+            (Path(gencast.__file__).parent / "synthesis/suites/default.yaml").read_text()
+        )
         content["simulations"] = content["simulations"][:6]
         (folder / "suite.yaml").write_text(yaml.safe_dump(content | {"name": "recipes"}, sort_keys=False))
 

@@ -1,4 +1,4 @@
-"""Write the suites of universes at z = 0.1: gencast/suites/default.yaml (20), wide.yaml (60) and
+"""Write the suites of universes at z = 0.1: gencast/synthesis/suites/default.yaml (20), wide.yaml (60) and
 full_optical.yaml (20).
 
     python scripts/build_default_suite.py
@@ -184,7 +184,7 @@ if __name__ == "__main__":
         "your copy:\n#     gencast run my_suite.yaml\n"
     )
     for made in SUITES:
-        path = Path(__file__).parent.parent / "gencast" / "suites" / f"{made['name']}.yaml"
+        path = Path(__file__).parent.parent / "gencast" / "synthesis" / "suites" / f"{made['name']}.yaml"
         path.write_text(
             head + yaml.safe_dump(made, sort_keys=False, width=120, default_flow_style=None), encoding="utf-8"
         )

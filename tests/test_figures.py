@@ -22,13 +22,14 @@ from gencast.features.clusters import cluster_features
 from gencast.figures import clusters as clusterplots
 from gencast.figures import histories as historyplots
 from gencast.figures import laws as lawplots
-from gencast.figures import plots
+from gencast.figures import plots, spectra
 from gencast.figures import surveys as surveyplots
+from gencast.figures.comparison import plot_comparison
+from gencast.figures.decomposition import plot_decomposition
+from gencast.figures.hardest import plot_assumption_cost
 from gencast.figures.overlays import plot_overlay
 from gencast.figures.style import house_style, save_figure
 from gencast.figures.surveys import place_on_map, plot_methods
-from gencast.regression import decomposition
-from gencast.report import comparison
 from gencast.report import hardest as failures
 from gencast.report.examples import toy_histories, toy_law_results
 from gencast.report.results import load_results
@@ -135,8 +136,8 @@ def cost(results) -> pd.DataFrame:
 
 
 FIGURES = {
-    "features": lambda r: plots.plot_features(r),
-    "spectra": lambda r: plots.plot_spectra(r, r.simulations.name[3]),
+    "features": lambda r: spectra.plot_features(r),
+    "spectra": lambda r: spectra.plot_spectra(r, r.simulations.name[3]),
     "clusters-spectrum": lambda r: clusterplots.plot_cluster_spectrum(
         clustered()[0], clustered()[2], *clustered()[2:]
     ),
@@ -152,12 +153,12 @@ FIGURES = {
     "law-ranking": lambda r: lawplots.plot_law_ranking(r),
     "signals": lambda r: lawplots.plot_signals(r),
     "split": lambda r: lawplots.plot_split(r, r.simulations.name[0]),
-    "decomposition": lambda r: decomposition.plot_decomposition(r.decomposition),
-    "assumption-cost": lambda r: failures.plot_assumption_cost(cost(r)),
+    "decomposition": lambda r: plot_decomposition(r.decomposition),
+    "assumption-cost": lambda r: plot_assumption_cost(cost(r)),
     "survey": lambda r: surveyplots.plot_survey(r, "toy_survey"),
     "data-forecast": lambda r: lawplots.plot_data_forecast(r, "toy_survey"),
     "overlay": lambda r: plot_overlay(overlaid(r), "toy_survey"),
-    "comparison": lambda r: comparison.plot_comparison(binned(), "field"),
+    "comparison": lambda r: plot_comparison(binned(), "field"),
     "history": lambda r: historyplots.plot_history(with_histories(r), "toy"),
     "history-survey": lambda r: historyplots.plot_history(with_histories(r), "toy_survey"),
     "history-examples": lambda r: historyplots.plot_history_examples(with_histories(r), "toy"),

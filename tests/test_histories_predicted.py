@@ -13,14 +13,16 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from gencast.core.sample import HISTORIES, InputError, load_sample, save_sample
+from gencast.core.base import InputError
+from gencast.core.properties import HISTORIES
+from gencast.core.sample import load_sample, save_sample
 from gencast.figures.histories import histories_of, plot_history
 from gencast.models.ensembles import Boosting, RandomForest
 from gencast.models.estimators import MODELS, fit_model, predict_with_spread
 from gencast.models.timebins import as_shares, label_columns, labels_of, pick_labels, smape
-from gencast.regression.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
 from gencast.pipeline.job import load_settings, make_settings, run
 from gencast.pipeline.stages import sample_path
+from gencast.regression.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
 from gencast.synthesis.histories import age_bins
 from gencast.synthesis.simulations import load_suite, simulate
 

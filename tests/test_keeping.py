@@ -28,9 +28,9 @@ from gencast.core.files import read_sealed, write_json
 from gencast.core.locks import clear_leftovers, hold_folder
 from gencast.core.progress import Progress
 from gencast.core.sample import load_sample
-from gencast.report.results import load_results, table_checksum
-from gencast.pipeline.notebooks import execute_targets, is_current
 from gencast.pipeline.job import failed_settings, load_settings, run
+from gencast.pipeline.notebooks import execute_targets, is_current
+from gencast.report.results import load_results, table_checksum
 from gencast.synthesis.simulations import list_suites
 
 TINY = {

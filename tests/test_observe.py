@@ -15,8 +15,8 @@ from numpy.testing import assert_allclose
 from gencast.core.base import InputError
 from gencast.core.resampling import pixel_edges
 from gencast.core.sample import Sample
-from gencast.data import libraries
 from gencast.data.observing import correlated_noise, observe, observe_spectra, r_magnitude
+from gencast.synthesis import libraries
 from gencast.synthesis.libraries import (
     air_to_vacuum,
     inside_archives,

@@ -23,11 +23,11 @@ from gencast.data.suites import (
     suite_properties,
     suite_views,
 )
-from gencast.report.results import load_results
-from gencast.pipeline.notebooks import execute_notebook, template_path
 from gencast.pipeline.job import load_settings, run
+from gencast.pipeline.notebooks import execute_notebook, template_path
 from gencast.pipeline.stages import SMALLEST_NOISE, TABLE_NOISE, expected_noise, load_survey, sample_path
 from gencast.pipeline.tables import family_labels
+from gencast.report.results import load_results
 from gencast.synthesis.simulations import load_suite as load_recipes
 from gencast.synthesis.simulations import simulate
 

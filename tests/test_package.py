@@ -131,9 +131,9 @@ def test_wheel_holds_all_that_a_run_needs(built):
         "=", " = "
     ).replace("  ", " ")
     for pattern in (
-        r"gencast/suites/.*\.yaml",
+        r"gencast/synthesis/suites/.*\.yaml",
         r"gencast/pipeline/templates/.*\.ipynb",
-        r"gencast/data/ssp_grids/.*\.fits",
+        r"gencast/synthesis/ssp_grids/.*\.fits",
     ):
         assert any(re.fullmatch(pattern, n) for n in names), f"the wheel has no {pattern}"
 
@@ -162,7 +162,7 @@ def test_installed_package_works_without_the_source_tree(built, tmp_path):
         "import gencast; from pathlib import Path; from gencast.core.sample import InputError; from "
         "gencast.site.build import build_docs\n"
         "here = Path(gencast.__file__).parent; assert here.parent == Path.cwd(), here\n"
-        "assert list((here / 'templates').glob('*.ipynb')) and list((here / 'suites').glob('*.yaml'))\n"
+        "assert list((here / 'pipeline/templates').glob('*.ipynb')) and list((here / 'synthesis/suites').glob('*.yaml'))\n"
         "try: build_docs(out='site')\n"
         "except InputError as err: print(err)\n"
     )

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from gencast.core.base import InputError
-from gencast.figures import plots
+from gencast.figures import forecasts, plots, spectra
 from gencast.report import sentences as reports
 from gencast.report.examples import toy_law_results, toy_results
 from gencast.report.forecasts import describe_forecast
@@ -58,11 +58,11 @@ def calls(results) -> dict:
         "plot_error_matrix": lambda **k: plots.plot_error_matrix(results, **k),
         "plot_distance_matrix": lambda **k: plots.plot_distance_matrix(results, **k),
         "plot_predicted_true": lambda **k: plots.plot_predicted_true(results, **k),
-        "plot_forecast": lambda **k: plots.plot_forecast(results, target, **k),
-        "plot_support": lambda **k: plots.plot_support(results, "toy_survey", **k),
-        "plot_spectra": lambda **k: plots.plot_spectra(results, "toy_survey", **k),
-        "plot_features": lambda **k: plots.plot_features(results, **k),
-        "plot_galaxies": lambda **k: plots.plot_galaxies(results, "toy_survey", **k),
+        "plot_forecast": lambda **k: forecasts.plot_forecast(results, target, **k),
+        "plot_support": lambda **k: forecasts.plot_support(results, "toy_survey", **k),
+        "plot_spectra": lambda **k: spectra.plot_spectra(results, "toy_survey", **k),
+        "plot_features": lambda **k: spectra.plot_features(results, **k),
+        "plot_galaxies": lambda **k: spectra.plot_galaxies(results, "toy_survey", **k),
     }
 
 
@@ -158,7 +158,7 @@ def test_all_targets_and_suite_have_a_panel_each(results):
     axes = plots.plot_all_targets(results, columns=5)
     assert len(axes.flat[0].figure.axes) == N
     assert all(points(ax) == N for ax in axes.flat[:N])
-    panels = plots.plot_suite(results)
+    panels = spectra.plot_suite(results)
     assert [
         "M_\\odot" in panels[0].get_xlabel(),
         "Gyr" in panels[1].get_xlabel(),
@@ -177,10 +177,10 @@ def test_predicted_true_shows_every_pair_and_its_score(results):
 
 def test_forecast_leaves_out_numbers_beyond_the_range(results):
     rows = results.forecasts.query("target == 'toy_survey'")
-    ax = plots.plot_forecast(results, "toy_survey")
+    ax = forecasts.plot_forecast(results, "toy_survey")
     assert points(ax) == rows.in_support.sum() < N
     assert "outside" in " ".join(t.get_text() for t in ax.texts)
-    truth = plots.plot_forecast(results, results.simulations.name[0])
+    truth = forecasts.plot_forecast(results, results.simulations.name[0])
     assert "true RMSE" in [t.get_text() for t in truth.get_legend().get_texts()]
 
 
@@ -198,8 +198,8 @@ def test_unknown_names_are_refused(results):
         lambda: plots.plot_error_distance(results, "eagle"),
         lambda: plots.plot_error_distance(results, target, property="log_mass"),
         lambda: plots.plot_error_distance(results, target, color_by="colour"),
-        lambda: plots.plot_forecast(results, "toy_survey", view="photometry"),
-        lambda: plots.plot_spectra(results, "toy_survey", galaxy="g9"),
+        lambda: forecasts.plot_forecast(results, "toy_survey", view="photometry"),
+        lambda: spectra.plot_spectra(results, "toy_survey", galaxy="g9"),
         lambda: reports.score_of(results, law="magic"),
     ]:
         with pytest.raises(InputError, match="there are|choose"):

@@ -8,8 +8,8 @@ from astropy.cosmology import Planck18
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gencast.core.sample import InputError, rng_for
-from gencast.data import populations
+from gencast.core.base import InputError, rng_for
+from gencast.synthesis import populations
 from gencast.synthesis.epochs import recipe_at
 from gencast.synthesis.histories import (
     SURVIVING,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from gencast.core.cache import write_arrays
 from gencast.core.sample import load_sample
 from gencast.features.ranking import feature_table
-from gencast.regression.intervals import evidence as gather
-from gencast.pipeline import stages
+from gencast.pipeline import gathering, stages
 from gencast.pipeline.job import make_settings
 from gencast.pipeline.stages import load_labels, load_rows, row_blocks, sample_path, simulate_one, split_rows
 from gencast.synthesis.simulations import map_array, simulate
@@ -72,9 +72,9 @@ def test_stages_do_not_depend_on_the_block(settings, folder, monkeypatch):
     def results():
         model = stages.train(folder, settings, "spectra", "log_mstar", settings.suite.names[0])
         return [
-            gather.consensus_of(folder, settings, "spectra", (1,), noise, survey),
-            gather.neighbours_of(folder, settings, "spectra", settings.suite.names[0], noise, survey),
-            gather.predict_parts(model, folder, settings, "spectra"),
+            gathering.consensus_of(folder, settings, "spectra", (1,), noise, survey),
+            gathering.neighbours_of(folder, settings, "spectra", settings.suite.names[0], noise, survey),
+            gathering.predict_parts(model, folder, settings, "spectra"),
         ]
 
     whole = results()
@@ -82,7 +82,7 @@ def test_stages_do_not_depend_on_the_block(settings, folder, monkeypatch):
     def small(*args, block=13):
         return row_blocks(*args, block=block)
 
-    monkeypatch.setattr(gather, "row_blocks", small)
+    monkeypatch.setattr(gathering, "row_blocks", small)
     for one, other in zip(whole, results()):
         assert one.keys() == other.keys()
         for key in one:
@@ -120,9 +120,9 @@ def test_no_room_is_noticed_before_the_work(tmp_path):
 
 def test_a_step_is_stored_as_it_is_and_never_pickled(tmp_path):
     arrays = {"x": np.arange(3.0), "name": np.array("a")}
-    stages.write_arrays(tmp_path / "step.npz", arrays)
+    write_arrays(tmp_path / "step.npz", arrays)
     with np.load(tmp_path / "step.npz", allow_pickle=False) as stored:
         assert set(stored.files) == set(arrays)  # NumPy before 2.2 stored an argument as well
     with pytest.raises(TypeError, match="objects would have to be pickled"):
-        stages.write_arrays(tmp_path / "other.npz", {"objects": np.array([{}])})
+        write_arrays(tmp_path / "other.npz", {"objects": np.array([{}])})
     assert not (tmp_path / "other.npz").exists()

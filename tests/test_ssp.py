@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
 from gencast.core.resampling import C_KMS, pixel_edges
-from gencast.data import libraries
+from gencast.synthesis import libraries
 from gencast.synthesis.libraries import (
     CARRIED,
     IMF_TO_CHABRIER,
@@ -37,7 +37,7 @@ from gencast.synthesis.ssp import (
     surviving_fraction,
 )
 
-FOLDER = files("gencast") / "data" / "ssp_grids"
+FOLDER = files("gencast") / "synthesis" / "ssp_grids"
 WAVE = np.geomspace(3830, 8000, 1000)
 FULL = tuple(n for n in (*CARRIED, "popstar") if n != "m11_miles")
 GYR = np.searchsorted(AGES, [0.999, 9.99])

@@ -397,7 +397,7 @@ def test_nothing_fetched(tmp_path):
 def test_command_line(server, tmp_path, monkeypatch, capsys):
     from functools import partial
 
-    from gencast.cli.main import main as cli
+    from gencast.cli import main as cli
 
     monkeypatch.setattr(
         tng, "fetch_tng", partial(tng.fetch_tng, open_url=server.open_url, sleep=lambda s: None)

@@ -36,10 +36,12 @@ from .files import Summing as Summing
 from .files import check_file as check_file
 from .files import checksum as checksum
 from .files import file_checksum as file_checksum
+from .files import load_arrays as load_arrays
 from .files import part_path as part_path
 from .files import read_sealed as read_sealed
 from .files import replace_folder as replace_folder
 from .files import save_array as save_array
+from .files import save_arrays as save_arrays
 from .files import whole_file as whole_file
 from .files import write_json as write_json
 from .locks import UNFINISHED as UNFINISHED

@@ -10,7 +10,6 @@ from .estimators import make_model as make_model
 from .estimators import predict_with_spread as predict_with_spread
 from .layers import choose_device as choose_device
 from .layers import load_torch as load_torch
-from .members import Team as Team
 from .networks import CNNRegressor as CNNRegressor
 from .networks import fit_networks as fit_networks
 from .networks import load_network as load_network

@@ -35,7 +35,7 @@ def weight_shapes(
         "dense1_bias": (HIDDEN,),
     }
     return shapes | {
-        "answer": (HIDDEN, n_output),
+        "output": (HIDDEN, n_output),
         "line": (1 + n_component, n_output),
         "line_bias": (n_output,),
     }
@@ -51,7 +51,7 @@ def start_weights(
     for name, shape in shapes.items():
         if name in ("line", "line_bias"):
             parts.append(line[:-1] if name == "line" else line[-1])
-        elif name == "answer" or name.endswith("bias"):
+        elif name == "output" or name.endswith("bias"):
             parts.append(np.zeros(shape))
         else:
             parts.append(
@@ -136,7 +136,7 @@ def forward(
     h = h.flatten(2)
     for layer in ("dense0", "dense1"):
         h = torch.relu(torch.baddbmm(w[f"{layer}_bias"].unsqueeze(1), h, w[layer]))
-    return torch.bmm(h, w["answer"]) + torch.baddbmm(w["line_bias"].unsqueeze(1), line, w["line"])
+    return torch.bmm(h, w["output"]) + torch.baddbmm(w["line_bias"].unsqueeze(1), line, w["line"])
 
 
 def shape_and_line(

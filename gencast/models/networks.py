@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core.base import InputError
 from .layers import choose_device, forward, load_torch, steady, weight_shapes
-from .members import read_arrays, train_together, write_arrays
+from .members import read_state, save_state, train_together
 
 # %% ../../nbs/models/60_networks.ipynb #23c61c56
 FEWEST = 30  # galaxies
@@ -354,7 +354,7 @@ def save_network(
         "noise": np.asarray(model.noise, float),
     }
     names = [str(n) for n in getattr(model, "feature_names_in_", ())]
-    write_arrays(
+    save_state(
         Path(path),
         arrays,
         {
@@ -373,7 +373,7 @@ def load_network(
     "Read an ensemble; `InputError` where the folder is not one that `save_network` wrote."
     path = Path(path)
     try:
-        arrays, head = read_arrays(path)
+        arrays, head = read_state(path)
         noise, history = arrays.pop("noise"), arrays.pop("history")
         parameters = head["parameters"] | {
             "compositions": tuple(map(tuple, head["parameters"]["compositions"]))

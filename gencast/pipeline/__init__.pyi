@@ -30,9 +30,8 @@ from .stages import train as train
 from .tables import Computed as Computed
 from .tables import Shared as Shared
 from .tables import distance_matrix as distance_matrix
-from .tables import forecast_law as forecast_law
+from .tables import distance_signals as distance_signals
 from .tables import make_networks as make_networks
-from .tables import make_pairs as make_pairs
 from .training import OneLabel as OneLabel
 from .training import network_options as network_options
 from .verify import Check as Check

@@ -47,8 +47,7 @@ from gencast.data.suites import (
 from ..data.surveys import FWHM_KMS
 from ..features.ranking import feature_table
 from ..models.estimators import MODELS
-from ..regression.intervals import LAWS
-from ..regression.pairs import SIGNAL_LAWS
+from ..regression.laws import LAWS
 from ..report.comparison import bin_facts, compare_reference, forecast_bins, heldout_bins
 from ..report.overlays import overlay_rows
 from ..report.results import OPTIONAL, TABLES, Results, load_results, table_checksum
@@ -147,7 +146,7 @@ def check_settings(settings: Settings) -> Settings:  # the same
         ("property", settings.properties, known_properties),
         ("view", settings.views, known_views),
         ("model", [settings.model], MODELS),
-        ("law", [settings.law], tuple(dict.fromkeys((*SIGNAL_LAWS, *LAWS[:2])))),
+        ("law", [settings.law], LAWS),
         ("distance", [settings.distance], LAW_DISTANCES),
     ]:
         if not chosen or any(value not in known for value in chosen):

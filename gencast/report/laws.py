@@ -60,7 +60,7 @@ def plain_law(
     distance: str = "mean_euclidean",  # the distance of a line
 ) -> str:
     "A law in words."
-    from gencast.regression.pairs import SIGNAL_LAWS
+    from gencast.regression.laws import LAWS
 
     if law in ("pooled_line", "target_lines"):
         line = "line" if law == "pooled_line" else "mean of targets' lines"
@@ -69,7 +69,7 @@ def plain_law(
             f"{words(distance).replace(' distance', '').replace('distance to the ', '').replace('distance in ', '')}"
             + (" (paper)" if (law, distance) == PAPER_LAW else "")
         )
-    return SIGNAL_LAWS[law].label if law in SIGNAL_LAWS else words(law)
+    return LAWS[law].label if law in LAWS else words(law)
 
 
 def plain_protocol(protocol: str, family: str | float = "") -> str:
@@ -133,7 +133,7 @@ def describe_law(
     """Which law forecasts, how well it did on simulations it had never met, and whether the distance alone
     has any skill.
     """
-    from gencast.regression.pairs import SIGNAL_LAWS
+    from gencast.regression.laws import LAWS
 
     which = choices(results, view, property)
     law, table = (
@@ -143,8 +143,8 @@ def describe_law(
     if law not in table.index:
         return f"The law {plain_law(*law)} was not scored in this run. "
     about = (
-        f" ({SIGNAL_LAWS[law[0]].about})"
-        if law[0] in SIGNAL_LAWS and law[0] not in ("pooled_line", "constant", "in_domain")
+        f" ({LAWS[law[0]].about})"
+        if law[0] in LAWS and law[0] not in ("pooled_line", "constant", "in_domain")
         else ""
     )
     row, what = table.loc[law], plain_name(which["property"])
