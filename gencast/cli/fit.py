@@ -15,6 +15,7 @@ import typer
 from .options import SHOWN, Accept, Aperture, Ebv, Jobs, Skip
 from ..core.base import InputError
 
+
 # %% ../../nbs/cli/50_fit.ipynb #a667429b
 class Method(StrEnum):
     "How `gencast fit` fits."
@@ -51,6 +52,7 @@ Budget = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the draws.")]
 
+
 # %% ../../nbs/cli/50_fit.ipynb #dbddb66f
 def fit_lines(
     table,  # fits, one row for each galaxy; pandas.DataFrame
@@ -81,6 +83,7 @@ def warning_lines(table) -> list:  # lines of text
     missing = missing_fits(table) if "status" in table else ""
     return [*lines, missing] if missing else lines
 
+
 # %% ../../nbs/cli/50_fit.ipynb #cfa7ce1e
 def method_options(
     method: Method,
@@ -93,6 +96,7 @@ def method_options(
     if budget is not None:
         raise InputError("--budget is for --method bagpipes; leave it out")
     return {}
+
 
 # %% ../../nbs/cli/50_fit.ipynb #73d6c725
 def fit(

@@ -51,6 +51,7 @@ Tables = Annotated[
     ),
 ]
 
+
 # %% ../../nbs/cli/40_forecast.ipynb #8bb7d576
 def galaxy_lines(
     galaxies,  # pandas.DataFrame, one row for each galaxy and property
@@ -72,6 +73,7 @@ def galaxy_lines(
         lines.append(f"... and {len(galaxies) - SHOWN:,} more; --out writes them all")
     return lines
 
+
 # %% ../../nbs/cli/40_forecast.ipynb #aa39fe69
 def print_forecast(
     sample,  # observed galaxies, a `gencast.core.Sample`
@@ -80,8 +82,7 @@ def print_forecast(
     compared,  # comparison with values from elsewhere, pandas.DataFrame
 ) -> None:
     "Everything that `gencast forecast` says."
-    from gencast.report import forecast_lines
-    from gencast.report.comparison import describe_comparison
+    from gencast.report import describe_comparison, forecast_lines
 
     print(f"\n{len(sample)} galaxies, error forecast:")
     print("\n".join(f"  {line}" for line in forecast_lines(SimpleNamespace(forecasts=table))))
@@ -89,6 +90,7 @@ def print_forecast(
     for prop in dict.fromkeys(compared.property):
         print("\n" + describe_comparison(compared, sample.name, prop).replace("**", ""))
     print_block(left_out_lines(sample.meta, "Left out:"))
+
 
 # %% ../../nbs/cli/40_forecast.ipynb #04c4f3f0
 def check_out(out: Path | None, run: Path) -> None:
@@ -123,6 +125,7 @@ def write_tables(out: Path, **tables) -> None:
         write_table(table, out / f"{name}.csv")
     print(f"\nWritten to {out}")
 
+
 # %% ../../nbs/cli/40_forecast.ipynb #d5f2da05
 def forecast(
     data: Data,
@@ -142,7 +145,7 @@ def forecast(
     """
     from gencast.pipeline.job import forecast as forecast_sample
     from gencast.pipeline.job import load_settings, read_observed
-    from gencast.report.comparison import compare_reference, forecast_bins
+    from gencast.report import compare_reference, forecast_bins
 
     settings = load_settings(run)
     check_out(out, run)

@@ -13,6 +13,7 @@ import typer
 
 from ..core.base import InputError
 
+
 # %% ../../nbs/cli/80_listing.ipynb #f2d0bed2
 class Kind(StrEnum):
     "What `gencast list` can list."
@@ -23,6 +24,7 @@ class Kind(StrEnum):
     dust = "dust"
     histories = "histories"
     properties = "properties"
+
 
 # %% ../../nbs/cli/80_listing.ipynb #6aac8820
 def suite_row(name: str) -> dict:
@@ -44,6 +46,7 @@ def list_suites():  # pandas.DataFrame, one row for each suite
     from gencast.synthesis import simulations
 
     return pd.DataFrame([suite_row(name) for name in simulations.list_suites()]).set_index("suite")
+
 
 # %% ../../nbs/cli/80_listing.ipynb #392238c6
 def simulation_row(simulation: dict) -> dict:
@@ -73,6 +76,7 @@ def list_simulations(
     rows = [simulation_row(s) for s in load_suite(suite).simulations]
     return pd.DataFrame(rows).set_index("name").fillna("-")
 
+
 # %% ../../nbs/cli/80_listing.ipynb #f577988b
 def list_properties():  # pandas.DataFrame, one row for each property
     "The properties that a model can learn."
@@ -83,6 +87,7 @@ def list_properties():  # pandas.DataFrame, one row for each property
     known = [*PROPERTIES.values(), *HISTORIES.values()]
     rows = [{"property": p.name, "unit": p.unit, "meaning": p.meaning} for p in known]
     return pd.DataFrame(rows).set_index("property")
+
 
 # %% ../../nbs/cli/80_listing.ipynb #357b1988
 def make_table(

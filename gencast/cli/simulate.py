@@ -35,6 +35,7 @@ def chosen_names(
             )
     return names
 
+
 # %% ../../nbs/cli/30_simulate.ipynb #d3917381
 def simulate(
     suite: Suite = "default",

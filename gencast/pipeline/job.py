@@ -48,7 +48,8 @@ from ..data.surveys import FWHM_KMS
 from ..features.ranking import feature_table
 from ..models.estimators import MODELS
 from ..regression.laws import LAWS
-from ..report.comparison import bin_facts, compare_reference, forecast_bins, heldout_bins
+from ..report.bins import bin_facts, forecast_bins, heldout_bins
+from ..report.comparison import compare_reference
 from ..report.overlays import overlay_rows
 from ..report.results import OPTIONAL, TABLES, Results, load_results, table_checksum
 from .notebooks import execute_targets
