@@ -42,7 +42,7 @@ def score_of(results, law: str, view: str, family: str = ""):  # one row of scor
     table = table[(table.law == law) & (table["view"] == view) & (table.family.fillna("") == family)]
     table = table[table.distance == results.run["parameters"]["distance"]]
     if len(table) != 1:
-        raise SystemExit(f"the run has {len(table)} scores of {law}, {view} {family}; give a full default run")
+        raise SystemExit(f"the run has {len(table)} scores of {law}, {view} {family}; give a default run")
     return table.iloc[0]
 
 
@@ -112,8 +112,8 @@ def families(results) -> str:
 
 def made(results) -> str:
     "Which run the numbers are from."
-    p = results.run["parameters"]
-    return f"gencast {results.run['versions']['gencast']}, seed {results.run['seed']}, {p['n_galaxies']:,} galaxies"
+    version, n = results.run["versions"]["gencast"], results.run["parameters"]["n_galaxies"]
+    return f"gencast {version}, seed {results.run['seed']}, {n:,} galaxies for each simulation"
 
 
 KINDS = {f.__name__: f for f in (r2, off, percent, hold, too_small, terminal, laws, families, made)}
