@@ -24,12 +24,12 @@ import numpy as np
 import pandas as pd
 
 from gencast.core.properties import HISTORIES
+from gencast.data.suites import load_suite
 from gencast.models.errors import error_metrics
 from gencast.models.estimators import fit_model
 from gencast.models.timebins import label_columns, label_matrix, labels_of
 from gencast.pipeline.stages import Settings, load_rows, load_survey, observed_as, simulate_one
 from gencast.pipeline.training import OneLabel, network_options
-from gencast.synthesis.simulations import load_suite
 
 PROPERTIES = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr", "sfh")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose
 from gencast.core.base import InputError
 from gencast.core.properties import HISTORIES
 from gencast.core.sample import load_sample, save_sample
+from gencast.data.suites import load_suite
 from gencast.figures.histories import histories_of, plot_history
 from gencast.models.ensembles import Boosting, RandomForest
 from gencast.models.estimators import MODELS, fit_model, predict_with_spread
@@ -23,8 +24,8 @@ from gencast.models.timebins import as_shares, label_columns, labels_of, pick_la
 from gencast.pipeline.job import load_settings, make_settings, run
 from gencast.pipeline.stages import sample_path
 from gencast.regression.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
-from gencast.synthesis.histories import age_bins
-from gencast.synthesis.simulations import load_suite, simulate
+from gencast.synthesis.agebins import age_bins
+from gencast.synthesis.simulations import simulate
 
 SMALL = {
     "quick": True,

@@ -31,7 +31,7 @@ from gencast.core.sample import load_sample
 from gencast.pipeline.job import failed_settings, load_settings, run
 from gencast.pipeline.notebooks import execute_targets, is_current
 from gencast.report.results import load_results, table_checksum
-from gencast.synthesis.simulations import list_suites
+from gencast.synthesis.recipes import list_suites
 
 TINY = {
     "quick": True,

@@ -28,7 +28,7 @@ from gencast.pipeline.notebooks import execute_notebook, template_path
 from gencast.pipeline.stages import SMALLEST_NOISE, TABLE_NOISE, expected_noise, load_survey, sample_path
 from gencast.pipeline.tables import family_labels
 from gencast.report.results import load_results
-from gencast.synthesis.simulations import load_suite as load_recipes
+from gencast.synthesis.recipes import read_recipes
 from gencast.synthesis.simulations import simulate
 
 BANDS, FORMATS = (
@@ -60,7 +60,7 @@ def truth():
     """Galaxies of five simulations that differ in library, dust and histories: spectra, bands at z = 0,
     masses.
     """
-    suite, found = load_recipes("default"), {}
+    suite, found = read_recipes("default"), {}
     for k, name in zip((0, 6, 12, 18, 3), FORMATS):
         g = simulate(suite.simulations[k], suite, 1, 240, "photometry")
         mass = 10 ** g.properties["log_mstar"]

@@ -14,9 +14,10 @@ import yaml
 from gencast.cli.main import main
 from gencast.core.base import InputError
 from gencast.core.sample import load_sample, save_sample
+from gencast.data.suites import load_suite
 from gencast.pipeline.job import load_settings, make_settings, run
 from gencast.pipeline.stages import sample_path, split_rows
-from gencast.synthesis.simulations import list_suites, load_suite
+from gencast.synthesis.recipes import list_suites
 
 SMALL = {"quick": True, "n_galaxies": 260, "notebooks": False, "progress": False, "jobs": 2}
 VICTIM = 3  # the simulation whose labels are shuffled
@@ -145,7 +146,7 @@ def test_errors_are_those_of_the_stored_galaxies(results):
 def test_distances_agree_with_scipy(results):
     from scipy.spatial.distance import cdist
 
-    from gencast.features.ranking import feature_table
+    from gencast.features.table import feature_table
 
     settings = load_settings(results.folder)
     names = settings.suite.names
@@ -461,7 +462,7 @@ def test_run_record_is_json(results):
 
 def make_settings_of(record):
     from gencast.pipeline.stages import Settings
-    from gencast.synthesis.simulations import Suite
+    from gencast.synthesis.recipes import Suite
 
     suite = Suite(
         **{**record["suite"], **{k: tuple(record["suite"][k]) for k in ("simulations", "redshift_range")}}

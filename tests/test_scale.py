@@ -8,11 +8,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.cache import write_arrays
 from gencast.core.sample import load_sample
-from gencast.features.ranking import feature_table
+from gencast.features.table import feature_table
 from gencast.pipeline import gathering, stages
 from gencast.pipeline.job import make_settings
 from gencast.pipeline.stages import load_labels, load_rows, row_blocks, sample_path, simulate_one, split_rows
-from gencast.synthesis.simulations import map_array, simulate
+from gencast.synthesis.simulations import simulate
+from gencast.synthesis.spectra import map_array
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from ..core.base import InputError
 from ..features.clusters import FeatureClusters, rank_correlation
-from ..features.ranking import MARKED_LINES
+from ..features.table import MARKED_LINES
 from .style import house_style, styled
 
 # %% ../../nbs/figures/30_clusters.ipynb #4c0ecd3a

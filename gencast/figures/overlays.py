@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator
 
-from ..features.ranking import line_mask
+from ..features.table import line_mask
 from .marks import looks
 from .spectra import mark_lines
 from .style import house_style, styled
-from ..report.results import Results
-from ..report.results import select
+from ..report.results import Results, select
 
 # %% ../../nbs/figures/85_overlays.ipynb #96d4e259
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")  # Okabe & Ito (2008), without black

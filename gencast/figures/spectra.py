@@ -12,12 +12,11 @@ import pandas as pd
 
 from ..core.base import InputError
 from ..core.properties import PROPERTIES
-from ..features.ranking import MARKED_LINES, line_mask
+from ..features.table import MARKED_LINES, line_mask
 from .marks import BLUE, family_handles, looks
 from .style import house_style, styled
 from ..report.forecasts import forecast_rows
-from ..report.results import Results, choices
-from ..report.results import select
+from ..report.results import Results, choices, select
 from ..report.wording import error_unit, plain_name
 
 # %% ../../nbs/figures/25_spectra.ipynb #fb280a37

@@ -13,13 +13,13 @@ import numpy as np
 
 from ..core.sample import Sample
 from ..distances.classifiers import proxy_a
-from ..features.ranking import line_mask
+from ..features.table import line_mask
 from ..models.estimators import predict_with_spread
 from ..models.timebins import label_matrix
+from .stages import Settings, load_rows, row_blocks
 from ..regression.consensus import Consensus, fit_basis, noise_penalty, normal_equations
 from ..regression.evidence import REFIT_PENALTY, one_spread
 from ..regression.signals import fit_neighbours
-from .stages import Settings, load_rows, row_blocks
 
 # %% ../../nbs/pipeline/15_gathering.ipynb #a8e3338b
 NOISE_FLOOR = 0.001  # dex

@@ -45,13 +45,8 @@ from gencast.data.suites import (
     suite_views,
 )
 from ..data.surveys import FWHM_KMS
-from ..features.ranking import feature_table
+from ..features.table import feature_table
 from ..models.estimators import MODELS
-from ..regression.laws import LAWS
-from ..report.bins import bin_facts, forecast_bins, heldout_bins
-from ..report.comparison import compare_reference
-from ..report.overlays import overlay_rows
-from ..report.results import OPTIONAL, TABLES, Results, load_results, table_checksum
 from .notebooks import execute_targets
 from gencast.pipeline.stages import (
     Settings,
@@ -77,6 +72,11 @@ from gencast.pipeline.tables import (
     simulation_forecasts,
     survey_forecast,
 )
+from ..regression.laws import LAWS
+from ..report.bins import bin_facts, forecast_bins, heldout_bins
+from ..report.comparison import compare_reference
+from ..report.overlays import overlay_rows
+from ..report.results import OPTIONAL, TABLES, Results, load_results, table_checksum
 
 # %% ../../nbs/pipeline/40_job.ipynb #75e488a6
 LAW_DISTANCES = (

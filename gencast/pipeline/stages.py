@@ -26,12 +26,14 @@ from ..data.suites import OFFERED, OwnSuite, check_alike, has_recipes, load_surv
 from ..data.surveys import FWHM_KMS
 from ..distances.tables import profile
 from ..features.clusters import cluster_features
-from ..features.ranking import feature_table, line_mask, rank_features, top_features
+from ..features.ranking import rank_features, top_features
+from ..features.table import feature_table, line_mask
 from ..models.errors import error_metrics
 from ..models.estimators import fit_model
 from ..models.timebins import labels_of, miss
 from ..synthesis.epochs import simulate_epochs
-from ..synthesis.simulations import Suite, simulate
+from ..synthesis.recipes import Suite
+from ..synthesis.simulations import simulate
 
 # %% ../../nbs/pipeline/10_stages.ipynb #04463e7e
 VIEWS = ("spectra", "photometry")

@@ -21,7 +21,7 @@ from ..core.sample import Sample
 from ..data.photometry import observed_facts
 from ..data.suites import main_family, suite_families
 from ..distances.tables import DISTANCES
-from ..features.ranking import feature_table
+from ..features.table import feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
 from gencast.pipeline.gathering import (
     consensus_of,
@@ -118,6 +118,7 @@ def share(
         seen,
         code_key(
             "regression/consensus",
+            "features/table",
             "features/ranking",
             "regression/evidence",
             "regression/signals",
@@ -214,7 +215,7 @@ def compute(
         settings.n_clusters,
         settings.n_ranking_trees,
         settings.seed,
-        code_key("features/ranking", "features/clusters", "pipeline/stages"),
+        code_key("features/table", "features/ranking", "features/clusters", "pipeline/stages"),
     )
     pooled = [load_rows(folder, settings, view, n, "selection") for n in names]
     pool, labels = [x for x, _ in pooled], [labels_of(s, property) for _, s in pooled]
@@ -269,6 +270,7 @@ def compute(
         settings.seed,
         code_key(
             "models/ensembles",
+            "features/table",
             "features/ranking",
             "models/estimators",
             "pipeline/stages",

@@ -59,6 +59,7 @@ def network_key(settings: Settings, view: str, source: str, key: str, noise: np.
             "models/layers",
             "models/networks",
             "models/members",
+            "features/table",
             "features/ranking",
             "models/timebins",
             "pipeline/stages",

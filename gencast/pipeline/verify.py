@@ -19,9 +19,8 @@ from ..core.files import CHECKED, read_sealed
 from ..core.progress import Progress
 from ..core.sample import load_sample
 from ..distances.tables import profile
-from ..report.results import TABLES, read_table, table_checksum
-from .notebooks import is_current
 from .job import load_settings, run_versions
+from .notebooks import is_current
 from gencast.pipeline.stages import (
     Settings,
     apply_errors,
@@ -32,6 +31,7 @@ from gencast.pipeline.stages import (
     sample_path,
 )
 from .training import fit_source
+from ..report.results import TABLES, read_table, table_checksum
 
 # %% ../../nbs/pipeline/60_verify.ipynb #250f387e
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def rederive_distance(
     distance: str,  # mean_euclidean, energy, clustered or nearest
 ) -> tuple[float, float]:  # the distance, and the mean distance, which is its scale
     "A distance of a pair of simulations, from the stored galaxies."
-    from gencast.features.ranking import feature_table
+    from gencast.features.table import feature_table
 
     names = feature_table(load_sample(sample_path(folder, view, source)).take(np.arange(1))).names
     features = features.sort_values("rank")

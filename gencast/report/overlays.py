@@ -12,7 +12,7 @@ import pandas as pd
 from ..core.arguments import Number, takes
 from ..core.base import InputError
 from ..core.sample import Sample
-from ..features.ranking import line_mask
+from ..features.table import line_mask
 
 # %% ../../nbs/report/80_overlays.ipynb #68e1d3e5
 SOFTENING = 0.02  # dex, added to the errors in quadrature

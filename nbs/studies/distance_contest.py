@@ -18,8 +18,9 @@ from gencast.core.sample import load_sample
 from gencast.distances.metrics import METRICS
 from gencast.distances.tables import distance_table
 from gencast.features.clusters import cluster_features, cluster_values
-from gencast.features.ranking import feature_table, top_features
+from gencast.features.ranking import top_features
 from gencast.features.spaces import FeatureSpace
+from gencast.features.table import feature_table
 from gencast.pipeline.job import load_settings
 from gencast.pipeline.stages import Settings, importance_without, load_rows, rank_trees, sample_path
 from gencast.report.results import read_table
@@ -77,6 +78,7 @@ CODE = (  # modules of gencast on which the distances depend
     "features/clusters",
     "distances/classifiers",
     "distances/tables",
+    "features/table",
     "features/ranking",
     "features/indices",
     "distances/metrics",
