@@ -46,7 +46,6 @@ def counted(counts: dict) -> str:  # e.g. "12 fetched, 3 here already"
     "Counts in words; what did not happen is left out."
     return ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
 
-
 # %% ../../nbs/cli/70_fetch.ipynb #5b2ba794
 @fetch.command()
 def sdss(
@@ -66,7 +65,6 @@ def sdss(
         count = fetch_sdss(out, n, zmin, zmax, snr, tell=update)
     print(f"{sum(count.values()):,} galaxies: {counted(count)}. Now: gencast run --spectra {out} --skip")
 
-
 # %% ../../nbs/cli/70_fetch.ipynb #cda47f93
 @fetch.command("3dhst")
 def three_d_hst(
@@ -78,7 +76,6 @@ def three_d_hst(
 
     path = fetch_3dhst(out or Path("data") / "3dhst", field)
     print(f"{path}. Now: gencast run photometry --catalogue {path}")
-
 
 # %% ../../nbs/cli/70_fetch.ipynb #40629822
 Simulation = Annotated[str, typer.Option(help="Name of the simulation, e.g. TNG50-1, TNG100-1, TNG300-1.")]
@@ -99,14 +96,13 @@ def make_light(
 ) -> tuple:  # galaxies as a Sample, entry of a suite file as text
     "Give the star particles their light and write the table."
     from gencast.data.tng import tng_sample, write_table
-    from gencast.synthesis.simulations import load_suite
-    from gencast.synthesis.ssp import load_ssp
+    from gencast.data import load_suite
+    from gencast.synthesis import load_ssp
 
     suite = load_suite("default")
     grid = load_ssp(library, suite.wave(), suite.spectra["fwhm_kms"])
     sample = tng_sample(folder, grid, {"law": "calzetti", "a_v": a_v})
     return sample, write_table(sample, folder / "tng.npz")
-
 
 # %% ../../nbs/cli/70_fetch.ipynb #5425e87a
 @fetch.command()

@@ -15,7 +15,6 @@ import typer
 from .options import SHOWN, Accept, Aperture, Ebv, Jobs, Skip
 from ..core.base import InputError
 
-
 # %% ../../nbs/cli/50_fit.ipynb #a667429b
 class Method(StrEnum):
     "How `gencast fit` fits."
@@ -52,7 +51,6 @@ Budget = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the draws.")]
 
-
 # %% ../../nbs/cli/50_fit.ipynb #dbddb66f
 def fit_lines(
     table,  # fits, one row for each galaxy; pandas.DataFrame
@@ -71,7 +69,7 @@ def fit_lines(
 
 def warning_lines(table) -> list:  # lines of text
     "What to know before the fits are believed."
-    from gencast.sed.bagpipes import missing_fits
+    from gencast.sed import missing_fits
 
     lines = []
     few = int((table.n_effective < 20).sum()) if "n_effective" in table else 0
@@ -82,7 +80,6 @@ def warning_lines(table) -> list:  # lines of text
         )
     missing = missing_fits(table) if "status" in table else ""
     return [*lines, missing] if missing else lines
-
 
 # %% ../../nbs/cli/50_fit.ipynb #cfa7ce1e
 def method_options(
@@ -96,7 +93,6 @@ def method_options(
     if budget is not None:
         raise InputError("--budget is for --method bagpipes; leave it out")
     return {}
-
 
 # %% ../../nbs/cli/50_fit.ipynb #73d6c725
 def fit(
@@ -117,7 +113,7 @@ def fit(
     """
     from gencast.data.references import load_spectra
     from gencast.pipeline.job import write_table
-    from gencast.sed.bagpipes import fit_sample
+    from gencast.sed import fit_sample
 
     options = method_options(method, jobs, budget)
     sample = load_spectra(data or None, accept=tuple(accept or ()), ebv=ebv, aperture=aperture, skip=skip)

@@ -51,7 +51,6 @@ Tables = Annotated[
     ),
 ]
 
-
 # %% ../../nbs/cli/40_forecast.ipynb #8bb7d576
 def galaxy_lines(
     galaxies,  # pandas.DataFrame, one row for each galaxy and property
@@ -73,7 +72,6 @@ def galaxy_lines(
         lines.append(f"... and {len(galaxies) - SHOWN:,} more; --out writes them all")
     return lines
 
-
 # %% ../../nbs/cli/40_forecast.ipynb #aa39fe69
 def print_forecast(
     sample,  # observed galaxies, a `gencast.core.Sample`
@@ -90,7 +88,6 @@ def print_forecast(
     for prop in dict.fromkeys(compared.property):
         print("\n" + describe_comparison(compared, sample.name, prop).replace("**", ""))
     print_block(left_out_lines(sample.meta, "Left out:"))
-
 
 # %% ../../nbs/cli/40_forecast.ipynb #04c4f3f0
 def check_out(out: Path | None, run: Path) -> None:
@@ -124,7 +121,6 @@ def write_tables(out: Path, **tables) -> None:
     for name, table in tables.items():
         write_table(table, out / f"{name}.csv")
     print(f"\nWritten to {out}")
-
 
 # %% ../../nbs/cli/40_forecast.ipynb #d5f2da05
 def forecast(

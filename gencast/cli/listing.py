@@ -13,7 +13,6 @@ import typer
 
 from ..core.base import InputError
 
-
 # %% ../../nbs/cli/80_listing.ipynb #f2d0bed2
 class Kind(StrEnum):
     "What `gencast list` can list."
@@ -25,11 +24,10 @@ class Kind(StrEnum):
     histories = "histories"
     properties = "properties"
 
-
 # %% ../../nbs/cli/80_listing.ipynb #6aac8820
 def suite_row(name: str) -> dict:
     "One suite that comes with gencast."
-    from gencast.synthesis.simulations import load_suite
+    from gencast.data import load_suite
 
     try:
         suite = load_suite(name)
@@ -39,14 +37,13 @@ def suite_row(name: str) -> dict:
     return {"suite": name, "simulations": len(suite.names), "about": suite.about}
 
 
-def list_suites():  # pandas.DataFrame, one row for each suite
+def suite_table():  # pandas.DataFrame, one row for each suite
     "The suites that come with gencast."
     import pandas as pd
 
-    from gencast.synthesis import simulations
+    from gencast.synthesis import list_suites
 
-    return pd.DataFrame([suite_row(name) for name in simulations.list_suites()]).set_index("suite")
-
+    return pd.DataFrame([suite_row(name) for name in list_suites()]).set_index("suite")
 
 # %% ../../nbs/cli/80_listing.ipynb #392238c6
 def simulation_row(simulation: dict) -> dict:
@@ -65,20 +62,19 @@ def simulation_row(simulation: dict) -> dict:
     }
 
 
-def list_simulations(
+def simulation_table(
     suite: str,  # name of a suite, or path of a YAML file
 ):  # pandas.DataFrame, one row for each simulation
     "The simulations of a suite."
     import pandas as pd
 
-    from gencast.data.suites import load_suite
+    from gencast.data import load_suite
 
     rows = [simulation_row(s) for s in load_suite(suite).simulations]
     return pd.DataFrame(rows).set_index("name").fillna("-")
 
-
-# %% ../../nbs/cli/80_listing.ipynb #f577988b
-def list_properties():  # pandas.DataFrame, one row for each property
+# %% ../../nbs/cli/80_listing.ipynb #1e038e9a
+def property_table():  # pandas.DataFrame, one row for each property
     "The properties that a model can learn."
     import pandas as pd
 
@@ -88,7 +84,6 @@ def list_properties():  # pandas.DataFrame, one row for each property
     rows = [{"property": p.name, "unit": p.unit, "meaning": p.meaning} for p in known]
     return pd.DataFrame(rows).set_index("property")
 
-
 # %% ../../nbs/cli/80_listing.ipynb #357b1988
 def make_table(
     what: Kind,
@@ -97,17 +92,17 @@ def make_table(
     "The table that `gencast list` prints."
     match what:
         case Kind.suites:
-            return list_suites()
+            return suite_table()
         case Kind.simulations:
-            return list_simulations(suite)
+            return simulation_table(suite)
         case Kind.ssp:
-            from gencast.synthesis.ssp import list_ssp as list_known
+            from gencast.synthesis import list_ssp as list_known
         case Kind.dust:
-            from gencast.synthesis.dust import list_dust as list_known
+            from gencast.synthesis import list_dust as list_known
         case Kind.histories:
-            from gencast.synthesis.histories import list_histories as list_known
+            from gencast.synthesis import list_histories as list_known
         case Kind.properties:
-            return list_properties()
+            return property_table()
     return list_known()
 
 

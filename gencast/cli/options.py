@@ -82,7 +82,6 @@ Columns = Annotated[
     ),
 ]
 
-
 # %% ../../nbs/cli/10_options.ipynb #6e328759
 def split_names(
     text: str | None,  # e.g. "log_mstar, age"; None: the option was left out
@@ -94,7 +93,6 @@ def split_names(
     if text == "all":
         return tuple(known)
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
 
 # %% ../../nbs/cli/10_options.ipynb #710acc96
 SHOWN = 40  # lines of a list that are printed at most

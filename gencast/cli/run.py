@@ -105,7 +105,6 @@ Retry = Annotated[
     ),
 ]
 
-
 # %% ../../nbs/cli/20_run.ipynb #46bb6325
 def job_choices(
     given: dict,  # option -> value, as typer read them
@@ -140,7 +139,6 @@ def check_retry(context: typer.Context) -> None:
         raise InputError(
             f"--retry-failed takes the settings of the run that failed; leave out {', '.join(settings)}"
         )
-
 
 # %% ../../nbs/cli/20_run.ipynb #0c885851
 def print_forecasts(results) -> None:
@@ -177,7 +175,6 @@ def print_results(results, notebooks: bool) -> None:
     start = f"  (start with {place / 'notebooks' / 'summary.ipynb'})" if notebooks else ""
     print(f"\nAll results: {place}{start}")
 
-
 # %% ../../nbs/cli/20_run.ipynb #bb6f3753
 def print_failures(results) -> bool:  # did anything fail?
     "What failed, with its cause and the place of its traceback, on the error stream."
@@ -198,7 +195,6 @@ def print_failures(results) -> bool:  # did anything fail?
     for line in lines:
         print(f"gencast: {line}", file=sys.stderr)
     return bool(failed)
-
 
 # %% ../../nbs/cli/20_run.ipynb #1906a4f2
 def run(

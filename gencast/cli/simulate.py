@@ -35,7 +35,6 @@ def chosen_names(
             )
     return names
 
-
 # %% ../../nbs/cli/30_simulate.ipynb #d3917381
 def simulate(
     suite: Suite = "default",

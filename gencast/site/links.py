@@ -14,7 +14,6 @@ from posixpath import normpath
 
 import yaml
 
-
 # %% ../../nbs/site/10_links.ipynb #1fb0badb
 def name_links() -> dict:  # public name -> page#anchor, seen from the site's root
     "Where each public name is documented; a name that two wings share is left out."
@@ -27,7 +26,6 @@ def name_links() -> dict:  # public name -> page#anchor, seen from the site's ro
             if f"{module}.{name}" in symbols:
                 found.setdefault(name, []).append(symbols[f"{module}.{name}"][0])
     return {name: pages[0] for name, pages in found.items() if len(pages) == 1}
-
 
 # %% ../../nbs/site/10_links.ipynb #bbfc2ef7
 def link_names(
@@ -46,7 +44,6 @@ def link_names(
 
     return "".join(part if i % 2 else replace(part) for i, part in enumerate(parts))
 
-
 # %% ../../nbs/site/10_links.ipynb #435e9290
 def plain_text(value) -> str:
     "The text of a notebook's field, which may be a list of lines."
@@ -56,7 +53,6 @@ def plain_text(value) -> str:
 PAGES = (".ipynb", ".qmd", ".md")
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)|(?:src|href)=[\"']([^\"']+)[\"']")
 CODE = re.compile(r"^(```|~~~).*?^\1|(`+)[^`\n].*?\2", flags=re.M | re.S)
-
 
 # %% ../../nbs/site/10_links.ipynb #15c1e957
 def without_code(text: str) -> str:
@@ -79,7 +75,6 @@ def page_text(path: Path) -> tuple:  # markdown, names of attached files
     attached = {name for c in cells for name in c.get("attachments", {})}
     return without_code("\n\n".join(map(plain_text, parts))), attached
 
-
 # %% ../../nbs/site/10_links.ipynb #aa96f9c0
 def anchors(text: str) -> set:
     "Identifiers that pandoc gives the headings of a page, and those written by hand."
@@ -90,7 +85,6 @@ def anchors(text: str) -> set:
         slugs.add(re.sub(r"^[^a-z]+", "", plain))
     by_hand = re.findall(r"\{#([\w-]+)", text) + re.findall(r"id=[\"']([^\"']+)", text)
     return slugs | set(by_hand)
-
 
 # %% ../../nbs/site/10_links.ipynb #f3f4531b
 def output_name(page: str) -> str:
@@ -110,7 +104,6 @@ def nav_links(part) -> list:
     deeper = [part.get(k, []) for k in ("contents", "menu", "left", "right")]
     return [part[k] for k in ("href", "file") if k in part] + nav_links(deeper)
 
-
 # %% ../../nbs/site/10_links.ipynb #7a664185
 def what_is_wrong(
     page: str,  # page the link stands on
@@ -129,7 +122,6 @@ def what_is_wrong(
     if anchor and output in ids and anchor not in ids[output]:
         return f"{page}: {href} names a heading that is not there"
     return ""
-
 
 # %% ../../nbs/site/10_links.ipynb #75eee11f
 def check_site(

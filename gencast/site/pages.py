@@ -15,7 +15,7 @@ from inspect import Parameter, getdoc, isclass, isfunction, signature
 from pathlib import Path
 from posixpath import dirname
 
-from ..report.wording import plain_markdown
+from ..report.wording import escape_markdown
 from .links import LINK, PAGES, page_text, plain_text
 
 # %% ../../nbs/site/20_pages.ipynb #3e276021
@@ -40,7 +40,6 @@ def shrink_png(
     image.quantize(256).save(small, "PNG", optimize=True)
     return small.getvalue()
 
-
 # %% ../../nbs/site/20_pages.ipynb #81294f1c
 def thumbnail(
     nb,  # an executed notebook
@@ -54,7 +53,6 @@ def thumbnail(
                 found.append((SHOWN[kind] in cell.source, output.data["image/png"]))
     return shrink_png(max(found, key=lambda f: f[0])[1]) if found else None
 
-
 # %% ../../nbs/site/20_pages.ipynb #014fc522
 GALLERY = """---
 title: Targets
@@ -65,8 +63,8 @@ description: Each simulation was held out in turn, and each survey has its forec
 
 def gallery_card(name: str, words: str, pictured: bool) -> list:  # lines of Markdown
     "The card of one target."
-    link, title = f"targets/{name}.ipynb", plain_markdown(name)
-    picture = f"[![{plain_markdown(words)}: {title}](targets/thumbs/{name}.png)]({link})\n\n"
+    link, title = f"targets/{name}.ipynb", escape_markdown(name)
+    picture = f"[![{escape_markdown(words)}: {title}](targets/thumbs/{name}.png)]({link})\n\n"
     return ["::: {.gallery-card}", f"{picture if pictured else ''}[{title}]({link})", ":::", ""]
 
 
@@ -81,7 +79,6 @@ def gallery_page(
         if group:
             text += [f"## {heading}", "", ":::: {.gallery}", "", *sum(group, []), "::::", ""]
     return "\n".join(text)
-
 
 # %% ../../nbs/site/20_pages.ipynb #e854bd26
 def _cell(
@@ -101,7 +98,6 @@ def _type(annotation) -> str:
     name = getattr(annotation, "__name__", str(annotation)) if plain else str(annotation)
     return f"`{_cell(name)}`"
 
-
 # %% ../../nbs/site/20_pages.ipynb #2b53f93f
 def argument_table(parts: dict, folder: str) -> list:  # lines of Markdown
     "A table of the arguments of a function, from its docments."
@@ -118,7 +114,6 @@ def return_line(back, folder: str) -> list:  # one line of Markdown, or none
     if not back or not (back.docment or _type(back.anno) not in ("", "`None`")):
         return []
     return [f"\n**Returns** {_type(back.anno)} {_cell(back.docment or '', folder)}"]
-
 
 # %% ../../nbs/site/20_pages.ipynb #e70fb76b
 def name_entry(
@@ -140,7 +135,6 @@ def name_entry(
     lines.append(_cell(getdoc(thing) or "", folder))
     lines += argument_table(parts, folder) + return_line(parts.get("return"), folder)
     return "\n".join([*lines, "", f"[Where it is explained]({page})", ""])
-
 
 # %% ../../nbs/site/20_pages.ipynb #8f79b6f4
 def module_names(module) -> tuple:  # functions and classes, constants
@@ -167,7 +161,6 @@ def module_page(
         text.append(f"**Constants**: {', '.join(f'`{n}`' for n in constants)}\n")
     return "\n".join(text)
 
-
 # %% ../../nbs/site/20_pages.ipynb #7c2ab9d1
 REFERENCE = """---
 title: Reference
@@ -190,7 +183,6 @@ def wing_table(
         lines.append(f"| [{module}]({page}) | {', '.join(names)} |")
     return lines
 
-
 # %% ../../nbs/site/20_pages.ipynb #82326a3e
 def reference_pages(
     modules: dict,  # module -> page that explains it
@@ -205,7 +197,6 @@ def reference_pages(
             wings.setdefault(module.rpartition(".")[0], []).append(module)
     index = [line for wing, inside in sorted(wings.items()) for line in wing_table(wing, inside)]
     return {"reference.qmd": REFERENCE + "\n".join(index) + "\n", **pages}
-
 
 # %% ../../nbs/site/20_pages.ipynb #70a0f951
 def figure_words() -> dict:  # name of a figure function -> what it draws
@@ -232,7 +223,6 @@ def count_figures(cell: dict) -> int:
     kinds = ("image/png", "image/svg+xml")
     return sum(any(k in o.get("data", {}) for k in kinds) for o in cell.get("outputs", []))
 
-
 # %% ../../nbs/site/20_pages.ipynb #c290aacc
 def add_alt_text(
     cells: list,  # cells of a notebook as dictionaries; changed
@@ -254,7 +244,6 @@ def add_alt_text(
         several = "#| fig-alt:\n" + f"#|   - {words}\n" * shown
         cell["source"] = (f"#| fig-alt: {words}\n" if shown == 1 else several) + source
     return count
-
 
 # %% ../../nbs/site/20_pages.ipynb #5a6394bd
 def count_site(
