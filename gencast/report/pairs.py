@@ -70,7 +70,7 @@ def outliers(
 # %% ../../nbs/report/20_pairs.ipynb #263ade95
 def _compare_choices(source: pd.DataFrame, target: pd.DataFrame) -> pd.DataFrame:  # and the column `differ`
     "What the two simulations of each pair assume, and in what they differ."
-    said = {
+    columns = {
         c: [a if a == b else f"{a} → {b}" for a, b in zip(source[c], target[c], strict=True)] for c in source
     }
     differ = []
@@ -79,7 +79,7 @@ def _compare_choices(source: pd.DataFrame, target: pd.DataFrame) -> pd.DataFrame
             differ.append("all")
         else:
             differ.append(", ".join(source.columns[different]) or "nothing")
-    return pd.DataFrame(said).assign(differ=differ)
+    return pd.DataFrame(columns).assign(differ=differ)
 
 # %% ../../nbs/report/20_pairs.ipynb #8add210d
 @takes(n=Number(0, 1e9, whole=True, none=True))
