@@ -170,7 +170,7 @@ def test_reference_has_every_public_name_with_its_shapes(report):
         ("distances.tables", "distance", ""),
         ("core.sample", "Sample", "(n_gal, n_wave)"),
         ("synthesis.simulations", "simulate", ""),
-        ("figures.surveys", "plot_survey", ""),
+        ("figures.galaxies", "plot_methods", "(n_gal,)"),
     ]:
         page = (report.staged / f"reference/{module}.qmd").read_text(encoding="utf-8")
         assert (
