@@ -882,12 +882,12 @@ CALLS = [
         lambda f, g: len(f) == len(g["names"]),
     ),
     Call(
-        "report.hardest.hardest_pairs",
+        "report.pairs.hardest_pairs",
         lambda: dict(heldout=errors(), simulations=assumed(), n=5, choices=("ssp", "dust")),
         lambda f, g: len(f) <= 42,
     ),
     Call(
-        "report.hardest.assumption_cost",
+        "report.assumptions.assumption_cost",
         lambda: dict(errors=errors(), simulations=assumed(), choices=("ssp", "dust"), level=0.9),
         lambda f, g: bool((f.low <= f.high).all()),
     ),
@@ -902,7 +902,7 @@ CALLS = [
         blank=True,
     ),
     Call(
-        "report.comparison.forecast_bins",
+        "report.bins.forecast_bins",
         lambda: dict(galaxies=observed_galaxies(), n_bins=2),
         lambda f, g: bool((f.n > 0).all()),
     ),
