@@ -95,9 +95,9 @@ def make_light(
     a_v: float,  # mag
 ) -> tuple:  # galaxies as a Sample, entry of a suite file as text
     "Give the star particles their light and write the table."
+    from gencast.data.suites import load_suite
     from gencast.data.tng import tng_sample, write_table
-    from gencast.data import load_suite
-    from gencast.synthesis import load_ssp
+    from gencast.synthesis.ssp import load_ssp
 
     suite = load_suite("default")
     grid = load_ssp(library, suite.wave(), suite.spectra["fwhm_kms"])

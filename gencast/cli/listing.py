@@ -27,7 +27,7 @@ class Kind(StrEnum):
 # %% ../../nbs/cli/80_listing.ipynb #6aac8820
 def suite_row(name: str) -> dict:
     "One suite that comes with gencast."
-    from gencast.data import load_suite
+    from gencast.data.suites import load_suite
 
     try:
         suite = load_suite(name)
@@ -41,7 +41,7 @@ def suite_table():  # pandas.DataFrame, one row for each suite
     "The suites that come with gencast."
     import pandas as pd
 
-    from gencast.synthesis import list_suites
+    from gencast.synthesis.recipes import list_suites
 
     return pd.DataFrame([suite_row(name) for name in list_suites()]).set_index("suite")
 
@@ -68,7 +68,7 @@ def simulation_table(
     "The simulations of a suite."
     import pandas as pd
 
-    from gencast.data import load_suite
+    from gencast.data.suites import load_suite
 
     rows = [simulation_row(s) for s in load_suite(suite).simulations]
     return pd.DataFrame(rows).set_index("name").fillna("-")
@@ -96,11 +96,11 @@ def make_table(
         case Kind.simulations:
             return simulation_table(suite)
         case Kind.ssp:
-            from gencast.synthesis import list_ssp as list_known
+            from gencast.synthesis.ssp import list_ssp as list_known
         case Kind.dust:
-            from gencast.synthesis import list_dust as list_known
+            from gencast.synthesis.dust import list_dust as list_known
         case Kind.histories:
-            from gencast.synthesis import list_histories as list_known
+            from gencast.synthesis.histories import list_histories as list_known
         case Kind.properties:
             return property_table()
     return list_known()
