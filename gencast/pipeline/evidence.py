@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from ..features.table import Features, feature_table
 
 from ..core.base import digest
 from ..core.cache import remember_call
@@ -20,6 +19,7 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..data.suites import main_family, suite_families
+from ..features.table import Features, feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
 from .consensus import consensus_of, neighbours_of
 from .distances import measure_distances, survey_distances

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from ..features.table import feature_table
 
 from ..core.base import InputError
 from ..core.files import read_sealed
@@ -23,6 +22,7 @@ from ..data.readers import load_mapping, load_table
 from ..data.references import load_spectra
 from ..data.suites import has_recipes
 from ..data.surveys import FWHM_KMS
+from ..features.table import feature_table
 from .configure import load_settings
 from .evidence import gather_property, gather_view
 from .forecasts import galaxy_rows, survey_forecast

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from ..features.table import feature_table
 
 from ..core.base import rng_for
 from ..core.sample import Sample, load_sample
+from ..features.table import feature_table
 from ..models.timebins import labels_of
 
 # %% ../../nbs/pipeline/10_parts.ipynb #0ed0d58b

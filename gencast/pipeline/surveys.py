@@ -9,7 +9,6 @@ __all__ = ['load_survey']
 from dataclasses import replace
 
 import numpy as np
-from ..features.table import feature_table, line_mask
 
 from ..core.base import InputError
 from ..core.resampling import pixel_edges
@@ -19,6 +18,7 @@ from ..data.photometry import band_luminosity, load_sdss_photometry
 from ..data.references import load_spectra
 from ..data.suites import OFFERED, OwnSuite, check_alike, has_recipes, load_survey_table
 from ..data.surveys import FWHM_KMS
+from ..features.table import feature_table, line_mask
 from .settings import SurveySettings
 from ..synthesis.recipes import Suite
 

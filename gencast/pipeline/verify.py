@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from ..features.table import feature_table
 
 from ..core.base import InputError, rng_for
 from ..core.cache import read_arrays
@@ -20,6 +19,7 @@ from ..core.files import CHECKED, read_sealed
 from ..core.progress import Progress
 from ..core.sample import load_sample
 from ..distances.tables import profile
+from ..features.table import feature_table
 from .configure import load_settings
 from .distances import read_features, spread_targets
 from .notebooks import is_current
