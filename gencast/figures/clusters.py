@@ -149,11 +149,11 @@ def _strip_frames(ax, side, top) -> None:
 # %% ../../nbs/figures/85_clusters.ipynb #ff44462c
 @styled(6.6, 6.2)
 def plot_cluster_matrix(
-    clusters: FeatureClusters,
+    clusters: FeatureClusters,  # from `cluster_features`
     X: np.ndarray,  # the features that were clustered, shape (n_gal, n_feature)
     names=None,  # of the features, shape (n_feature,); None: their numbers
     n_color: int = 8,  # clusters that get a colour, the heaviest
-    title: str = "",
+    title: str = "",  # of the figure
     ax=None,  # axes to draw on; None: new ones
 ):  # the axes
     """Dendrogram over the matrix of |rank correlation| in cluster order, representatives and weights beside
@@ -256,13 +256,13 @@ def _draw_weights(low, at: np.ndarray, percent: np.ndarray, colors: list) -> Non
 # %% ../../nbs/figures/85_clusters.ipynb #ef9d3e6d
 @styled(7.6, 4.2)
 def plot_cluster_spectrum(
-    clusters: FeatureClusters,
+    clusters: FeatureClusters,  # from `cluster_features`
     wave: np.ndarray,  # of the features, Angstrom in vacuum, nan for a feature without; shape (n_feature,)
     full_wave: np.ndarray,  # of the spectrum, Angstrom in vacuum, shape (n_wave,)
     flux: np.ndarray,  # spectrum to paint, any unit per Angstrom, shape (n_wave,)
     names=None,  # of the features, shape (n_feature,); used where there is no wavelength
     n_color: int = 8,  # clusters that get a colour, the heaviest
-    title: str = "",
+    title: str = "",  # of the figure
     lines: dict = MARKED_LINES,  # name -> Angstrom in vacuum
     ax=None,  # axes to draw on; None: new ones
 ):  # the axes

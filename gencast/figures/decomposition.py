@@ -18,7 +18,7 @@ from ..report.results import Results, choices, select
 # %% ../../nbs/figures/40_decomposition.ipynb #3ab006c0
 @styled(6.4, 4.2)
 def plot_split(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a simulation
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own

@@ -60,7 +60,7 @@ def _number_sources(ax, others: pd.DataFrame, look: pd.DataFrame) -> None:
 # %% ../../nbs/figures/20_errors.ipynb #ee991837
 @styled(8.2, 4.6)
 def plot_error_distance(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a simulation
     view: str | None = None,  # spectra or photometry; None here and below: the run's own
     property: str | None = None,  # what was predicted
@@ -145,7 +145,7 @@ def _panel_grid(n: int, columns: int) -> tuple:  # figure, axes, its height in i
 
 # %% ../../nbs/figures/20_errors.ipynb #8e85e992
 def plot_all_targets(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own
     distance: str | None = None,  # None: the run's own
@@ -215,11 +215,11 @@ def _legend_right(ax, look: pd.DataFrame) -> None:
 # %% ../../nbs/figures/20_errors.ipynb #9dff52ed
 @styled(7.4, 4.2)
 def plot_law(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     survey: str | None = None,  # observed galaxies to show; None: none
     view: str | None = None,  # None here and below: the run's own, or the survey's
-    property: str | None = None,
-    distance: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
+    distance: str | None = None,  # name of a distance; None: the run's own
     color_by: str | None = None,  # families of the sources
     ax=None,  # axes to draw on; None: new ones
 ):  # the axes

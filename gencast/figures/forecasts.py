@@ -42,7 +42,7 @@ def _true_rmse(results: Results, rows: pd.DataFrame) -> pd.Series:  # indexed by
 # %% ../../nbs/figures/50_forecasts.ipynb #aec5d5f9
 @styled(6.4, 4.6)
 def plot_forecast(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey or a simulation
     property: str | None = None,  # None: the run's own
     view: str | None = None,  # needed where a target was seen in several views
@@ -100,7 +100,7 @@ def _label_forecast_axes(axes, title: str, property: str) -> None:
 
 # %% ../../nbs/figures/50_forecasts.ipynb #fdb99949
 def plot_data_forecast(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
     property: str | None = None,  # None: the run's own
     view: str | None = None,  # needed where a target was seen in several views
@@ -150,7 +150,7 @@ def _distance_ranges(results: Results, rows: pd.DataFrame, distance: str) -> pd.
 # %% ../../nbs/figures/50_forecasts.ipynb #039ea775
 @styled(6.4, 4.6)
 def plot_support(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey or a simulation
     property: str | None = None,  # None: the run's own
     view: str | None = None,  # None: the run's own

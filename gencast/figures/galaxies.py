@@ -23,7 +23,7 @@ def _point_style(n: int) -> dict:
 # %% ../../nbs/figures/65_galaxies.ipynb #6b4dc96f
 @styled(5.4, 3.6)
 def plot_galaxy_errors(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
     property: str | None = None,  # None: the run's own
     ax=None,  # axes to draw on; None: new ones
@@ -66,7 +66,7 @@ def _difference_text(rows: pd.DataFrame, unit: str) -> str:
 # %% ../../nbs/figures/65_galaxies.ipynb #737ff077
 @styled(4.4, 4.2)
 def plot_galaxies(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
     property: str | None = None,  # None: the run's own
     ax=None,  # axes to draw on; None: new ones
@@ -98,7 +98,7 @@ BIN_LABELS = {"redshift": "redshift", "magnitude": "magnitude [AB]", "snr": "med
 def plot_comparison(
     table: pd.DataFrame,  # of `compare_reference`, or comparison.csv
     target: str,  # a survey
-    property: str = "log_mstar",
+    property: str = "log_mstar",  # the predicted property
     by: str = "redshift",  # redshift, predicted, magnitude or snr
     ax=None,  # axes to draw on; None: new ones
 ):  # the axes
@@ -143,7 +143,7 @@ def _methods_text(learned: np.ndarray, fitted: np.ndarray, missing: int, truth, 
 def plot_methods(
     learned: np.ndarray,  # what the learned model predicts, shape (n_gal,)
     fitted: pd.DataFrame,  # from `fit_library`, one row a galaxy in the same order
-    property: str = "log_mstar",
+    property: str = "log_mstar",  # the predicted property
     truth: np.ndarray | None = None,  # known for simulated galaxies, shape (n_gal,)
     ax=None,  # axes to draw on; None: new ones
 ):  # the axes

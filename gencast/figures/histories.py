@@ -93,7 +93,7 @@ def _tables_of(results: Results, target: str, property: str, view: str | None) -
 # %% ../../nbs/figures/80_histories.ipynb #a9fc838f
 @styled(4.8, 3.2)
 def plot_history(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a simulation or a data set
     property: str = "sfh",  # one of `HISTORIES`
     view: str | None = None,  # None: the run's own
@@ -125,9 +125,9 @@ def _draw_example(ax, true: np.ndarray, predicted: np.ndarray, property: str, to
 
 # %% ../../nbs/figures/80_histories.ipynb #446146fa
 def plot_history_examples(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a simulation
-    property: str = "sfh",
+    property: str = "sfh",  # one of `HISTORIES`
     view: str | None = None,  # None: the run's own
 ):  # array of axes
     """Some galaxies of a simulation, from late to early histories: true and predicted, with the SMAPE of

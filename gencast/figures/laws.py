@@ -35,7 +35,7 @@ def _share_inside(rows: pd.DataFrame) -> float:  # per cent
 # %% ../../nbs/figures/30_laws.ipynb #8d27fe54
 @styled(4.6, 4.4)
 def plot_predicted_true(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own
     distance: str | None = None,  # None: the run's own
@@ -85,11 +85,11 @@ def draw_predicted(ax, rows: pd.DataFrame, look: pd.DataFrame, who: str) -> None
 
 # %% ../../nbs/figures/30_laws.ipynb #f202c505
 def plot_laws(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str | None = None,  # one simulation, or None for all
     laws: tuple = (),  # (law, distance) of each panel; empty: the paper's line and the law of the forecasts
     view: str | None = None,  # None here and below: the run's own
-    property: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
     color_by: str | None = None,  # families: of the target, or of the sources where there is one target
 ):  # array of axes, one a law
     "Predicted against true log10 MSE with the target held out, a panel for each law, on one scale."
@@ -129,7 +129,7 @@ def _draw_coverage(ax, part: pd.DataFrame, shift: float, marker: str, color: str
 # %% ../../nbs/figures/30_laws.ipynb #67d06e39
 @styled(4.2, 4.0)
 def plot_coverage(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     law: str | None = None,  # None: the law of the forecasts
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own
@@ -173,7 +173,7 @@ SCORE_LABELS = {
 # %% ../../nbs/figures/30_laws.ipynb #8a3e4ece
 @styled(6.2, 4.0)
 def plot_law_ranking(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     score: str = "mae_dex",  # mae_dex or r2
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own

@@ -79,7 +79,7 @@ def _survey_distances(results: Results, surveys: tuple, which: dict, names: list
 # %% ../../nbs/figures/55_maps.ipynb #8464ed40
 @styled(5.2, 4.6)
 def plot_survey_map(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     surveys: tuple = (),  # data sets to place; empty: all that were seen in this view
     view: str | None = None,  # None here and below: the run's own
     property: str | None = None,  # whose features measure the distance
@@ -114,7 +114,7 @@ def plot_survey_map(
 
 # %% ../../nbs/figures/55_maps.ipynb #979b41ff
 def plot_survey(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     survey: str,  # a data set
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own

@@ -57,7 +57,7 @@ def draw_matrix(ax, table: pd.DataFrame, look: pd.DataFrame, label: str, title: 
 # %% ../../nbs/figures/25_matrices.ipynb #1bf252fb
 @styled(7.4, 6.0)
 def plot_error_matrix(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own
     distance: str | None = None,  # gives the order
@@ -74,7 +74,7 @@ def plot_error_matrix(
 # %% ../../nbs/figures/25_matrices.ipynb #1bd52704
 @styled(7.4, 6.0)
 def plot_distance_matrix(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own
     distance: str | None = None,  # None: the run's own

@@ -61,7 +61,7 @@ def _rank_within(table: pd.DataFrame, names: list) -> dict:  # name -> correlati
 
 # %% ../../nbs/figures/35_signals.ipynb #fe9ca4e8
 def plot_signals(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     signals: tuple = (),  # names; empty: all
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own

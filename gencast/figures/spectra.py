@@ -48,7 +48,7 @@ def _draw_observed(ax, own: pd.DataFrame) -> None:
 # %% ../../nbs/figures/70_spectra.ipynb #f173cea9
 @styled(7.4, 3.6)
 def plot_spectra(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey or a simulation
     galaxy: str | None = None,  # which observed galaxy; None: the first
     n: int = 3,  # number of closest simulations
@@ -104,7 +104,7 @@ def _draw_band_features(ax, rows: pd.DataFrame) -> None:
 # %% ../../nbs/figures/70_spectra.ipynb #31a58987
 @styled(7.4, 3.2)
 def plot_features(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None: the run's own
     property: str | None = None,  # None: the run's own
     ax=None,  # axes to draw on; None: new ones

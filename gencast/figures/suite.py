@@ -28,7 +28,7 @@ def _draw_ranges(ax, simulations: pd.DataFrame, name: str, look: pd.DataFrame) -
 
 # %% ../../nbs/figures/60_suite.ipynb #3c7ae247
 def plot_suite(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     color_by: str | None = None,  # column of simulations.csv that makes the families; None: the first
 ):  # array of axes, one a property
     "Range of each property in every simulation."

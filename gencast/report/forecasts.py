@@ -98,7 +98,7 @@ def _calibrated(best: pd.Series, combined: pd.DataFrame | None) -> pd.Series:
 
 # %% ../../nbs/report/40_forecasts.ipynb #f3c1ae64
 def best_forecast(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey, or a simulation treated as one
     property: str | None = None,  # None: the run's own
     view: str | None = None,  # None: the run's own where the target was seen in several
@@ -186,7 +186,7 @@ def _forecast_row(best: BestForecast, judged: bool) -> dict:
 
 # %% ../../nbs/report/40_forecasts.ipynb #0cd0d0e6
 def tabulate_forecasts(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     # target, view, property, unit; tier, or `in range of` so many sources; best source, its rmse, lower,
     # upper and bias, largest rmse, in the property's unit
 ) -> pd.DataFrame:
@@ -201,10 +201,10 @@ def tabulate_forecasts(
 
 
 def tabulate_sources(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey or a simulation
     property: str | None = None,  # None: the run's own
-    view: str | None = None,
+    view: str | None = None,  # spectra or photometry; None: the run's own
 ) -> pd.DataFrame:  # one row a source, best first; rmse, lower and upper in the property's unit
     "The forecast for every source, with what the source assumes."
     rows = blank_unbounded(forecast_rows(results, target, property, view))
@@ -222,10 +222,10 @@ PREDICTORS = {
 
 # %% ../../nbs/report/40_forecasts.ipynb #6f933757
 def tabulate_predictors(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
     property: str | None = None,  # None: the run's own
-    view: str | None = None,
+    view: str | None = None,  # spectra or photometry; None: the run's own
 ) -> pd.DataFrame:  # one row a predictor, in the property's unit; empty where the run has none
     "Forecast RMSE and bias of the best source, the mean of all models and the consensus, 90 % intervals."
     rows = results.combined

@@ -30,7 +30,7 @@ def _has_interval(score) -> bool:
 
 # %% ../../nbs/report/45_scores.ipynb #9b45d15f
 def score_lines(
-    results: Results,
+    results: Results,  # a run, from `load_results`
 ) -> list:  # of str, one for each view and property
     "How well errors were predicted, as lines of text for the terminal."
     lines = []
@@ -80,7 +80,7 @@ def describe_skill(
 
 # %% ../../nbs/report/45_scores.ipynb #ab4e8824
 def tabulate_scores(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str = "all",  # one simulation, or all of them
     **which,  # view, property, distance, law: as in scores.csv; None for any
 ) -> pd.DataFrame:  # one row a law, distance and protocol, rounded; `-` where a score does not exist
@@ -100,12 +100,12 @@ def tabulate_scores(
 
 # %% ../../nbs/report/45_scores.ipynb #ac1dd381
 def describe_fit(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a simulation
     view: str | None = None,  # None here and below: the run's own
-    property: str | None = None,
-    distance: str | None = None,
-    law: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
+    distance: str | None = None,  # name of a distance; None: the run's own
+    law: str | None = None,  # name of a law; None: the run's own
 ) -> str:  # three sentences
     "The fit to one target's points, and how well the law did that never saw them."
     which = choices(results, view, property, distance, law)
