@@ -34,7 +34,7 @@ from gencast.data.references import load_spectra
 from gencast.data.specfiles import write_spec
 from gencast.data.suites import load_suite
 from gencast.data.surveys import WAVE_GRID, load_sdss_spectra
-from gencast.pipeline.job import load_settings
+from gencast.pipeline.configure import load_settings
 from gencast.report.examples import toy_results
 from gencast.report.forecast_sentences import describe_forecast
 from gencast.report.pairs import pair_table

@@ -33,7 +33,7 @@ from gencast.data.readers import load_table
 from gencast.data.references import read_references
 from gencast.data.specfiles import read_spec, write_spec
 from gencast.data.suites import restore_suite
-from gencast.pipeline.job import load_settings
+from gencast.pipeline.configure import load_settings
 from gencast.pipeline.notebooks import execute_notebook, template_path
 from gencast.report.examples import toy_results
 from gencast.report.results import load_results

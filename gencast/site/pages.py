@@ -167,7 +167,7 @@ title: Reference
 description: Every public name of gencast, wing by wing.
 ---
 
-Any of these can be imported from its wing, for example `from gencast.distances import sliced_wasserstein`.
+Any of these can be imported from its wing, for example `from gencast.distances import distance`.
 """
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/synthesis/60_nebular.ipynb #c8b03095
+# %% ../../nbs/synthesis/60_nebular.ipynb #f1e36f34
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,10 @@ from ..core.base import InputError
 from ..core.checks import number
 from ..core.constants import C_KMS, EMISSION_LINES, FWHM_OVER_SIGMA, HC, L_SUN
 from ..core.resampling import pixel_edges
-from .libraries import bin_points, popstar_tables
-from .ssp import SSPGrid, log_weights
+from .ages import log_weights
+from .external_libraries import popstar_tables
+from .pixels import bin_points
+from .ssp import SSPGrid
 
 # %% ../../nbs/synthesis/60_nebular.ipynb #45ff315e
 LYMAN_LIMIT = 911.75  # Angstrom
