@@ -479,5 +479,6 @@ def restore_suite(
         if "family" in entry:
             entry["family"] = {kind: entry["family"][kind] for kind in entry["kinds"]}
     suite = OwnSuite(**content)
-    suite.definitions  # makes them known
+    for name, what in suite.properties.items():
+        define_property(name, **what)
     return suite
