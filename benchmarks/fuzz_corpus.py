@@ -503,8 +503,6 @@ def damage_hdf5(path: Path, rng: np.random.Generator) -> tuple:
                 f[column] = np.zeros(N, [("a", "f8"), ("b", "f8")])
             elif what == "four dimensions":
                 f[column] = np.zeros((N, 1, 1, 1))
-            else:
-                old is None
     return f"{path.name}: {column} {what}", what not in ("hard loop", "deep", "unit of numbers")
 
 
