@@ -140,7 +140,8 @@ def main():
         f"best of {args.repeats}"
     )
     print(
-        f"{'':14}{'seconds':>9}{'ratio':>8}{'CPU seconds':>13}{'memory beyond the data, GB':>29}{'same clusters (ARI)':>22}"
+        f"{'':14}{'seconds':>9}{'ratio':>8}{'CPU seconds':>13}{'memory beyond the data, GB':>29}"
+        f"{'same clusters (ARI)':>22}"
     )
     for row in found:
         ratio, same = (

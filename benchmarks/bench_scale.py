@@ -29,7 +29,8 @@ import numpy as np
 import psutil
 
 TENTH = (
-    "from gencast.pipeline import stages; stages.MOST_TRAINED, stages.MOST_TESTED, stages.MOST_IN_MEMORY = 2000, "
+    "from gencast.pipeline import stages; stages.MOST_TRAINED, stages.MOST_TESTED, stages.MOST_IN_MEMORY = "
+    "2000, "
     "1000, 1000; "
 )
 CODE = (

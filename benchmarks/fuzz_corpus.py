@@ -33,12 +33,12 @@ from gencast.data.references import load_spectra
 from gencast.data.specfiles import write_spec
 from gencast.data.suites import load_suite
 from gencast.data.surveys import WAVE_GRID, load_sdss_spectra
+from gencast.pipeline.job import load_settings
 from gencast.report.examples import toy_results
 from gencast.report.forecasts import describe_forecast
 from gencast.report.results import choices, load_results
 from gencast.report.sentences import describe_survey, provenance, stage_times, survey_notes
 from gencast.report.tables import pair_table
-from gencast.pipeline.job import load_settings
 from gencast.site.build import stage_targets
 
 BANDS = dict(u=3560.0, g=4700.0, r=6180.0, i=7500.0, z=8960.0)
@@ -474,7 +474,6 @@ def damage_hdf5(path: Path, rng: np.random.Generator) -> tuple:
             else:
                 f[column].attrs["unit"] = np.arange(5)
         else:
-            old = f[column][()]
             del f[column]
             if what == "huge":
                 f.create_dataset(column, (10**12,), "f8", chunks=(1000,))
@@ -503,7 +502,7 @@ def damage_hdf5(path: Path, rng: np.random.Generator) -> tuple:
             elif what == "four dimensions":
                 f[column] = np.zeros((N, 1, 1, 1))
             else:
-                old is None
+                pass
     return f"{path.name}: {column} {what}", what not in ("hard loop", "deep", "unit of numbers")
 
 

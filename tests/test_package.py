@@ -162,7 +162,8 @@ def test_installed_package_works_without_the_source_tree(built, tmp_path):
         "import gencast; from pathlib import Path; from gencast.core.sample import InputError; from "
         "gencast.site.build import build_docs\n"
         "here = Path(gencast.__file__).parent; assert here.parent == Path.cwd(), here\n"
-        "assert list((here / 'pipeline/templates').glob('*.ipynb')) and list((here / 'synthesis/suites').glob('*.yaml'))\n"
+        "assert list((here / 'pipeline/templates').glob('*.ipynb')) and list((here / "
+        "'synthesis/suites').glob('*.yaml'))\n"
         "try: build_docs(out='site')\n"
         "except InputError as err: print(err)\n"
     )

@@ -10,6 +10,8 @@ from gencast.core.base import InputError
 from gencast.pipeline.job import forecast, load_settings, make_settings, run
 from gencast.pipeline.stages import load_survey
 
+pytestmark = pytest.mark.xdist_group("training")
+
 SMALL = {
     "quick": True,
     "n_galaxies": 200,
@@ -53,6 +55,7 @@ def results(suite_file, tmp_path_factory):
     return run(suite_file, out=tmp_path_factory.mktemp("run") / "five", **SMALL)
 
 
+@pytest.mark.slow
 def test_the_whole_job(results):
     assert set(results.errors["view"]) == {"spectra"} and set(results.errors.model) == {"cnn"}
     assert (
@@ -66,6 +69,7 @@ def test_the_whole_job(results):
     assert "torch" in results.run["versions"]
 
 
+@pytest.mark.slow
 def test_networks_are_trained_once(results, suite_file):
     made = sorted(results.folder.glob("cache/network-*/*/network.json"))
     assert len(made) == 5, (
@@ -80,6 +84,7 @@ def test_networks_are_trained_once(results, suite_file):
     assert {p.name: p.read_bytes() for p in results.folder.glob("*.csv")} == tables
 
 
+@pytest.mark.slow
 def test_the_survey_is_read_once_for_all_networks(results, monkeypatch):
     from gencast.pipeline import training
 
@@ -93,6 +98,7 @@ def test_the_survey_is_read_once_for_all_networks(results, monkeypatch):
     assert training.network_key(settings, "spectra", settings.suite.names[0], "key", 2 * noise) != expected[0]
 
 
+@pytest.mark.slow
 def test_a_later_forecast_uses_the_stored_networks(results):
     survey = load_survey(load_settings(results.folder), "spectra")
     before = {p: p.stat().st_mtime_ns for p in results.folder.glob("cache/network-*/*/network.json")}
@@ -101,6 +107,7 @@ def test_a_later_forecast_uses_the_stored_networks(results):
     assert {p: p.stat().st_mtime_ns for p in results.folder.glob("cache/network-*/*/network.json")} == before
 
 
+@pytest.mark.slow
 def test_a_damaged_network_is_trained_again_to_the_same_bytes(results, suite_file, tmp_path):
     folder = tmp_path / "five"
     shutil.copytree(results.folder, folder)
@@ -115,6 +122,7 @@ def test_a_damaged_network_is_trained_again_to_the_same_bytes(results, suite_fil
     assert (folder / "errors.csv").read_bytes() == (results.folder / "errors.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_verify_derives_the_errors_of_networks_again(results):
     from gencast.pipeline.verify import verify_run
 
