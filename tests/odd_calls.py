@@ -86,7 +86,7 @@ def drawn():
 
 
 def bins():
-    from gencast.synthesis.histories import age_bins
+    from gencast.synthesis.agebins import age_bins
 
     return age_bins(12.0)
 
@@ -107,15 +107,9 @@ def design():
 
 @functools.cache
 def signal_table():
-    from gencast.regression.pairs import made_up_signals
+    from gencast.regression.signal_table import toy_signals
 
-    return made_up_signals(7)
-
-
-def pairs():
-    from gencast.regression.intervals import PairTable
-
-    return PairTable(NAMES, PAIRS, GAPS, np.repeat(GAPS[None], 7, 0))
+    return toy_signals(7)
 
 
 EDGES = np.concatenate([[0, 0.001, 0.003], np.geomspace(0.01, 13.0, 10)])
@@ -154,7 +148,7 @@ def ssp():
 
 @functools.cache
 def small_suite(redshifts: bool = False):
-    from gencast.synthesis.simulations import Suite
+    from gencast.synthesis.recipes import Suite
 
     grid = {"start": 4000.0, "stop": 6800.0, "pixels": 30, "fwhm_kms": 900.0}
     return Suite("odd", "", 0.1, 100, grid, grid, (RECIPE,), (0.05, 1.0) if redshifts else ())
@@ -162,7 +156,7 @@ def small_suite(redshifts: bool = False):
 
 @functools.cache
 def galaxies():
-    from gencast.synthesis.simulations import draw_galaxies
+    from gencast.synthesis.galaxies import draw_galaxies
 
     return draw_galaxies(RECIPE, 0.1, 5, 0)
 
@@ -220,9 +214,9 @@ def forest():
 
 @functools.cache
 def heldout():
-    from gencast.regression.intervals import heldout_table
+    from gencast.regression.protocol import heldout_predictions
 
-    return heldout_table(pairs(), "pooled_line", (0.5,))
+    return heldout_predictions(signal_table(), "pooled_line", (0.5,))
 
 
 @functools.cache
@@ -258,12 +252,6 @@ def observed_galaxies():
             "inside": True,
         }
     )
-
-
-def law():
-    from gencast.regression.intervals import ErrorLaw
-
-    return ErrorLaw(-2.0, 0.5)
 
 
 DISTANCE = dict(source=X, target=Y)
@@ -347,7 +335,7 @@ CALLS = [
         ),
         blank=True,
     ),
-    Call("synthesis.simulations.load_suite", lambda: dict(suite="default")),
+    Call("synthesis.recipes.read_recipes", lambda: dict(suite="default")),
     Call(
         "data.specfiles.luminosity",
         lambda: dict(wave=WAVE, flux=FLUX[0] / 1e6, redshift=0.1, ebv=0.03),
@@ -355,12 +343,12 @@ CALLS = [
     ),
     Call("core.units.parse_unit", lambda: dict(text="Msun", where="here")),
     Call(
-        "synthesis.histories.age_bins",
+        "synthesis.agebins.age_bins",
         lambda: dict(age_universe_gyr=13.0, n=20),
         lambda f, g: len(f) == g["n"] + 1 and bool((np.diff(f) > 0).all()),
     ),
     Call(
-        "synthesis.histories.draw_range",
+        "synthesis.recipe_values.draw_range",
         lambda: dict(value=[0.2, 0.8], n=5, rng=rng(), where="here", low=0.1, high=1.0),
         lambda f, g: len(f) == g["n"] and bool((f >= g["low"]).all() and (f <= g["high"]).all()),
     ),
@@ -374,14 +362,14 @@ CALLS = [
         lambda: dict(recipe=HISTORY, log_mstar=MASSES, edges=EDGES, rng=rng()),
         lambda f, g: positive(f, g) and np.allclose(f.sum(axis=1), 1, atol=1e-5),
     ),
-    Call("synthesis.histories.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
+    Call("synthesis.agebins.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
     Call(
-        "synthesis.histories.recent_sfr",
+        "synthesis.agebins.recent_sfr",
         lambda: dict(fractions=FRACTIONS, edges=EDGES, mass_formed=10**MASSES, span_gyr=0.1),
         positive,
     ),
     Call(
-        "synthesis.histories.draw_metallicities",
+        "synthesis.metallicity.draw_metallicities",
         lambda: dict(
             recipe=RECIPE["metallicity"], log_mstar=MASSES, fractions=FRACTIONS, edges=EDGES, rng=rng()
         ),
@@ -394,17 +382,17 @@ CALLS = [
         blank=True,
     ),
     Call(
-        "synthesis.libraries.bin_points",
+        "synthesis.pixels.bin_points",
         lambda: dict(wave=WAVE, flux=FLUX[:3], edges=np.geomspace(4000, 6000, 11)),
         lambda f, g: f.shape[-1] == len(g["edges"]) - 1,
     ),
     Call(
-        "synthesis.libraries.log_edges",
+        "synthesis.pixels.log_edges",
         lambda: dict(low=3600.0, high=7000.0, step=300.0),
         lambda f, g: len(f) > 1 and bool((np.diff(f) > 0).all()),
     ),
     Call(
-        "synthesis.libraries.resampling_matrix",
+        "synthesis.pixels.resampling_matrix",
         lambda: dict(
             edges_in=np.geomspace(3600, 7000, 21),
             edges_out=np.geomspace(4000, 6000, 11),
@@ -430,7 +418,7 @@ CALLS = [
         lambda f, g: positive(f.flux, g),
     ),
     Call(
-        "synthesis.ssp.log_weights",
+        "synthesis.ages.log_weights",
         lambda: dict(own=np.array([0.001, 0.01, 0.1, 1.0]), wanted=np.array([0.0005, 0.02, 2.0])),
         lambda f, g: np.allclose(f.sum(axis=1), 1),
     ),
@@ -502,11 +490,11 @@ CALLS = [
         lambda f, g: len(f) == np.size(g["redshift"]),
     ),
     Call(
-        "synthesis.simulations.synthesize",
+        "synthesis.spectra.synthesize",
         lambda: dict(galaxies=galaxies(), grid=ssp(), dust={"law": "calzetti", "birth_cloud": 1.0}, block=2),
         lambda f, g: positive(f[0], g),
     ),
-    Call("synthesis.simulations.check_parts", lambda: dict(recipe=RECIPE, where="here")),
+    Call("synthesis.recipes.check_parts", lambda: dict(recipe=RECIPE, where="here")),
     Call(
         "synthesis.simulations.simulate",
         lambda: dict(recipe=RECIPE, suite=small_suite(), seed=1, n_galaxies=5, view="spectra"),
@@ -525,8 +513,8 @@ CALLS = [
         lambda f, g: positive(f, g) and len(f) == len(g["bands"]),
     ),
     # features
-    Call("features.ranking.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
-    Call("features.ranking.feature_table", lambda: dict(sample=sample()), blank=True),
+    Call("features.table.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
+    Call("features.table.feature_table", lambda: dict(sample=sample()), blank=True),
     Call(
         "features.ranking.rank_features",
         lambda: dict(values=X, labels=LABELS, seed=1, n_trees=3, max_samples=0.7, min_leaf=2),
@@ -610,7 +598,7 @@ CALLS = [
     Call("features.stability.labels_agree", lambda: dict(labels=[np.array([0, 0, 1]), np.array([1, 1, 0])])),
     # distances
     Call("distances.moments.fit_moments", lambda: dict(values=X, weights=np.ones(4)), blank=True),
-    Call("distances.classifiers.deal", lambda: dict(n=12, folds=3, seed=0)),
+    Call("distances.classifiers.deal_folds", lambda: dict(n=12, folds=3, seed=0)),
     Call("distances.classifiers.proxy_a", lambda: dict(**DISTANCE, folds=3, C=1.0, seed=0)),
     Call(
         "distances.classifiers.classifier_auc",
@@ -642,7 +630,7 @@ CALLS = [
         lambda: dict(name="random_forest", values=X, labels=LABELS, seed=0, n_trees=2),
     ),
     Call(
-        "synthesis.histories.rebin_shares",
+        "synthesis.agebins.rebin_shares",
         lambda: dict(shares=FRACTIONS, edges_in=EDGES, edges_out=np.array([0, 1.0, 20.0])),
         lambda f, g: np.allclose(np.sum(f, axis=1), np.sum(g["shares"], axis=1)),
     ),
@@ -694,26 +682,11 @@ CALLS = [
         lambda: dict(truth=LABELS, predicted=LABELS + 0.1),
         lambda f, g: f["mse"] >= 0,
     ),
-    Call("regression.intervals.fit_line", lambda: dict(distance=GAPS.ravel(), log_mse=PAIRS.ravel())),
-    Call(
-        "regression.intervals.PairTable",
-        lambda: dict(names=NAMES, log_mse=PAIRS, distance=GAPS, without=np.repeat(GAPS[None], 7, 0)),
-        blank=True,
-    ),
-    Call(
-        "regression.intervals.fit_law",
-        lambda: dict(law="pooled_line", distance=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool)),
-    ),
+    Call("regression.laws.fit_line", lambda: dict(x=GAPS.ravel(), y=PAIRS.ravel())),
     Call(
         "regression.intervals.conformal_interval",
         lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8),
         lambda f, g: f[0] <= f[1],
-    ),
-    Call(
-        "regression.intervals.heldout_table",
-        lambda: dict(pairs=pairs(), law="pooled_line", levels=(0.5,)),
-        blank=True,
-        kept=("pairs", "levels"),
     ),
     Call("regression.crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
     Call(
@@ -751,7 +724,7 @@ CALLS = [
         lambda: dict(truth=LABELS, predicted_source=LABELS * 0.9 + 0.1, predicted_own=LABELS * 0.98),
     ),
     Call(
-        "regression.pairs.SignalTable",
+        "regression.signal_table.SignalTable",
         lambda: dict(
             names=NAMES,
             signals=("gap",),
@@ -762,12 +735,10 @@ CALLS = [
         ),
         blank=True,
     ),
+    Call("regression.register.make_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
     Call(
-        "regression.pairs.make_signal_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)
-    ),
-    Call(
-        "regression.protocol.heldout_signals",
-        lambda: dict(table=signal_table(), law="signal_line", levels=(0.5,), seed=0, jobs=1),
+        "regression.protocol.heldout_predictions",
+        lambda: dict(table=signal_table(), law="pooled_line", levels=(0.5,), seed=0, jobs=1),
         blank=True,
         kept=("table", "jobs"),
     ),
@@ -824,9 +795,9 @@ CALLS = [
         lambda: dict(parameters=drawn(), age_gyr=12.0),
         lambda f, g: all(np.isfinite(v).all() for v in f.values()),
     ),
-    Call("sed.priors.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
+    Call("sed.library.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
     Call(
-        "sed.priors.fit_models",
+        "sed.intervals.fit_models",
         lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, redshift_window=0.1, block=16),
         blank=True,
     ),
@@ -834,10 +805,6 @@ CALLS = [
         "studies.method_galaxies.observe_at",
         lambda: dict(sample=sample(), survey=sample(6), snr=20.0, seed=1),
         blank=True,
-    ),
-    Call(
-        "regression.laws.fit_bias",
-        lambda: dict(predicted_bias=PAIRS.ravel(), bias=PAIRS.ravel() + 0.1, shrink=0.05),
     ),
     Call(
         "features.stability.choice_stability",
@@ -870,31 +837,7 @@ CALLS = [
         lambda: dict(model=forest(), values=Y),
         lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g),
     ),
-    Call("regression.intervals.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
-    Call(
-        "regression.intervals.group_residuals",
-        lambda: dict(
-            squared_error=X[:, 0] ** 2 + 0.01,
-            distance=np.abs(X[:, 1]),
-            law=law(),
-            size=8,
-            rng=rng(),
-            n_group=5,
-        ),
-    ),
-    Call(
-        "regression.intervals.forecast_table",
-        lambda: dict(
-            law=law(),
-            residuals=[LABELS, LABELS + 0.1] * 12,
-            sources=NAMES,
-            distance=GAPS[0],
-            inside=np.arange(7) > 1,
-            level=0.8,
-        ),
-        lambda f, g: len(f) == len(g["sources"]),
-        blank=True,
-    ),
+    Call("regression.protocol.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
     Call("regression.inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
     Call(
         "regression.inference.jackknife_errors",
@@ -903,7 +846,7 @@ CALLS = [
         kept=("design",),
     ),
     Call(
-        "regression.components.fit_components",
+        "regression.variance_components.fit_components",
         lambda: dict(
             y=LABELS,
             H=np.column_stack([np.ones(30), X[:, 1]]),
@@ -939,12 +882,12 @@ CALLS = [
         lambda f, g: len(f) == len(g["names"]),
     ),
     Call(
-        "report.hardest.hardest_pairs",
+        "report.pairs.hardest_pairs",
         lambda: dict(heldout=errors(), simulations=assumed(), n=5, choices=("ssp", "dust")),
         lambda f, g: len(f) <= 42,
     ),
     Call(
-        "report.hardest.assumption_cost",
+        "report.assumptions.assumption_cost",
         lambda: dict(errors=errors(), simulations=assumed(), choices=("ssp", "dust"), level=0.9),
         lambda f, g: bool((f.low <= f.high).all()),
     ),
@@ -959,11 +902,11 @@ CALLS = [
         blank=True,
     ),
     Call(
-        "report.comparison.forecast_bins",
+        "report.bins.forecast_bins",
         lambda: dict(galaxies=observed_galaxies(), n_bins=2),
         lambda f, g: bool((f.n > 0).all()),
     ),
-    Call("pipeline.job.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
+    Call("pipeline.observed.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
     Call(
         "studies.distance_scores.compare",
         lambda: dict(scored=scored(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
@@ -981,9 +924,9 @@ CALLS = [
     Call("core.sample.load_sample", lambda: dict(path="no such folder")),
     Call("models.networks.load_network", lambda: dict(path="no such folder")),
     Call("report.results.load_results", lambda: dict(folder="no such folder")),
-    Call("pipeline.job.load_settings", lambda: dict(folder="no such folder")),
+    Call("pipeline.configure.load_settings", lambda: dict(folder="no such folder")),
     Call(
-        "pipeline.job.make_settings",
+        "pipeline.configure.make_settings",
         lambda: dict(
             suite="default",
             quick=True,
@@ -995,7 +938,7 @@ CALLS = [
         ),
     ),
     Call("pipeline.verify.verify_run", lambda: dict(folder="no such folder", sample=3)),
-    Call("pipeline.job.failed_settings", lambda: dict(folder="no such folder")),
+    Call("pipeline.configure.failed_settings", lambda: dict(folder="no such folder")),
     Call("site.build.find_notebooks", lambda: dict(results="no such folder")),
     Call("data.columns.read_columns", lambda: dict(path="no such file.csv", names=["a"])),
     Call(

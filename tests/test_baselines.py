@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError, rng_for
-from gencast.figures.hardest import plot_assumption_cost
+from gencast.figures.assumptions import plot_assumption_cost
 from gencast.regression.baselines import (
     BASELINES,
     Applied,
@@ -20,7 +20,8 @@ from gencast.regression.baselines import (
     importance_weights,
     predict_baselines,
 )
-from gencast.report.hardest import assumption_cost, choices_of, hardest_pairs
+from gencast.report.assumptions import assumption_cost, choices_of
+from gencast.report.pairs import hardest_pairs
 
 
 def draw(mean, n, rng, p=3, concept=0.0):

@@ -7,13 +7,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
-from gencast.regression.components import fit_components, reml_loss, same
-from gencast.regression.intervals import PairTable, heldout_table
-from gencast.regression.laws import RIVALS, fit_bias
-from gencast.regression.pairs import SIGNAL_LAWS, SignalTable, make_signal_law
-from gencast.regression.protocol import direction_scores, heldout_signals, model_intervals, signal_scores
+from gencast.regression.laws import BASELINE_LABELS, LAWS
+from gencast.regression.protocol import direction_scores, heldout_predictions, score_table
+from gencast.regression.register import make_law, register_law
+from gencast.regression.signal_table import SignalTable
+from gencast.regression.variance_components import fit_components, reml_loss, same
 
-SIGNALS = ("consensus", "mean_euclidean", "in_domain", "spread", *RIVALS)
+SIGNALS = ("consensus", "mean_euclidean", "in_domain", "spread", *BASELINE_LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +37,11 @@ def flat(table, *out):
     return table.values[source, target], table.log_mse[source, target], source, target
 
 
-@pytest.mark.parametrize("name", SIGNAL_LAWS)
+@pytest.mark.parametrize("name", LAWS)
 def test_contract(table, name):
     from sklearn.base import clone
 
-    law = make_signal_law(name, table.signals, seed=3)
+    law = make_law(name, table.signals, seed=3)
     again = clone(law)
     assert again.get_params() == law.get_params() and again is not law
     X, y, source, target = flat(table, 0)
@@ -54,15 +54,15 @@ def test_contract(table, name):
     assert_array_equal(mean, first)
     assert sd.shape == (8,) and (np.isnan(sd) | (sd >= 0)).all()
     with pytest.raises(InputError, match="fewer|few"):
-        make_signal_law(name, table.signals).fit(X[:4], y[:4], source[:4], target[:4])
+        make_law(name, table.signals).fit(X[:4], y[:4], source[:4], target[:4])
 
 
-@pytest.mark.parametrize("name", ["line", "huber", "theil_sen", "mixed", "gaussian_process"])
+@pytest.mark.parametrize("name", ["pooled_line", "huber", "theil_sen", "mixed", "gaussian_process"])
 def test_order_of_pairs_does_not_matter(table, name):
     X, y, source, target = flat(table)
     order = np.random.default_rng(0).permutation(len(y))
     one, two = (
-        make_signal_law(name, table.signals[:4])
+        make_law(name, table.signals[:4])
         .fit(X[o, :4], y[o], source[o], target[o])
         .predict(X[:5, :4], source[:5])
         for o in (slice(None), order)
@@ -76,26 +76,72 @@ def test_lines_agree_with_sklearn(table):
     X, y, source, target = flat(table)
     x = X[:, [1]]
     for name, other, tolerance in (
-        ("line", LinearRegression(), 1e-9),
+        ("pooled_line", LinearRegression(), 1e-9),
         ("huber", HuberRegressor(alpha=0), 0.02),
         ("theil_sen", TheilSenRegressor(random_state=0), 0.03),
     ):
-        ours = make_signal_law(name, table.signals).fit(X, y, source, target).predict(X, source)
+        ours = make_law(name, table.signals).fit(X, y, source, target).predict(X, source)
         assert_allclose(ours, other.fit(x, y).predict(x), atol=tolerance, err_msg=name)
 
 
-def test_line_agrees_with_the_old_protocol(table):
-    column = table.signals.index("mean_euclidean")
-    pairs = PairTable(table.names, table.log_mse, table.values[..., column], table.without[..., column])
-    for law, old in (("line", "pooled_line"), ("target_lines", "target_lines"), ("constant", "constant")):
-        new, before = heldout_signals(table, law), heldout_table(pairs, old)
-        for c in ("source", "target"):
-            assert new[c].tolist() == before[c].tolist()
-        for c in ("log_mse", "predicted", "lower_50", "upper_68", "lower_90", "upper_90"):
-            assert_allclose(new[c], before[c], atol=1e-9, err_msg=f"{law} {c}")
+def fitted_line(law, x, y, use):
+    "Intercept and slope by polyfit: another implementation of the laws on one distance."
+    if law == "constant":
+        return y[use].mean(), 0.0
+    if law == "pooled_line":
+        return np.polyfit(x[use], y[use], 1)[::-1]
+    targets = np.flatnonzero(use.any(axis=0))
+    return np.mean([np.polyfit(x[use[:, j], j], y[use[:, j], j], 1)[::-1] for j in targets], axis=0)
 
 
-@pytest.mark.parametrize("name", ["stack", "mixed", "gaussian_process", "line"])
+@pytest.mark.parametrize("law", ["pooled_line", "target_lines", "constant", "in_domain"])
+def test_laws_on_a_distance_agree_with_polyfit_and_nested_loops(table, law):
+    from gencast.regression.intervals import conformal_interval
+
+    n, found = len(table.names), heldout_predictions(table, law)
+    assert found.source.tolist() == [table.names[i] for k in range(n) for i in range(n) if i != k]
+    assert found.target.tolist() == [table.names[k] for k in range(n) for i in range(n) if i != k]
+
+    def predict(k, j, *out):  # errors on target j, from what does not know k
+        if law == "in_domain":
+            return table.without[k, :, j, table.signals.index("in_domain")]
+        x = table.column("mean_euclidean", k)
+        intercept, slope = fitted_line(law, x, table.log_mse, table.training_pairs(*out))
+        return intercept + slope * x[:, j]
+
+    for k in range(n):
+        others = np.delete(np.arange(n), k)
+        missed = [np.delete(table.log_mse[:, j] - predict(k, j, k, j), [k, j]) for j in others]
+        rows, predicted = found[found.target == table.names[k]], predict(k, k, k)[others]
+        assert_allclose(rows.log_mse, table.log_mse[others, k])
+        assert_allclose(rows.predicted, predicted, atol=1e-9)
+        for level in (50, 68, 90):
+            low, high = conformal_interval(missed, level / 100)
+            assert_allclose(rows[f"lower_{level}"], predicted + low, atol=1e-9)
+            assert_allclose(rows[f"upper_{level}"], predicted + high, atol=1e-9)
+
+
+def test_a_distance_of_ones_choice(table):
+    "A law of one signal reads the one that is asked for; the others do not matter."
+    alone = table.select(("spread",))
+    one = heldout_predictions(table, "pooled_line", signal="spread")
+    assert one.equals(heldout_predictions(alone, "pooled_line", signal="spread"))
+    assert not np.array_equal(one.predicted, heldout_predictions(table, "pooled_line").predicted)
+
+
+def test_a_law_of_ones_own_reaches_the_workers(table):
+    @register_law("middle", "middle", "median of all pairs", ("spread",))
+    def fit_middle(X, y, source, target, seed):
+        return lambda X, source: (np.full(len(X), np.median(y)), None)
+
+    try:
+        one, two = (heldout_predictions(table, "middle", jobs=j) for j in (1, 2))
+        assert one.equals(two)
+    finally:
+        del LAWS["middle"]
+
+
+@pytest.mark.parametrize("name", ["stack", "mixed", "gaussian_process", "pooled_line"])
 def test_no_leak_from_the_target(name):
     table, k, rng = make_table(6), 4, np.random.default_rng(5)
     log_mse, bias = table.log_mse.copy(), table.bias.copy()
@@ -105,7 +151,7 @@ def test_no_leak_from_the_target(name):
     without = table.without.copy()
     without[np.arange(6) != k] += 1.0
     changed = replace(table, log_mse=log_mse, bias=bias, values=values, without=without)
-    one, two = (heldout_signals(t, name).query("target == 's4'") for t in (table, changed))
+    one, two = (heldout_predictions(t, name).query("target == 's4'") for t in (table, changed))
     for c in [c for c in one if c.startswith(("predicted", "lower", "upper"))]:
         assert_array_equal(one[c].to_numpy(), two[c].to_numpy(), err_msg=c)
 
@@ -115,7 +161,7 @@ def test_no_leak_from_the_family(table):
     log_mse = table.log_mse.copy()
     log_mse[3:6], log_mse[:, 3:6] = rng.normal(size=(3, 9)), rng.normal(size=(9, 3))
     one, two = (
-        heldout_signals(t, "gaussian_process", families=families).query("target == 's4'")
+        heldout_predictions(t, "gaussian_process", families=families).query("target == 's4'")
         for t in (table, replace(table, log_mse=log_mse))
     )
     assert sorted(one.source) == ["s0", "s1", "s2", "s6", "s7", "s8"]
@@ -125,13 +171,15 @@ def test_no_leak_from_the_family(table):
 
 def test_jobs_and_seed():
     table = make_table(5)
-    one, two, other = (heldout_signals(table, "boosted", seed=s, jobs=j) for s, j in ((0, 1), (0, 2), (1, 1)))
+    one, two, other = (
+        heldout_predictions(table, "boosted", seed=s, jobs=j) for s, j in ((0, 1), (0, 2), (1, 1))
+    )
     assert one.equals(two)
     assert not np.array_equal(one.predicted, other.predicted)
 
 
 def test_family_of_one_is_leave_simulation_out(table):
-    one, two = heldout_signals(table, "mixed"), heldout_signals(table, "mixed", families=np.arange(9))
+    one, two = heldout_predictions(table, "mixed"), heldout_predictions(table, "mixed", families=np.arange(9))
     assert one.equals(two)
 
 
@@ -226,7 +274,7 @@ def test_direction():
 
 
 def test_scores(table):
-    scores = signal_scores(heldout_signals(table, "gaussian_process"))
+    scores = score_table(heldout_predictions(table, "gaussian_process"))
     assert {
         "r2",
         "mae_dex",
@@ -240,18 +288,17 @@ def test_scores(table):
     assert scores.width_50[0] < scores.width_68[0] < scores.width_90[0]
 
 
-def test_own_intervals(table):
+def test_normal_intervals(table):
     from scipy.stats import norm
 
-    heldout = heldout_signals(table, "mixed")
-    own = model_intervals(heldout)
+    heldout, own = heldout_predictions(table, "mixed"), heldout_predictions(table, "mixed", interval="normal")
     assert_array_equal(own.predicted, heldout.predicted)
     assert_allclose(norm.cdf((own.upper_90 - own.predicted) / own.sd), 0.95)
     assert_allclose(own.upper_50 - own.predicted, own.predicted - own.lower_50)
 
 
 def test_scaled_intervals(table):
-    plain, scaled = (heldout_signals(table, "mixed", interval=i) for i in ("conformal", "scaled"))
+    plain, scaled = (heldout_predictions(table, "mixed", interval=i) for i in ("conformal", "scaled"))
     assert_array_equal(plain.predicted, scaled.predicted)
     reach = (scaled.upper_90 - scaled.predicted) / scaled.sd
     for _, r in reach.groupby(scaled.target):
@@ -260,47 +307,38 @@ def test_scaled_intervals(table):
     covered = ((scaled.log_mse >= scaled.lower_90) & (scaled.log_mse <= scaled.upper_90)).mean()
     assert 0.8 < covered < 0.98
     assert np.isfinite(
-        heldout_signals(table, "consensus", families=list("aaabbbccc"), interval="scaled").upper_90
+        heldout_predictions(table, "consensus", families=list("aaabbbccc"), interval="scaled").upper_90
     ).all()
 
 
 def test_few_families_promise_nothing(table):
-    heldout = heldout_signals(table, "mixed", families=list("aaabbbccc"))
+    heldout = heldout_predictions(table, "mixed", families=list("aaabbbccc"))
     assert np.isinf(heldout.lower_90).all() and np.isinf(heldout.upper_90).all()
-
-
-def test_bias_law():
-    x = np.linspace(-1, 1, 50)
-    assert_allclose(fit_bias(x, 1.3 * x, shrink=0).slope, 1.3)
-    assert 1 < fit_bias(x, 1.3 * x).slope < 1.3
-    assert fit_bias(np.zeros(9), x[:9]).slope == 1
-    with pytest.raises(InputError, match="finite"):
-        fit_bias(np.append(x, np.nan), np.append(x, 0))
 
 
 def test_errors(table):
     X, y, source, target = flat(table)
     with pytest.raises(InputError, match="unknown law 'linear'"):
-        make_signal_law("linear", table.signals)
+        make_law("linear", table.signals)
     with pytest.raises(InputError, match="mean_euclidean"):
-        make_signal_law("line", ("consensus",))
+        make_law("pooled_line", ("consensus",))
     with pytest.raises(InputError, match="consensus"):
-        make_signal_law("stack", ("spread",))
+        make_law("stack", ("spread",))
     with pytest.raises(InputError, match="all signals"):
-        make_signal_law("ridge", table.signals, signal="spread")
+        make_law("ridge", table.signals, signal="spread")
     X[3, 3] = np.nan
     with pytest.raises(InputError, match="'spread' of pair 3"):
-        make_signal_law("ridge", table.signals).fit(X, y, source, target)
+        make_law("ridge", table.signals).fit(X, y, source, target)
     with pytest.raises(InputError, match="not been fitted"):
-        make_signal_law("ridge", table.signals).predict(X, source)
+        make_law("ridge", table.signals).predict(X, source)
     with pytest.raises(InputError, match="9 labels|8 labels"):
-        heldout_signals(table, families=list("aaabbbcc"))
+        heldout_predictions(table, families=list("aaabbbcc"))
     with pytest.raises(InputError, match="families"):
-        heldout_signals(table, families=list("aaaaaaaab"))
+        heldout_predictions(table, families=list("aaaaaaaab"))
     with pytest.raises(InputError, match="unknown interval"):
-        heldout_signals(table, interval="jackknife")
+        heldout_predictions(table, interval="jackknife")
     with pytest.raises(InputError, match="standard deviation"):
-        model_intervals(heldout_signals(table, "consensus"))
+        heldout_predictions(table, "consensus", interval="normal")
     with pytest.raises(InputError, match="without has shape"):
         replace(table, without=table.without[1:])
     with pytest.raises(InputError, match="not in the table"):

@@ -11,8 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
 from gencast.core.files import checksum, write_json
-from gencast.models import layers, networks
-from gencast.models import members as teams
+from gencast.models import layers, members, networks
 from gencast.models.layers import weight_shapes
 from gencast.models.networks import CNNRegressor, fit_networks, load_network, save_network
 
@@ -192,13 +191,7 @@ def test_one_grouped_convolution_says_the_same():
 
 @needs_torch
 def test_training_with_grouped_convolutions_ends_alike(fitted, monkeypatch):
-    begin = teams.Team.__init__
-
-    def grouped(self, *args):
-        begin(self, *args)
-        self.grouped = True
-
-    monkeypatch.setattr(teams.Team, "__init__", grouped)
+    monkeypatch.setattr(members, "convolves_together", lambda device: True)
     assert_allclose(CNNRegressor(**TINY).fit(X, Y).predict(X), fitted.predict(X), atol=1e-3)
 
 
@@ -308,8 +301,8 @@ def test_damaged_networks_are_refused(fitted, tmp_path, damage):
     elif damage == "json":
         (path / "network.json").write_text("[]")
     elif damage == "shape":
-        arrays, head = networks.read_arrays(path)
-        networks.write_arrays(path, arrays | {"best": arrays["best"][:, :-1]}, head)
+        arrays, head = members.read_state(path)
+        members.save_state(path, arrays | {"best": arrays["best"][:, :-1]}, head)
     else:
         head.pop("checksum")
         if damage == "pickle":
@@ -375,15 +368,15 @@ def test_a_training_that_diverges_begins_again_and_then_says_so(monkeypatch):
         InputError, match="wild: the training of its network diverged.*again.*lower learning_rate"
     ):
         fit_networks([(X, Y)], [0], names=["wild"], learning_rate=1e9, epochs=9, n_members=1, device="cpu")
-    run, seen = teams.Team.note, []
+    record, seen = members.record_epoch, []
 
-    def once(self, team, own, losses, judged):
+    def once(group, who, arrays, losses, held_out):
         if not seen:
             losses = losses * np.nan
         seen.append(1)
-        run(self, team, own, losses, judged)
+        record(group, who, arrays, losses, held_out)
 
-    monkeypatch.setattr(teams.Team, "note", once)
+    monkeypatch.setattr(members, "record_epoch", once)
     model = CNNRegressor(**TINY).fit(X, Y)
     assert np.isfinite(model.predict(X)).all() and len(seen) == 4, "one round more than there are epochs"
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['part_path', 'whole_file', 'replace_folder', 'checksum', 'file_checksum', 'write_json', 'read_sealed', 'Summing',
-           'save_array', 'check_file']
+           'save_array', 'check_file', 'save_arrays', 'load_arrays']
 
 # %% ../../nbs/core/06_files.ipynb #703ace8b
 import errno
@@ -152,3 +152,37 @@ def check_file(path: Path, expected: str, always: bool = False) -> None:
             if file_checksum(f) != expected:
                 raise ValueError(f"the checksum of {path.name} is wrong: it was changed or damaged")
             CHECKED[str(path)] = state
+
+# %% ../../nbs/core/06_files.ipynb #5b0a788c
+def save_arrays(
+    folder: Path,  # to make; replaced if it is there
+    arrays: dict,  # name -> array; names become file names
+    head: dict,  # what else to store; anything JSON can hold
+    file: str,  # name of the JSON file, e.g. `sample.json`
+) -> Path:  # folder
+    "Store arrays as a folder of `.npy` files and a sealed JSON file, complete or not at all."
+    part = part_path(folder)
+    try:
+        sums = {key: save_array(part / f"{key}.npy", value) for key, value in arrays.items()}
+        write_json(part / file, {**head, "arrays": sums}, seal=True)
+        return replace_folder(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def load_arrays(
+    folder: Path,  # written by `save_arrays`
+    file: str,  # name of the JSON file
+    mmap: bool = False,  # map the arrays instead of reading them
+    always: bool = False,  # check each file even if this process has checked it before
+) -> tuple[dict, dict]:  # arrays, and the rest
+    "Read what `save_arrays` wrote; `ValueError`, `KeyError` or `OSError` where it is not that."
+    head = read_sealed(folder / file)
+    arrays = {}
+    for key, expected in head.pop("arrays").items():
+        if Path(key).name != key:
+            raise ValueError(f"{key!r} cannot be the name of an array")
+        path = folder / f"{key}.npy"
+        check_file(path, expected, always)
+        arrays[key] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    return arrays, head

@@ -6,7 +6,6 @@
 __all__ = ['Sample', 'save_sample', 'load_sample']
 
 # %% ../../nbs/core/10_sample.ipynb #1ea688bb
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from .base import InputError
 from .display import card, sparkline
-from .files import check_file, part_path, read_sealed, replace_folder, save_array, write_json
+from .files import load_arrays, save_arrays
 from .properties import PROPERTIES
 
 # %% ../../nbs/core/10_sample.ipynb #45fe0c90
@@ -177,8 +176,6 @@ def save_sample(
     path: str | Path,  # folder to make; replaced if it is there
 ) -> Path:
     "Write a sample as a folder of `.npy` files and `sample.json`."
-    path = Path(path)
-    part = part_path(path)
     arrays = {
         "flux": sample.flux,
         "wave": sample.wave,
@@ -186,24 +183,14 @@ def save_sample(
         "redshift": sample.redshift,
     }
     arrays |= {f"property-{k}": v for k, v in sample.properties.items()}
-    try:
-        sums = {
-            key: save_array(part / f"{key}.npy", value) for key, value in arrays.items() if value is not None
-        }
-        write_json(
-            part / "sample.json",
-            {
-                "name": sample.name,
-                "bands": list(sample.bands),
-                "ids": list(sample.ids),
-                "meta": sample.meta,
-                "arrays": sums,
-            },
-            seal=True,
-        )
-        return replace_folder(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    head = {
+        "name": sample.name,
+        "bands": list(sample.bands),
+        "ids": list(sample.ids),
+        "meta": sample.meta,
+    }
+    given = {k: v for k, v in arrays.items() if v is not None}
+    return save_arrays(Path(path), given, head, "sample.json")
 
 # %% ../../nbs/core/10_sample.ipynb #7f08e45a
 def load_sample(
@@ -213,14 +200,7 @@ def load_sample(
     "Read a sample; raises `InputError` where the folder is not a complete sample, or not what was written."
     path = Path(path)
     try:
-        head = read_sealed(path / "sample.json")
-        arrays = {}
-        for key, expected in head["arrays"].items():
-            if Path(key).name != key:
-                raise ValueError(f"{key!r} cannot be the name of an array")
-            file = path / f"{key}.npy"
-            check_file(file, expected)
-            arrays[key] = np.load(file, mmap_mode="r" if mmap else None, allow_pickle=False)
+        arrays, head = load_arrays(path, "sample.json", mmap)
         props = {
             k.removeprefix("property-"): arrays.pop(k) for k in list(arrays) if k.startswith("property-")
         }

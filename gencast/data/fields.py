@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from ..core.base import InputError
+from ..core.constants import LYMAN_ALPHA
 from ..core.sample import Sample
 from .bands import band_curve
 from .catalogues import Catalogue, band_curves, read_catalogue
+from .limits import odd_light
 from .photometry import band_wavelengths, nu_l_nu
-from .readers import load_table, odd_light
+from .readers import load_table
 
 # %% ../../nbs/data/55_fields.ipynb #84e4ee7a
 def count_first(
@@ -58,9 +60,6 @@ def measurement_cuts(
     }
 
 # %% ../../nbs/data/55_fields.ipynb #be08c374
-LYMAN_ALPHA = 1215.67  # Angstrom, blueward of which intergalactic gas absorbs
-
-
 def choose_bands(
     catalogue: Catalogue,
     use: np.ndarray,  # galaxies that count, shape (n_gal,)
