@@ -28,7 +28,8 @@ from gencast.core.units import parse_unit
 from gencast.data.catalogues import read_catalogue
 from gencast.data.columns import read_columns
 from gencast.data.fetch import HOSTS, check_url, open_url
-from gencast.data.readers import load_mapping, load_table
+from gencast.data.mappings import load_mapping
+from gencast.data.readers import load_table
 from gencast.data.references import read_references
 from gencast.data.specfiles import read_spec, write_spec
 from gencast.data.suites import restore_suite
