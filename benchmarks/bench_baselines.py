@@ -89,12 +89,13 @@ def write_sources(run, view, prop, folder):
     """What NannyML needs of each source, from the run's cache: coordinates and predictions of all test
     galaxies, labels of its own.
     """
-    from gencast.pipeline.job import load_settings
-    from gencast.pipeline.stages import load_labels
+    from gencast.pipeline.configure import load_settings
+    from gencast.pipeline.parts import load_labels, open_simulations
 
     settings = load_settings(run)
     names = settings.suite.names
-    truth = [load_labels(run, settings, view, n, "test", prop) for n in names]
+    simulations = open_simulations(run, settings, view)
+    truth = [load_labels(simulations, n, "test", prop) for n in names]
     cuts = np.concatenate([[0], np.cumsum([len(t) for t in truth])])
     for i, name in enumerate(names):
         with (

@@ -83,7 +83,7 @@ def others(scale: float, k: int, weights: np.ndarray, along: np.ndarray) -> dict
     from sklearn.neighbors import NearestNeighbors
     from sklearn.preprocessing import StandardScaler
 
-    from gencast.distances.classifiers import deal
+    from gencast.distances.classifiers import deal_folds
 
     def off(m):
         return (m.sum() - np.trace(m)) / len(m) / (len(m) - 1)
@@ -125,7 +125,7 @@ def others(scale: float, k: int, weights: np.ndarray, along: np.ndarray) -> dict
 
     def proxy_a(x, y):
         both, label = StandardScaler().fit_transform(np.vstack([x, y])), np.repeat([0, 1], [len(x), len(y)])
-        fold, guess = np.concatenate([deal(len(x), 5), deal(len(y), 5)]), np.empty(len(x) + len(y))
+        fold, guess = np.concatenate([deal_folds(len(x), 5), deal_folds(len(y), 5)]), np.empty(len(x) + len(y))
         for i in range(5):
             seen = fold != i
             model = LogisticRegression(

@@ -115,8 +115,8 @@ def unseen_suite(seed: int, n_sim: int = 20) -> dict:
 
 
 def main():
-    from gencast.report.results import load_results
     from gencast.pipeline.job import run
+    from gencast.report.results import load_results
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="a finished run")

@@ -23,6 +23,7 @@ little on what else runs; wall seconds do. Times grow with simulations, epochs, 
 import argparse
 import os
 import time
+from pathlib import Path
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--simulations", type=int, default=20)
@@ -47,14 +48,10 @@ from gencast.data.suites import load_suite
 from gencast.features.ranking import feature_table
 from gencast.models.layers import choose_device, load_torch
 from gencast.models.networks import fit_networks
-from gencast.pipeline.stages import (
-    Settings,
-    expected_noise,
-    load_survey,
-    make_galaxies,
-    observed_as,
-    split_rows,
-)
+from gencast.pipeline.parts import Simulations, split_rows
+from gencast.pipeline.settings import Settings, SurveySettings
+from gencast.pipeline.simulate import make_galaxies
+from gencast.pipeline.surveys import expected_noise, load_survey, noise_survey
 
 LABELS = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr")
 BINS = 8
@@ -62,21 +59,22 @@ BINS = 8
 
 def make_sets(settings: Settings, names: tuple) -> tuple:  # training sets, test sets, noise of the features
     "Features and labels of each simulation."
-    survey = load_survey(settings, "spectra")
-    seen_as, learn, test = observed_as(settings, "spectra", survey), [], []
+    suite, seed = settings.suite, settings.seed
+    survey = load_survey(suite, settings.part(SurveySettings), "spectra", seed)
+    given, learn, test = noise_survey(suite, "spectra", survey, settings.observed), [], []
+    cut = Simulations(Path(), Path(), "spectra", names, names, seed, settings.n_selection)
     for name in names:
-        sample = make_galaxies(
-            settings, settings.suite.simulations[settings.suite.names.index(name)], "spectra", seen_as, None
-        )
+        recipe = suite.simulations[suite.names.index(name)]
+        sample = make_galaxies(suite, recipe, "spectra", settings.n_galaxies, seed, given)
         values, sfh = feature_table(sample).values, sample.properties["sfh"]
         shares = np.add.reduceat(sfh, np.linspace(0, sfh.shape[1], BINS + 1).round().astype(int)[:-1], axis=1)
         labels = np.column_stack(
             [*(sample.properties[k] for k in LABELS), shares / shares.sum(axis=1, keepdims=True)]
         )
-        rows = split_rows(len(sample), settings, name, "spectra")
+        rows = split_rows(len(sample), cut, name)
         learn.append((values[rows["model"]], labels[rows["model"]]))
         test.append((values[rows["test"]], labels[rows["test"]]))
-    return learn, test, expected_noise(settings, "spectra", survey)
+    return learn, test, expected_noise(suite, "spectra", survey, seed)
 
 
 class Forests:

@@ -29,8 +29,8 @@ import numpy as np
 import psutil
 
 TENTH = (
-    "from gencast.pipeline import stages; stages.MOST_TRAINED, stages.MOST_TESTED, stages.MOST_IN_MEMORY = 2000, "
-    "1000, 1000; "
+    "from gencast.pipeline import parts, simulate; parts.MOST_TRAINED, parts.MOST_TESTED = 2000, 1000; "
+    "simulate.MOST_IN_MEMORY = 1000; "
 )
 CODE = (
     "import sys; from gencast.pipeline.job import run; r = run('default', out=sys.argv[1], "

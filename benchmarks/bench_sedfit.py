@@ -44,17 +44,14 @@ from gencast.core.progress import Progress
 from gencast.core.sample import Sample
 from gencast.data.photometry import SDSS_BANDS, band_luminosity, band_wavelengths
 from gencast.data.references import load_spectra
-from gencast.sed.bagpipes import (
-    FITTED,
-    SETTINGS,
-    fit_bagpipes,
-    fit_table,
-    fit_versions,
-    make_tasks,
-    missing_fits,
-)
-from gencast.sed.priors import PERCENTILES, Priors, build_library, fit_models, rebin
-from gencast.synthesis.simulations import load_suite, simulate
+from gencast.data.suites import load_suite
+from gencast.sed.bagpipes import SETTINGS, fit_versions
+from gencast.sed.fitting import FITTED, fit_bagpipes, fit_table, make_tasks, missing_fits
+from gencast.sed.intervals import PERCENTILES, fit_models
+from gencast.sed.library import rebin
+from gencast.sed.models import build_library
+from gencast.sed.priors import Priors
+from gencast.synthesis.simulations import simulate
 
 SEED, ROUNDS, N_TRAIN, N_CALIBRATE = 11, 30, 3000, 100  # galaxies of each simulation
 TRAINED, TREES = 2000, 60  # of those that could train, and trees of a forest

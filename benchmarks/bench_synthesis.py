@@ -24,8 +24,10 @@ import time
 
 import numpy as np
 
+from gencast.data.suites import load_suite
 from gencast.synthesis.histories import delayed_tau
-from gencast.synthesis.simulations import Suite, load_suite, simulate
+from gencast.synthesis.recipes import Suite
+from gencast.synthesis.simulations import simulate
 from gencast.synthesis.ssp import load_ssp
 
 WAVE = {"start": 3600, "stop": 9000, "pixels": 3000, "fwhm_kms": 300}

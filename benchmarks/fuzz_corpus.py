@@ -33,12 +33,13 @@ from gencast.data.references import load_spectra
 from gencast.data.specfiles import write_spec
 from gencast.data.suites import load_suite
 from gencast.data.surveys import WAVE_GRID, load_sdss_spectra
+from gencast.pipeline.configure import load_settings
 from gencast.report.examples import toy_results
-from gencast.report.forecasts import describe_forecast
+from gencast.report.forecast_sentences import describe_forecast
+from gencast.report.pairs import pair_table
+from gencast.report.record import provenance, stage_times
 from gencast.report.results import choices, load_results
-from gencast.report.sentences import describe_survey, provenance, stage_times, survey_notes
-from gencast.report.tables import pair_table
-from gencast.pipeline.job import load_settings
+from gencast.report.surveys import survey_notes, tabulate_survey
 from gencast.site.build import stage_targets
 
 BANDS = dict(u=3560.0, g=4700.0, r=6180.0, i=7500.0, z=8960.0)
@@ -1174,7 +1175,7 @@ def use_results(folder: Path) -> list:
     said = [describe_forecast(run, "toy_survey"), survey_notes(run, "toy_survey")]
     return [
         said,
-        describe_survey(run, "toy_survey").to_html(),
+        tabulate_survey(run, "toy_survey").to_html(),
         provenance(run).to_html(),
         stage_times(run).to_html(),
         pair_table(run).to_csv(),

@@ -37,7 +37,7 @@ from gencast.core.cache import read_arrays
 from gencast.core.files import read_sealed
 from gencast.core.locks import UNFINISHED
 from gencast.core.sample import load_sample
-from gencast.synthesis.simulations import list_suites
+from gencast.synthesis.recipes import list_suites
 
 TIMES = ("started", "stages", "jobs", "checksum")  # of run.json: what may differ
 CODE = (

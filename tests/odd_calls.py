@@ -86,7 +86,7 @@ def drawn():
 
 
 def bins():
-    from gencast.synthesis.histories import age_bins
+    from gencast.synthesis.agebins import age_bins
 
     return age_bins(12.0)
 
@@ -148,7 +148,7 @@ def ssp():
 
 @functools.cache
 def small_suite(redshifts: bool = False):
-    from gencast.synthesis.simulations import Suite
+    from gencast.synthesis.recipes import Suite
 
     grid = {"start": 4000.0, "stop": 6800.0, "pixels": 30, "fwhm_kms": 900.0}
     return Suite("odd", "", 0.1, 100, grid, grid, (RECIPE,), (0.05, 1.0) if redshifts else ())
@@ -156,7 +156,7 @@ def small_suite(redshifts: bool = False):
 
 @functools.cache
 def galaxies():
-    from gencast.synthesis.simulations import draw_galaxies
+    from gencast.synthesis.galaxies import draw_galaxies
 
     return draw_galaxies(RECIPE, 0.1, 5, 0)
 
@@ -335,7 +335,7 @@ CALLS = [
         ),
         blank=True,
     ),
-    Call("synthesis.simulations.load_suite", lambda: dict(suite="default")),
+    Call("synthesis.recipes.read_recipes", lambda: dict(suite="default")),
     Call(
         "data.specfiles.luminosity",
         lambda: dict(wave=WAVE, flux=FLUX[0] / 1e6, redshift=0.1, ebv=0.03),
@@ -343,12 +343,12 @@ CALLS = [
     ),
     Call("core.units.parse_unit", lambda: dict(text="Msun", where="here")),
     Call(
-        "synthesis.histories.age_bins",
+        "synthesis.agebins.age_bins",
         lambda: dict(age_universe_gyr=13.0, n=20),
         lambda f, g: len(f) == g["n"] + 1 and bool((np.diff(f) > 0).all()),
     ),
     Call(
-        "synthesis.histories.draw_range",
+        "synthesis.recipe_values.draw_range",
         lambda: dict(value=[0.2, 0.8], n=5, rng=rng(), where="here", low=0.1, high=1.0),
         lambda f, g: len(f) == g["n"] and bool((f >= g["low"]).all() and (f <= g["high"]).all()),
     ),
@@ -362,14 +362,14 @@ CALLS = [
         lambda: dict(recipe=HISTORY, log_mstar=MASSES, edges=EDGES, rng=rng()),
         lambda f, g: positive(f, g) and np.allclose(f.sum(axis=1), 1, atol=1e-5),
     ),
-    Call("synthesis.histories.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
+    Call("synthesis.agebins.mass_weighted_age", lambda: dict(fractions=FRACTIONS, edges=EDGES), positive),
     Call(
-        "synthesis.histories.recent_sfr",
+        "synthesis.agebins.recent_sfr",
         lambda: dict(fractions=FRACTIONS, edges=EDGES, mass_formed=10**MASSES, span_gyr=0.1),
         positive,
     ),
     Call(
-        "synthesis.histories.draw_metallicities",
+        "synthesis.metallicity.draw_metallicities",
         lambda: dict(
             recipe=RECIPE["metallicity"], log_mstar=MASSES, fractions=FRACTIONS, edges=EDGES, rng=rng()
         ),
@@ -382,17 +382,17 @@ CALLS = [
         blank=True,
     ),
     Call(
-        "synthesis.libraries.bin_points",
+        "synthesis.pixels.bin_points",
         lambda: dict(wave=WAVE, flux=FLUX[:3], edges=np.geomspace(4000, 6000, 11)),
         lambda f, g: f.shape[-1] == len(g["edges"]) - 1,
     ),
     Call(
-        "synthesis.libraries.log_edges",
+        "synthesis.pixels.log_edges",
         lambda: dict(low=3600.0, high=7000.0, step=300.0),
         lambda f, g: len(f) > 1 and bool((np.diff(f) > 0).all()),
     ),
     Call(
-        "synthesis.libraries.resampling_matrix",
+        "synthesis.pixels.resampling_matrix",
         lambda: dict(
             edges_in=np.geomspace(3600, 7000, 21),
             edges_out=np.geomspace(4000, 6000, 11),
@@ -418,7 +418,7 @@ CALLS = [
         lambda f, g: positive(f.flux, g),
     ),
     Call(
-        "synthesis.ssp.log_weights",
+        "synthesis.ages.log_weights",
         lambda: dict(own=np.array([0.001, 0.01, 0.1, 1.0]), wanted=np.array([0.0005, 0.02, 2.0])),
         lambda f, g: np.allclose(f.sum(axis=1), 1),
     ),
@@ -490,11 +490,11 @@ CALLS = [
         lambda f, g: len(f) == np.size(g["redshift"]),
     ),
     Call(
-        "synthesis.simulations.synthesize",
+        "synthesis.spectra.synthesize",
         lambda: dict(galaxies=galaxies(), grid=ssp(), dust={"law": "calzetti", "birth_cloud": 1.0}, block=2),
         lambda f, g: positive(f[0], g),
     ),
-    Call("synthesis.simulations.check_parts", lambda: dict(recipe=RECIPE, where="here")),
+    Call("synthesis.recipes.check_parts", lambda: dict(recipe=RECIPE, where="here")),
     Call(
         "synthesis.simulations.simulate",
         lambda: dict(recipe=RECIPE, suite=small_suite(), seed=1, n_galaxies=5, view="spectra"),
@@ -598,7 +598,7 @@ CALLS = [
     Call("features.stability.labels_agree", lambda: dict(labels=[np.array([0, 0, 1]), np.array([1, 1, 0])])),
     # distances
     Call("distances.moments.fit_moments", lambda: dict(values=X, weights=np.ones(4)), blank=True),
-    Call("distances.classifiers.deal", lambda: dict(n=12, folds=3, seed=0)),
+    Call("distances.classifiers.deal_folds", lambda: dict(n=12, folds=3, seed=0)),
     Call("distances.classifiers.proxy_a", lambda: dict(**DISTANCE, folds=3, C=1.0, seed=0)),
     Call(
         "distances.classifiers.classifier_auc",
@@ -630,7 +630,7 @@ CALLS = [
         lambda: dict(name="random_forest", values=X, labels=LABELS, seed=0, n_trees=2),
     ),
     Call(
-        "synthesis.histories.rebin_shares",
+        "synthesis.agebins.rebin_shares",
         lambda: dict(shares=FRACTIONS, edges_in=EDGES, edges_out=np.array([0, 1.0, 20.0])),
         lambda f, g: np.allclose(np.sum(f, axis=1), np.sum(g["shares"], axis=1)),
     ),
@@ -795,9 +795,9 @@ CALLS = [
         lambda: dict(parameters=drawn(), age_gyr=12.0),
         lambda f, g: all(np.isfinite(v).all() for v in f.values()),
     ),
-    Call("sed.priors.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
+    Call("sed.library.rebin", lambda: dict(sample=sample(), n=4, fwhm_kms=500.0), blank=True),
     Call(
-        "sed.priors.fit_models",
+        "sed.intervals.fit_models",
         lambda: dict(sample=sample(4), library=sample(), error_floor=0.05, redshift_window=0.1, block=16),
         blank=True,
     ),
@@ -906,7 +906,7 @@ CALLS = [
         lambda: dict(galaxies=observed_galaxies(), n_bins=2),
         lambda f, g: bool((f.n > 0).all()),
     ),
-    Call("pipeline.job.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
+    Call("pipeline.observed.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
     Call(
         "studies.distance_scores.compare",
         lambda: dict(scored=scored(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
@@ -924,9 +924,9 @@ CALLS = [
     Call("core.sample.load_sample", lambda: dict(path="no such folder")),
     Call("models.networks.load_network", lambda: dict(path="no such folder")),
     Call("report.results.load_results", lambda: dict(folder="no such folder")),
-    Call("pipeline.job.load_settings", lambda: dict(folder="no such folder")),
+    Call("pipeline.configure.load_settings", lambda: dict(folder="no such folder")),
     Call(
-        "pipeline.job.make_settings",
+        "pipeline.configure.make_settings",
         lambda: dict(
             suite="default",
             quick=True,
@@ -938,7 +938,7 @@ CALLS = [
         ),
     ),
     Call("pipeline.verify.verify_run", lambda: dict(folder="no such folder", sample=3)),
-    Call("pipeline.job.failed_settings", lambda: dict(folder="no such folder")),
+    Call("pipeline.configure.failed_settings", lambda: dict(folder="no such folder")),
     Call("site.build.find_notebooks", lambda: dict(results="no such folder")),
     Call("data.columns.read_columns", lambda: dict(path="no such file.csv", names=["a"])),
     Call(

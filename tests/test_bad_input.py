@@ -32,12 +32,12 @@ from gencast.data.readers import load_mapping, load_table
 from gencast.data.references import read_references
 from gencast.data.specfiles import read_spec, write_spec
 from gencast.data.suites import restore_suite
-from gencast.pipeline.job import load_settings
+from gencast.pipeline.configure import load_settings
 from gencast.pipeline.notebooks import execute_notebook, template_path
 from gencast.report.examples import toy_results
 from gencast.report.results import load_results
-from gencast.report.sentences import describe_survey, galaxies_of, survey_notes
-from gencast.report.wording import plain_markdown
+from gencast.report.surveys import tabulate_survey, tabulate_galaxies, survey_notes
+from gencast.report.wording import escape_markdown
 from gencast.site.build import stage_targets
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -477,11 +477,11 @@ def test_words_from_files_are_shown_as_they_stand(toy, tmp_path):
     run = load_results(folder)
     shown = [
         survey_notes(run, "toy_survey"),
-        describe_survey(run, "toy_survey").to_html(),
-        galaxies_of(run, "toy_survey").to_html(),
+        tabulate_survey(run, "toy_survey").to_html(),
+        tabulate_galaxies(run, "toy_survey").to_html(),
     ]
     assert all("<script>" not in text and "script" in text for text in shown)
-    assert plain_markdown("a|`b`") == "a\\|\\`b\\`"
+    assert escape_markdown("a|`b`") == "a\\|\\`b\\`"
     path = execute_notebook(
         template_path("survey"),
         folder / "notebooks" / "toy_survey.ipynb",

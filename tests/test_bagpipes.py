@@ -14,9 +14,11 @@ pytest.importorskip("bagpipes", reason="bagpipes is not installed; pip install '
 
 from gencast.core.properties import Z_SUN
 from gencast.core.resampling import broadening_matrix, overlap_matrix, pixel_edges
-from gencast.synthesis.histories import age_bins, delayed_tau
+from gencast.synthesis.agebins import age_bins
+from gencast.synthesis.galaxies import Galaxies
+from gencast.synthesis.histories import delayed_tau
 from gencast.synthesis.libraries import air_to_vacuum
-from gencast.synthesis.simulations import Galaxies, synthesize
+from gencast.synthesis.spectra import synthesize
 from gencast.synthesis.ssp import load_ssp
 
 REDSHIFT, FWHM = 0.1, 500.0

@@ -20,7 +20,8 @@ from gencast.regression.baselines import (
     importance_weights,
     predict_baselines,
 )
-from gencast.report.hardest import assumption_cost, choices_of, hardest_pairs
+from gencast.report.assumptions import assumption_cost, choices_of
+from gencast.report.pairs import hardest_pairs
 
 
 def draw(mean, n, rng, p=3, concept=0.0):

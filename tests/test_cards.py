@@ -9,11 +9,11 @@ import pytest
 
 from gencast.core.display import card, interval_bar, sparkline
 from gencast.core.sample import Sample
+from gencast.data.suites import load_suite
 from gencast.regression.forecasts import SurveyForecast
 from gencast.regression.register import make_law
 from gencast.report.examples import toy_law_results
 from gencast.report.results import load_results
-from gencast.synthesis.simulations import load_suite
 
 BAD = '<script>alert("1")</script>'
 WAVE = np.linspace(4000, 7000, 900)

@@ -22,13 +22,13 @@ from gencast.data.catalogues import band_curves, read_catalogue, write_catalogue
 from gencast.data.fields import load_catalogue, survey_catalogue
 from gencast.data.photometry import band_luminosity, band_wavelengths, nu_l_nu, observe_photometry
 from gencast.data.specfiles import write_spec
+from gencast.data.suites import load_suite
 from gencast.data.surveys import load_sdss_spectra
 from gencast.features.ranking import feature_table
 from gencast.pipeline.job import run
 from gencast.report.comparison import compare_reference
 from gencast.report.results import load_results
 from gencast.synthesis.epochs import simulate_epochs
-from gencast.synthesis.simulations import load_suite
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "zfourge"
 needs_shared = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 import gencast.distances.pairwise as pairwise
 from gencast.core.base import InputError
-from gencast.distances.classifiers import deal, proxy_a, stack
+from gencast.distances.classifiers import deal_folds, proxy_a, stack
 from gencast.distances.metrics import FAST, METRICS, Plan, join, prepare
 from gencast.distances.moments import Moments, ShrinkageWarning, bhattacharyya, fit_moments, frechet
 from gencast.distances.pairwise import KERNELS, compare, feature_set, pooled_scale
@@ -318,7 +318,7 @@ def test_proxy_a_agrees_with_scikit_learn():
         for n, m, s in ((500, 0, 1), (300, 0.4, 0.9))
     )
     x, label, weight = stack(source, target)
-    fold = np.concatenate([deal(500, 5), deal(300, 5)])
+    fold = np.concatenate([deal_folds(500, 5), deal_folds(300, 5)])
     guess = np.empty(800)
     for i in range(5):
         seen = fold != i

@@ -8,15 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gencast.core.base import InputError
 from gencast.core.sample import Sample
 from gencast.features.indices import list_indices, measure_indices
-from gencast.features.ranking import (
-    ABSORPTION_LINES,
-    EMISSION_LINES,
-    MARKED_LINES,
-    feature_table,
-    line_mask,
-    rank_features,
-    rank_groups,
-)
+from gencast.core.constants import ABSORPTION_LINES, EMISSION_LINES
+from gencast.features.ranking import MARKED_LINES, feature_table, line_mask, rank_features, rank_groups
 from gencast.features.spaces import SPACES, FeatureSpace, normalise_continuum, split_shape
 from gencast.features.stability import (
     choice_stability,

@@ -14,23 +14,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from gencast.figures.maps import place_on_map
 from matplotlib.axis import Axis
 from matplotlib.text import Text
 
+from gencast import figures, report
 from gencast.core.base import InputError
 from gencast.features.clusters import cluster_features
-from gencast.figures import clusters as clusterplots
-from gencast.figures import histories as historyplots
-from gencast.figures import laws as lawplots
-from gencast.figures import plots, spectra
-from gencast.figures import surveys as surveyplots
-from gencast.figures.comparison import plot_comparison
-from gencast.figures.decomposition import plot_decomposition
-from gencast.figures.hardest import plot_assumption_cost
-from gencast.figures.overlays import plot_overlay
 from gencast.figures.style import house_style, save_figure
-from gencast.figures.surveys import place_on_map, plot_methods
-from gencast.report import hardest as failures
 from gencast.report.examples import toy_histories, toy_law_results
 from gencast.report.results import load_results
 
@@ -130,39 +121,39 @@ def with_histories(results):
 
 def cost(results) -> pd.DataFrame:
     "What each modelling choice costs in the made-up run."
-    return failures.assumption_cost(
+    return report.assumption_cost(
         results.errors[["source", "target", "mse"]], results.simulations[["name", "ssp", "dust", "history"]]
     )
 
 
 FIGURES = {
-    "features": lambda r: spectra.plot_features(r),
-    "spectra": lambda r: spectra.plot_spectra(r, r.simulations.name[3]),
-    "clusters-spectrum": lambda r: clusterplots.plot_cluster_spectrum(
+    "features": lambda r: figures.plot_features(r),
+    "spectra": lambda r: figures.plot_spectra(r, r.simulations.name[3]),
+    "clusters-spectrum": lambda r: figures.plot_cluster_spectrum(
         clustered()[0], clustered()[2], *clustered()[2:]
     ),
-    "clusters-matrix": lambda r: clusterplots.plot_cluster_matrix(*clustered()[:2]),
-    "distance-matrix": lambda r: plots.plot_distance_matrix(r),
-    "error-matrix": lambda r: plots.plot_error_matrix(r),
-    "error-distance": lambda r: plots.plot_error_distance(r, r.simulations.name[3], law="pooled_line"),
-    "all-targets": lambda r: plots.plot_all_targets(r, law="pooled_line", columns=4),
-    "law": lambda r: plots.plot_law(r, "toy_survey"),
-    "predicted-true": lambda r: plots.plot_predicted_true(r),
-    "laws": lambda r: lawplots.plot_laws(r),
-    "coverage": lambda r: lawplots.plot_coverage(r),
-    "law-ranking": lambda r: lawplots.plot_law_ranking(r),
-    "signals": lambda r: lawplots.plot_signals(r),
-    "split": lambda r: lawplots.plot_split(r, r.simulations.name[0]),
-    "decomposition": lambda r: plot_decomposition(r.decomposition),
-    "assumption-cost": lambda r: plot_assumption_cost(cost(r)),
-    "survey": lambda r: surveyplots.plot_survey(r, "toy_survey"),
-    "data-forecast": lambda r: lawplots.plot_data_forecast(r, "toy_survey"),
-    "overlay": lambda r: plot_overlay(overlaid(r), "toy_survey"),
-    "comparison": lambda r: plot_comparison(binned(), "field"),
-    "history": lambda r: historyplots.plot_history(with_histories(r), "toy"),
-    "history-survey": lambda r: historyplots.plot_history(with_histories(r), "toy_survey"),
-    "history-examples": lambda r: historyplots.plot_history_examples(with_histories(r), "toy"),
-    "methods": lambda r: plot_methods(fitted()[0], fitted()[1], truth=fitted()[2]),
+    "clusters-matrix": lambda r: figures.plot_cluster_matrix(*clustered()[:2]),
+    "distance-matrix": lambda r: figures.plot_distance_matrix(r),
+    "error-matrix": lambda r: figures.plot_error_matrix(r),
+    "error-distance": lambda r: figures.plot_error_distance(r, r.simulations.name[3], law="pooled_line"),
+    "all-targets": lambda r: figures.plot_all_targets(r, law="pooled_line", columns=4),
+    "law": lambda r: figures.plot_law(r, "toy_survey"),
+    "predicted-true": lambda r: figures.plot_predicted_true(r),
+    "laws": lambda r: figures.plot_laws(r),
+    "coverage": lambda r: figures.plot_coverage(r),
+    "law-ranking": lambda r: figures.plot_law_ranking(r),
+    "signals": lambda r: figures.plot_signals(r),
+    "split": lambda r: figures.plot_split(r, r.simulations.name[0]),
+    "decomposition": lambda r: figures.plot_decomposition(r.decomposition),
+    "assumption-cost": lambda r: figures.plot_assumption_cost(cost(r)),
+    "survey": lambda r: figures.plot_survey(r, "toy_survey"),
+    "data-forecast": lambda r: figures.plot_data_forecast(r, "toy_survey"),
+    "overlay": lambda r: figures.plot_overlay(overlaid(r), "toy_survey"),
+    "comparison": lambda r: figures.plot_comparison(binned(), "field"),
+    "history": lambda r: figures.plot_history(with_histories(r), "toy"),
+    "history-survey": lambda r: figures.plot_history(with_histories(r), "toy_survey"),
+    "history-examples": lambda r: figures.plot_history_examples(with_histories(r), "toy"),
+    "methods": lambda r: figures.plot_methods(fitted()[0], fitted()[1], truth=fitted()[2]),
 }
 
 
@@ -289,7 +280,7 @@ def test_map_refuses_what_it_cannot_place():
 
 def test_saved_figures_are_the_same_bytes(results, tmp_path):
     with house_style():
-        first, again = (save_figure(plots.plot_law(results), tmp_path / name) for name in ("one", "two"))
+        first, again = (save_figure(figures.plot_law(results), tmp_path / name) for name in ("one", "two"))
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in again]
     assert (
         first[0].read_bytes()[:5] == b"%PDF-"

@@ -15,24 +15,20 @@ from numpy.testing import assert_allclose
 from gencast.core.base import InputError
 from gencast.core.sample import Sample
 from gencast.sed import bagpipes as fullfit
-from gencast.sed.bagpipes import FITTED, fit_bagpipes, fit_sample, missing_fits
-from gencast.sed.library import fit_library
+from gencast.sed.fitting import FITTED, fit_bagpipes, fit_sample, make_tasks, missing_fits
+from gencast.sed.intervals import fit_models, narrow_priors, weighted_percentiles
+from gencast.sed.library import fit_library, rebin
+from gencast.sed.models import build_library, library_parameters
 from gencast.sed.priors import (
     AGE_TODAY,
     PARAMETERS,
     Priors,
-    build_library,
     derive_properties,
     draw_parameters,
-    fit_models,
     history_fractions,
-    library_parameters,
-    narrow_priors,
-    rebin,
     universe_age,
-    weighted_percentiles,
 )
-from gencast.synthesis.histories import age_bins, mass_weighted_age
+from gencast.synthesis.agebins import age_bins, mass_weighted_age
 
 WAVE = np.geomspace(3830, 7380, 240)
 RNG = np.random.default_rng(3)
@@ -226,7 +222,7 @@ def test_a_library_says_where_a_sampler_may_begin(models):
                     getattr(narrow, name)[0] <= drawn[i, k] <= getattr(narrow, name)[1]
                     and getattr(Priors(), name)[0] <= getattr(narrow, name)[0] * 1.001
                 )
-    tasks = fullfit.make_tasks(
+    tasks = make_tasks(
         replace(models.take(np.arange(2)), flux_err=0.05 * light[:2]),
         0.1,
         Priors(),
@@ -249,7 +245,7 @@ def models(tmp_path_factory):
 def test_library_is_cached_and_keyed(models, tmp_path, monkeypatch):
     options = dict(wave=models.wave, ssp="bc03_stelib", n=50)
     first = build_library(tmp_path / "l", **options)
-    monkeypatch.setattr("gencast.synthesis.simulations.synthesize", None)
+    monkeypatch.setattr("gencast.sed.models.synthesize", None)
     assert np.array_equal(build_library(tmp_path / "l", **options).flux, first.flux)
     with pytest.raises(TypeError):  # another seed: made again
         build_library(tmp_path / "l", **options, seed=2)
@@ -378,7 +374,7 @@ class TestBagpipes:
         library = build_library(tmp_path / "l", narrow, wave=wave, n=20)
         drawn = draw_parameters(narrow, universe_age(0.1), 20, 1)
         light = np.asarray(library.flux, float)
-        tasks = fullfit.make_tasks(
+        tasks = make_tasks(
             replace(library, flux_err=0.02 * light),
             0.1,
             narrow,

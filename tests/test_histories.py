@@ -9,18 +9,9 @@ from scipy.integrate import quad
 
 from gencast.core.base import InputError, rng_for
 from gencast.core.properties import Z_SUN
-from gencast.synthesis.histories import (
-    FAMILIES,
-    GALLAZZI05,
-    age_bins,
-    burst_factor,
-    draw_histories,
-    draw_metallicities,
-    list_histories,
-    mass_weighted_age,
-    recent_sfr,
-    saturated,
-)
+from gencast.synthesis.agebins import age_bins, mass_weighted_age, recent_sfr
+from gencast.synthesis.histories import FAMILIES, burst_factor, draw_histories, list_histories
+from gencast.synthesis.metallicity import GALLAZZI05, draw_metallicities, saturated
 from gencast.synthesis.populations import TABLES
 
 EDGES = age_bins(12.4)

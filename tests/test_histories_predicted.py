@@ -16,15 +16,17 @@ from numpy.testing import assert_allclose
 from gencast.core.base import InputError
 from gencast.core.properties import HISTORIES
 from gencast.core.sample import load_sample, save_sample
+from gencast.data.suites import load_suite
 from gencast.figures.histories import histories_of, plot_history
 from gencast.models.ensembles import Boosting, RandomForest
 from gencast.models.estimators import MODELS, fit_model, predict_with_spread
 from gencast.models.timebins import as_shares, label_columns, labels_of, pick_labels, smape
-from gencast.pipeline.job import load_settings, make_settings, run
-from gencast.pipeline.stages import sample_path
+from gencast.pipeline.configure import load_settings, make_settings
+from gencast.pipeline.job import run
+from gencast.pipeline.parts import load_labels, open_simulations, sample_path
 from gencast.regression.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
-from gencast.synthesis.histories import age_bins
-from gencast.synthesis.simulations import load_suite, simulate
+from gencast.synthesis.agebins import age_bins
+from gencast.synthesis.simulations import simulate
 
 SMALL = {
     "quick": True,
@@ -76,13 +78,12 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
     "The SMAPE of Lovell et al. (2019), by a formula of its own, and the Wasserstein distance by SciPy."
     from scipy.stats import wasserstein_distance
 
-    from gencast.pipeline.stages import load_labels
-
     settings = load_settings(results.folder)
     names, row = settings.suite.names, results.errors.query("property == 'sfh'").iloc[8]  # source 1, target 2
     with np.load(results.folder / "cache" / f"errors-spectra-sfh-{row.source}.npz") as stored:
         predicted = stored["predicted"]
-    truth = [load_labels(results.folder, settings, "spectra", n, "test", "sfh") for n in names]
+    simulations = open_simulations(results.folder, settings, "spectra")
+    truth = [load_labels(simulations, n, "test", "sfh") for n in names]
     start = sum(map(len, truth[: names.index(row.target)]))
     t, p = truth[names.index(row.target)], predicted[start : start + len(truth[names.index(row.target)])]
     each = [

@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 import gencast.core.sample
+import gencast.pipeline.evidence
 import gencast.pipeline.notebooks
-import gencast.pipeline.tables
 import gencast.pipeline.training
 from gencast.cli.main import main
 from gencast.core.base import InputError
@@ -28,10 +28,11 @@ from gencast.core.files import read_sealed, write_json
 from gencast.core.locks import clear_leftovers, hold_folder
 from gencast.core.progress import Progress
 from gencast.core.sample import load_sample
-from gencast.pipeline.job import failed_settings, load_settings, run
+from gencast.pipeline.configure import failed_settings, load_settings
+from gencast.pipeline.job import run
 from gencast.pipeline.notebooks import execute_targets, is_current
 from gencast.report.results import load_results, table_checksum
-from gencast.synthesis.simulations import list_suites
+from gencast.synthesis.recipes import list_suites
 
 TINY = {
     "quick": True,
@@ -147,16 +148,16 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
 
 
 def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch, capsys):
-    suite_file, real, out = write_suite(tmp_path, 6), gencast.pipeline.stages.train, tmp_path / "out"
+    suite_file, real, out = write_suite(tmp_path, 6), gencast.pipeline.training.train, tmp_path / "out"
     text = yaml.safe_load(suite_file.read_text())
     bad = text["simulations"].pop(2)["name"]
     less = tmp_path / "less.yaml"
     less.write_text(yaml.safe_dump(text))
 
-    def train(folder, settings, view, property, source):
+    def train(simulations, source, property, kind, n_trees):
         if source == bad:
             raise FloatingPointError("no tree would grow")
-        return real(folder, settings, view, property, source)
+        return real(simulations, source, property, kind, n_trees)
 
     monkeypatch.setattr(gencast.pipeline.training, "train", train)
     results = run(suite_file, out=out, **TINY)
@@ -205,7 +206,7 @@ def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch
 
 
 def test_too_few_simulations_left_is_no_result(suite_file, tmp_path, monkeypatch):
-    def train(folder, settings, view, property, source):
+    def train(*_):
         raise ValueError("nothing works")
 
     monkeypatch.setattr(gencast.pipeline.training, "train", train)
@@ -223,7 +224,7 @@ def test_an_error_of_ours_is_written_down(suite_file, tmp_path, monkeypatch, cap
     def broken(*_, **__):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr(gencast.pipeline.tables, "fit_support_model", broken)
+    monkeypatch.setattr(gencast.pipeline.evidence, "fit_support_model", broken)
     with pytest.raises(SystemExit) as end:
         main(
             [

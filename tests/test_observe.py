@@ -16,15 +16,10 @@ from gencast.core.base import InputError
 from gencast.core.resampling import pixel_edges
 from gencast.core.sample import Sample
 from gencast.data.observing import correlated_noise, observe, observe_spectra, r_magnitude
+from gencast.data.suites import load_suite
 from gencast.synthesis import libraries
-from gencast.synthesis.libraries import (
-    air_to_vacuum,
-    inside_archives,
-    library_files,
-    read_vazdekis,
-    resampling_bands,
-    resampling_matrix,
-)
+from gencast.synthesis.external_libraries import inside_archives, library_files, read_vazdekis
+from gencast.synthesis.libraries import air_to_vacuum
 from gencast.synthesis.nebular import (
     HBETA_PER_PHOTON,
     LSUN,
@@ -34,7 +29,9 @@ from gencast.synthesis.nebular import (
     line_ratios,
     nebular_light,
 )
-from gencast.synthesis.simulations import list_suites, load_suite, recipe_grid, simulate
+from gencast.synthesis.pixels import resampling_bands, resampling_matrix
+from gencast.synthesis.recipes import list_suites
+from gencast.synthesis.simulations import recipe_grid, simulate
 from gencast.synthesis.ssp import load_ssp
 
 WAVE = np.geomspace(3830, 7380, 950)
@@ -345,8 +342,8 @@ def test_pixels_leave_little_trace_at_the_common_resolution():
     """The libraries of the default suite have pixels of one size; and pixels twice as wide would change a
     spectrum by less than 0.001 dex.
     """
+    from gencast.synthesis.ages import on_pixels
     from gencast.synthesis.libraries import read_carried
-    from gencast.synthesis.ssp import on_pixels
 
     names = sorted({s["ssp"] for s in load_suite("default").simulations})
     steps = [np.diff(np.log(read_carried(n).edges)) * 299792.458 for n in names]

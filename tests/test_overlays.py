@@ -16,14 +16,8 @@ from gencast.core.base import InputError
 from gencast.core.sample import Sample
 from gencast.features.ranking import line_mask
 from gencast.figures.overlays import plot_overlay, plot_overlays
-from gencast.report.comparison import (
-    bin_facts,
-    describe_bins,
-    describe_views,
-    forecast_bins,
-    heldout_bins,
-    views_of,
-)
+from gencast.report.bins import bin_facts, describe_bins, forecast_bins, heldout_bins
+from gencast.report.views import describe_views, tabulate_views
 from gencast.report.examples import toy_results
 from gencast.report.overlays import FEWEST, REDSHIFT_WINDOW, SOFTENING, overlay_rows
 from gencast.report.results import load_results
@@ -282,7 +276,7 @@ def test_facts_are_those_of_the_surveys_band():
 
 
 def test_two_views_side_by_side(toy):
-    table = views_of(toy)
+    table = tabulate_views(toy)
     held = toy.heldout
     by_hand = [10 ** (g.log_mse[g.predicted.idxmin()] / 2) for _, g in held.groupby("target")]
     assert_allclose(table.best_source[0], np.median(by_hand))

@@ -16,13 +16,12 @@ import nbformat
 import numpy as np
 import pytest
 
+from gencast import figures, report
 from gencast.core.base import InputError
-from gencast.figures import forecasts, plots, spectra
-from gencast.report import sentences as reports
 from gencast.report.examples import toy_law_results, toy_results
-from gencast.report.forecasts import describe_forecast
+from gencast.report.forecast_sentences import describe_forecast
+from gencast.report.pairs import heldout_pairs, outliers, pair_table
 from gencast.report.results import TABLES, load_results
-from gencast.report.tables import heldout_table, outliers, pair_table
 
 ROOT = Path(__file__).resolve().parent.parent
 N = 12  # simulations of the made-up run
@@ -53,16 +52,16 @@ def calls(results) -> dict:
     "Every figure that draws on one pair of axes."
     target = results.simulations.name[3]
     return {
-        "plot_error_distance": lambda **k: plots.plot_error_distance(results, target, **k),
-        "plot_law": lambda **k: plots.plot_law(results, "toy_survey", **k),
-        "plot_error_matrix": lambda **k: plots.plot_error_matrix(results, **k),
-        "plot_distance_matrix": lambda **k: plots.plot_distance_matrix(results, **k),
-        "plot_predicted_true": lambda **k: plots.plot_predicted_true(results, **k),
-        "plot_forecast": lambda **k: forecasts.plot_forecast(results, target, **k),
-        "plot_support": lambda **k: forecasts.plot_support(results, "toy_survey", **k),
-        "plot_spectra": lambda **k: spectra.plot_spectra(results, "toy_survey", **k),
-        "plot_features": lambda **k: spectra.plot_features(results, **k),
-        "plot_galaxies": lambda **k: spectra.plot_galaxies(results, "toy_survey", **k),
+        "plot_error_distance": lambda **k: figures.plot_error_distance(results, target, **k),
+        "plot_law": lambda **k: figures.plot_law(results, "toy_survey", **k),
+        "plot_error_matrix": lambda **k: figures.plot_error_matrix(results, **k),
+        "plot_distance_matrix": lambda **k: figures.plot_distance_matrix(results, **k),
+        "plot_predicted_true": lambda **k: figures.plot_predicted_true(results, **k),
+        "plot_forecast": lambda **k: figures.plot_forecast(results, target, **k),
+        "plot_support": lambda **k: figures.plot_support(results, "toy_survey", **k),
+        "plot_spectra": lambda **k: figures.plot_spectra(results, "toy_survey", **k),
+        "plot_features": lambda **k: figures.plot_features(results, **k),
+        "plot_galaxies": lambda **k: figures.plot_galaxies(results, "toy_survey", **k),
     }
 
 
@@ -127,7 +126,7 @@ def test_matrices_hold_every_pair_and_a_labelled_bar(results):
 
 def test_error_distance_shows_all_sources_the_line_and_the_band(results):
     target = results.simulations.name[3]
-    ax = plots.plot_error_distance(results, target)
+    ax = figures.plot_error_distance(results, target)
     assert points(ax) == N, "eleven sources and the target's own model"
     pairs = pair_table(results).query("target == @target")
     drawn = np.sort(
@@ -141,7 +140,7 @@ def test_error_distance_shows_all_sources_the_line_and_the_band(results):
 
 
 def test_numbers_do_not_cover_each_other(results):
-    ax = plots.plot_error_distance(results, results.simulations.name[3])
+    ax = figures.plot_error_distance(results, results.simulations.name[3])
     ax.figure.draw_without_rendering()
     boxes = [t.get_window_extent() for t in ax.texts]
     clash = [
@@ -155,10 +154,10 @@ def test_numbers_do_not_cover_each_other(results):
 
 def test_all_targets_and_suite_have_a_panel_each(results):
     before = dict(matplotlib.rcParams)
-    axes = plots.plot_all_targets(results, columns=5)
+    axes = figures.plot_all_targets(results, columns=5)
     assert len(axes.flat[0].figure.axes) == N
     assert all(points(ax) == N for ax in axes.flat[:N])
-    panels = spectra.plot_suite(results)
+    panels = figures.plot_suite(results)
     assert [
         "M_\\odot" in panels[0].get_xlabel(),
         "Gyr" in panels[1].get_xlabel(),
@@ -168,19 +167,19 @@ def test_all_targets_and_suite_have_a_panel_each(results):
 
 
 def test_predicted_true_shows_every_pair_and_its_score(results):
-    ax = plots.plot_predicted_true(results)
+    ax = figures.plot_predicted_true(results)
     assert points(ax) == N * (N - 1)
-    rows = heldout_table(results)
+    rows = heldout_pairs(results)
     r2 = 1 - (rows.residual**2).sum() / ((rows.log_mse - rows.log_mse.mean()) ** 2).sum()
     assert f"R² = {r2:.2f}" in ax.texts[0].get_text()
 
 
 def test_forecast_leaves_out_numbers_beyond_the_range(results):
     rows = results.forecasts.query("target == 'toy_survey'")
-    ax = forecasts.plot_forecast(results, "toy_survey")
+    ax = figures.plot_forecast(results, "toy_survey")
     assert points(ax) == rows.in_support.sum() < N
     assert "outside" in " ".join(t.get_text() for t in ax.texts)
-    truth = forecasts.plot_forecast(results, results.simulations.name[0])
+    truth = figures.plot_forecast(results, results.simulations.name[0])
     assert "true RMSE" in [t.get_text() for t in truth.get_legend().get_texts()]
 
 
@@ -195,12 +194,12 @@ def test_too_few_simulations_for_an_interval(results):
 def test_unknown_names_are_refused(results):
     target = results.simulations.name[0]
     for call in [
-        lambda: plots.plot_error_distance(results, "eagle"),
-        lambda: plots.plot_error_distance(results, target, property="log_mass"),
-        lambda: plots.plot_error_distance(results, target, color_by="colour"),
-        lambda: forecasts.plot_forecast(results, "toy_survey", view="photometry"),
-        lambda: spectra.plot_spectra(results, "toy_survey", galaxy="g9"),
-        lambda: reports.score_of(results, law="magic"),
+        lambda: figures.plot_error_distance(results, "eagle"),
+        lambda: figures.plot_error_distance(results, target, property="log_mass"),
+        lambda: figures.plot_error_distance(results, target, color_by="colour"),
+        lambda: figures.plot_forecast(results, "toy_survey", view="photometry"),
+        lambda: figures.plot_spectra(results, "toy_survey", galaxy="g9"),
+        lambda: report.tabulate_scores(results, law="magic"),
     ]:
         with pytest.raises(InputError, match="there are|choose"):
             call()
@@ -208,7 +207,7 @@ def test_unknown_names_are_refused(results):
 
 def test_outliers_are_the_largest_residuals(results):
     target = results.simulations.name[0]
-    rows = heldout_table(results, target)
+    rows = heldout_pairs(results, target)
     worst = outliers(results, target, n=3)
     np.testing.assert_allclose(worst.residual.abs(), np.sort(rows.residual.abs())[::-1][:3])
     assert {"ssp", "dust", "history", "enrichment"} <= set(worst)
@@ -263,7 +262,7 @@ def test_a_name_that_pandas_would_take_for_missing_survives(tmp_path):
 def test_results_import_is_light():
     "Notebook kernels start fast: no scikit-learn, SciPy or astropy behind results and plots."
     code = (
-        "import sys, gencast.figures.plots, gencast.report.sentences; print([m for m in ('sklearn', "
+        "import sys, gencast.figures.spectra, gencast.figures.errors, gencast.report.forecast_sentences; print([m for m in ('sklearn', "
         "'scipy', 'astropy', 'joblib') if m in sys.modules])"
     )
     done = subprocess.run(
@@ -277,12 +276,12 @@ def test_results_import_is_light():
 
 
 @pytest.mark.parametrize(
-    "template, target, figures, more",
+    "template, target, count, more",
     [("simulation", "", 4, 1), ("survey", "toy_survey", 5, 0), ("summary", None, 10, 2)],
 )
 @pytest.mark.parametrize("tables", ["a line", "many signals"])
 def test_template_runs_and_shows_every_figure(
-    folder, signals_folder, tmp_path, template, target, figures, more, tables
+    folder, signals_folder, tmp_path, template, target, count, more, tables
 ):
     papermill = pytest.importorskip("papermill")
     rich = tables == "many signals"
@@ -300,5 +299,5 @@ def test_template_runs_and_shows_every_figure(
         cwd=str(tmp_path),
     )
     outputs = [o for c in nbformat.read(out, 4).cells if c.cell_type == "code" for o in c.outputs]
-    assert sum("image/png" in o.get("data", {}) for o in outputs) == figures + more * rich
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == count + more * rich
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]

@@ -10,15 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError, rng_for
 from gencast.synthesis import populations
+from gencast.synthesis.agebins import age_bins, mass_weighted_age, recent_sfr
 from gencast.synthesis.epochs import recipe_at
-from gencast.synthesis.histories import (
-    SURVIVING,
-    age_bins,
-    draw_histories,
-    list_histories,
-    mass_weighted_age,
-    recent_sfr,
-)
+from gencast.synthesis.histories import SURVIVING, draw_histories, list_histories
 from gencast.synthesis.populations import (
     TABLE_FOLDER,
     TABLES,

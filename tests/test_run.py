@@ -14,9 +14,11 @@ import yaml
 from gencast.cli.main import main
 from gencast.core.base import InputError
 from gencast.core.sample import load_sample, save_sample
-from gencast.pipeline.job import load_settings, make_settings, run
-from gencast.pipeline.stages import sample_path, split_rows
-from gencast.synthesis.simulations import list_suites, load_suite
+from gencast.data.suites import load_suite
+from gencast.pipeline.configure import load_settings, make_settings
+from gencast.pipeline.job import run
+from gencast.pipeline.parts import open_simulations, sample_path, split_rows
+from gencast.synthesis.recipes import list_suites
 
 SMALL = {"quick": True, "n_galaxies": 260, "notebooks": False, "progress": False, "jobs": 2}
 VICTIM = 3  # the simulation whose labels are shuffled
@@ -129,10 +131,10 @@ def test_errors_are_those_of_the_stored_galaxies(results):
     row = results.errors.query("view == 'spectra'").iloc[7]  # source 1, target 1
     with np.load(results.folder / "cache" / f"errors-spectra-log_mstar-{row.source}.npz") as stored:
         predicted = stored["predicted"]
-    sizes, truth = [], []
+    sizes, truth, simulations = [], [], open_simulations(results.folder, settings, "spectra")
     for name in names:
         sample = load_sample(sample_path(results.folder, "spectra", name))
-        test = split_rows(len(sample), settings, name, "spectra")["test"]
+        test = split_rows(len(sample), simulations, name)["test"]
         sizes.append(len(test))
         truth.append(sample.properties["log_mstar"][test])
     start = sum(sizes[: names.index(row.target)])
@@ -150,10 +152,10 @@ def test_distances_agree_with_scipy(results):
     settings = load_settings(results.folder)
     names = settings.suite.names
     chosen = results.features.query("view == 'spectra'").feature.tolist()
-    parts = []
+    parts, simulations = [], open_simulations(results.folder, settings, "spectra")
     for name, part in [(names[0], "reference"), (names[2], "test")]:
         sample = load_sample(sample_path(results.folder, "spectra", name))
-        table = feature_table(sample.take(split_rows(len(sample), settings, name, "spectra")[part]))
+        table = feature_table(sample.take(split_rows(len(sample), simulations, name)[part]))
         parts.append(table.values[:, [table.names.index(f"{float(w):.1f}") for w in chosen]].astype(float))
     found = results.distances.query(
         "view == 'spectra' and distance == 'mean_euclidean' and source == @names[0] and target == @names[2]"
@@ -436,7 +438,7 @@ def test_simulate_command(suite_file, tmp_path):
 def test_noise_is_outside_the_simulations_range(results):
     "An alien: flat spectra of random brightness, a thousand times too bright."
     from gencast.core.sample import Sample
-    from gencast.pipeline.job import forecast
+    from gencast.pipeline.observed import forecast
 
     settings = load_settings(results.folder)
     wave = settings.suite.wave()
@@ -460,8 +462,8 @@ def test_run_record_is_json(results):
 
 
 def make_settings_of(record):
-    from gencast.pipeline.stages import Settings
-    from gencast.synthesis.simulations import Suite
+    from gencast.pipeline.settings import Settings
+    from gencast.synthesis.recipes import Suite
 
     suite = Suite(
         **{**record["suite"], **{k: tuple(record["suite"][k]) for k in ("simulations", "redshift_range")}}

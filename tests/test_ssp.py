@@ -14,28 +14,13 @@ import pytest
 from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
-from gencast.core.resampling import C_KMS, pixel_edges
-from gencast.synthesis import libraries
-from gencast.synthesis.libraries import (
-    CARRIED,
-    IMF_TO_CHABRIER,
-    LIBRARIES,
-    bin_points,
-    log_edges,
-    read_carried,
-    resampling_matrix,
-)
-from gencast.synthesis.ssp import (
-    AGES,
-    list_ssp,
-    load_ssp,
-    log_weights,
-    mass_to_light,
-    on_pixels,
-    popstar_log_flux,
-    read_library,
-    surviving_fraction,
-)
+from gencast.core.constants import C_KMS
+from gencast.core.resampling import pixel_edges
+from gencast.synthesis import external_libraries as libraries
+from gencast.synthesis.ages import AGES, log_weights, on_pixels, popstar_log_flux, read_library
+from gencast.synthesis.libraries import CARRIED, IMF_TO_CHABRIER, LIBRARIES, air_to_vacuum, read_carried
+from gencast.synthesis.pixels import bin_points, log_edges, resampling_matrix
+from gencast.synthesis.ssp import list_ssp, load_ssp, mass_to_light, surviving_fraction
 
 FOLDER = files("gencast") / "synthesis" / "ssp_grids"
 WAVE = np.geomspace(3830, 8000, 1000)
@@ -355,9 +340,7 @@ def test_bc03_miles_agrees_with_its_source_and_bc03():
         (living - ours > 0) & (living - ours < 0.1)
     )  # Kroupa's IMF has fewer massive stars than Chabrier's
     near = (air > 5400) & (air < 5600)
-    lib = on_pixels(read_library("bc03_miles"), libraries.air_to_vacuum(np.array([5400.0, 5600.0])), 0.0)[
-        4, GYR[1], 0
-    ]
+    lib = on_pixels(read_library("bc03_miles"), air_to_vacuum(np.array([5400.0, 5600.0])), 0.0)[4, GYR[1], 0]
     assert_allclose(
         lib * IMF_TO_CHABRIER["Kroupa"], np.trapezoid(row[near], air[near]) / np.ptp(air[near]), rtol=0.01
     )

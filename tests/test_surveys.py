@@ -11,7 +11,8 @@ from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
-from gencast.core.resampling import C_KMS, broadening_matrix, overlap_matrix, pixel_edges, resample
+from gencast.core.constants import C_KMS
+from gencast.core.resampling import broadening_matrix, overlap_matrix, pixel_edges, resample
 from gencast.core.sample import Sample, load_sample, save_sample
 from gencast.data.photometry import (
     SDSS_BANDS,

@@ -2,13 +2,18 @@
 
 import builtins
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gencast.core.base import InputError
-from gencast.pipeline.job import forecast, load_settings, make_settings, run
-from gencast.pipeline.stages import load_survey
+from gencast.pipeline.configure import load_settings, make_settings
+from gencast.pipeline.job import run
+from gencast.pipeline.observed import forecast
+from gencast.pipeline.parts import open_simulations
+from gencast.pipeline.settings import ModelSettings, SurveySettings
+from gencast.pipeline.surveys import load_survey
 
 SMALL = {
     "quick": True,
@@ -26,6 +31,11 @@ SMALL = {
 def suite_file(some_universes):
     "Five universes of the default suite."
     return some_universes("five", 4, 5)
+
+
+def survey_of(settings):
+    "The observed spectra of a run."
+    return load_survey(settings.suite, settings.part(SurveySettings), "spectra", settings.seed)
 
 
 def test_without_pytorch_one_line_names_the_extra(monkeypatch):
@@ -80,21 +90,31 @@ def test_networks_are_trained_once(results, suite_file):
     assert {p.name: p.read_bytes() for p in results.folder.glob("*.csv")} == tables
 
 
-def test_the_survey_is_read_once_for_all_networks(results, monkeypatch):
-    from gencast.pipeline import training
+def test_the_survey_is_read_once_for_all_networks(results, suite_file, monkeypatch):
+    from gencast.pipeline import surveys, training
 
-    settings, calls = load_settings(results.folder), []
-    noise = training.network_noise(settings, "spectra")
-    expected = [training.network_key(settings, "spectra", n, "key") for n in settings.suite.names]
-    monkeypatch.setattr(training, "load_survey", lambda *a: calls.append(a) or load_survey(*a))
-    assert [
-        training.network_key(settings, "spectra", n, "key", noise) for n in settings.suite.names
-    ] == expected and not calls
-    assert training.network_key(settings, "spectra", settings.suite.names[0], "key", 2 * noise) != expected[0]
+    calls, read = [], surveys.load_survey
+    monkeypatch.setattr(surveys, "load_survey", lambda *a: calls.append(a) or read(*a))
+    run(suite_file, out=results.folder, **SMALL)
+    assert len(calls) == 1, "the training does not read it, not once for each network"
+    settings = load_settings(results.folder)
+    simulations = open_simulations(results.folder, settings, "spectra")
+    noise, name = surveys.survey_noise(survey_of(settings)), settings.suite.names[0]
+
+    def key(settings, noise):
+        learner = training.make_learner(settings.part(ModelSettings), noise)
+        return training.network_key(simulations, name, learner)
+
+    same = key(settings, noise)
+    assert training.network_path(
+        simulations, name, training.make_learner(settings.part(ModelSettings), noise)
+    ).is_dir(), "it is the key of the stored network"
+    assert key(replace(settings, n_trees=99, law="ridge"), noise) == same
+    assert key(settings, 2 * noise) != same != key(replace(settings, properties=("log_mstar",)), noise)
 
 
 def test_a_later_forecast_uses_the_stored_networks(results):
-    survey = load_survey(load_settings(results.folder), "spectra")
+    survey = survey_of(load_settings(results.folder))
     before = {p: p.stat().st_mtime_ns for p in results.folder.glob("cache/network-*/*/network.json")}
     table, galaxies = forecast(results.folder, survey.take(np.arange(1)), jobs=1, progress=False)
     assert np.isfinite(table.rmse).all() and set(galaxies.property) == {"log_mstar", "sfh"}

@@ -352,8 +352,10 @@ def simulate(
     """
     from gencast.core.locks import hold_folder
     from gencast.core.workers import open_workers
-    from gencast.pipeline.job import make_settings
-    from gencast.pipeline.stages import sample_path, simulate_one
+    from gencast.pipeline.configure import make_settings
+    from gencast.pipeline.parts import sample_path
+    from gencast.pipeline.settings import SimulationSettings
+    from gencast.pipeline.simulate import simulate_one
 
     settings = make_settings(suite, n_galaxies=galaxies, seed=seed)
     if settings.suite.redshift_range:
@@ -373,9 +375,8 @@ def simulate(
     out = out or Path("results") / settings.suite.name
     view = settings.views[0]
     with hold_folder(out), open_workers(scheduler, out, jobs) as (folder, progress):
-        progress.map(
-            "simulate", simulate_one, [(settings, folder, view, name, None) for name in names], names
-        )
+        simulated = settings.part(SimulationSettings)
+        progress.map("simulate", simulate_one, [(simulated, folder, view, name) for name in names], names)
     print(
         f"{len(names)} simulations in {sample_path(out, view, names[0]).parent}; read one with "
         "gencast.core.sample.load_sample"
@@ -422,9 +423,12 @@ def forecast(
     from types import SimpleNamespace
 
     from gencast.data.suites import suite_properties
-    from gencast.pipeline.job import forecast as forecast_sample
-    from gencast.pipeline.job import load_settings, read_observed, write_table
-    from gencast.report.comparison import compare_reference, describe_comparison, forecast_bins
+    from gencast.pipeline.configure import load_settings
+    from gencast.pipeline.observed import forecast as forecast_sample
+    from gencast.pipeline.observed import read_observed
+    from gencast.pipeline.record import write_table
+    from gencast.report.comparison import compare_reference, describe_comparison
+    from gencast.report.bins import forecast_bins
 
     settings = load_settings(run)
     known = suite_properties(settings.suite)
@@ -518,8 +522,8 @@ def fit(
     """
     from gencast.core.properties import PROPERTIES
     from gencast.data.references import load_spectra
-    from gencast.pipeline.job import write_table
-    from gencast.sed.bagpipes import fit_sample, missing_fits
+    from gencast.pipeline.record import write_table
+    from gencast.sed.fitting import fit_sample, missing_fits
 
     sample = load_spectra(data or None, accept=tuple(accept or ()), ebv=ebv, aperture=aperture, skip=skip)
     options = (
@@ -590,7 +594,7 @@ def suite_facts(known: dict):  # name -> path; a pandas.DataFrame
     "The suites that come with gencast, those too that need a library which is not here."
     import pandas as pd
 
-    from gencast.synthesis.simulations import load_suite
+    from gencast.data.suites import load_suite
 
     rows = []
     for name in known:
@@ -850,7 +854,7 @@ def tng(
     from tqdm import tqdm
 
     from gencast.data.tng import fetch_tng, tng_sample, write_table
-    from gencast.synthesis.simulations import load_suite
+    from gencast.data.suites import load_suite
     from gencast.synthesis.ssp import load_ssp
 
     suite, out = load_suite("default"), out or Path("data") / "tng"

@@ -21,6 +21,15 @@ from .checks import choice as choice
 from .checks import guess as guess
 from .checks import load_yaml as load_yaml
 from .checks import number as number
+from .constants import ABSORPTION_LINES as ABSORPTION_LINES
+from .constants import C_ANGSTROM as C_ANGSTROM
+from .constants import C_KMS as C_KMS
+from .constants import EMISSION_LINES as EMISSION_LINES
+from .constants import FWHM_OVER_SIGMA as FWHM_OVER_SIGMA
+from .constants import HC as HC
+from .constants import LYMAN_ALPHA as LYMAN_ALPHA
+from .constants import L_SUN as L_SUN
+from .constants import TEN_PARSEC as TEN_PARSEC
 from .display import card as card
 from .display import interval_bar as interval_bar
 from .failures import AGAIN as AGAIN
@@ -56,8 +65,6 @@ from .properties import PROPERTIES as PROPERTIES
 from .properties import Property as Property
 from .properties import Z_SUN as Z_SUN
 from .properties import define_property as define_property
-from .resampling import C_KMS as C_KMS
-from .resampling import FWHM_OVER_SIGMA as FWHM_OVER_SIGMA
 from .resampling import pixel_edges as pixel_edges
 from .resampling import resample as resample
 from .sample import Sample as Sample

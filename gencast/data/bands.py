@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.arguments import Number, Word, takes
 from ..core.base import InputError
-from ..synthesis.libraries import package_file
+from ..synthesis.external_libraries import package_file
 
 # %% ../../nbs/data/40_bands.ipynb #32e58553
 CUT = 1e-3  # of the peak, below which the wings of a curve are cut (sedpy's only)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.base import InputError
+from ..core.constants import LYMAN_ALPHA
 from ..core.sample import Sample
 from .bands import band_curve
 from .catalogues import Catalogue, band_curves, read_catalogue
@@ -58,9 +59,6 @@ def measurement_cuts(
     }
 
 # %% ../../nbs/data/55_fields.ipynb #be08c374
-LYMAN_ALPHA = 1215.67  # Angstrom, blueward of which intergalactic gas absorbs
-
-
 def choose_bands(
     catalogue: Catalogue,
     use: np.ndarray,  # galaxies that count, shape (n_gal,)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.arguments import Number, takes
 from ..core.base import InputError, rng_for
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA
+from ..core.constants import C_ANGSTROM, C_KMS, FWHM_OVER_SIGMA, L_SUN
 from ..core.sample import Sample
 from .photometry import band_luminosity, band_wavelengths, observe_photometry, survey_partners
 
@@ -132,10 +132,10 @@ def r_magnitude(
     from astropy.cosmology import Planck18
 
     band = ("sdss2010-r",)
-    nu_l_nu = band_luminosity(sample.wave, sample.flux, redshift, band)[:, 0] * 3.828e33  # erg/s
+    nu_l_nu = band_luminosity(sample.wave, sample.flux, redshift, band)[:, 0] * L_SUN  # erg/s
     distance = Planck18.luminosity_distance(redshift).to_value("cm")
     return (
-        -2.5 * np.log10(nu_l_nu / (4 * np.pi * distance**2) / (2.99792458e18 / band_wavelengths(band)[0]))
+        -2.5 * np.log10(nu_l_nu / (4 * np.pi * distance**2) / (C_ANGSTROM / band_wavelengths(band)[0]))
         - 48.60
     )
 

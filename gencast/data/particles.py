@@ -19,8 +19,9 @@ from ..core.properties import Z_SUN
 from ..core.sample import Sample
 from ..core.units import parse_unit
 from .columns import read_columns
-from ..synthesis.histories import age_bins, mass_weighted_age, recent_sfr
-from ..synthesis.simulations import Galaxies, bin_weights, population_weights, synthesize
+from ..synthesis.agebins import age_bins, mass_weighted_age, recent_sfr
+from ..synthesis.galaxies import Galaxies
+from ..synthesis.spectra import bin_weights, population_weights, synthesize
 from ..synthesis.ssp import SSPGrid
 
 # %% ../../nbs/data/65_particles.ipynb #dd6b1563

@@ -21,7 +21,8 @@ from astropy.utils.exceptions import AstropyWarning
 
 from ..core.arguments import Array, Number, takes
 from ..core.base import InputError
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA, pixel_edges, resample
+from ..core.constants import C_KMS, FWHM_OVER_SIGMA
+from ..core.resampling import pixel_edges, resample
 from .columns import check_cards
 
 # %% ../../nbs/data/25_specfiles.ipynb #b5e10182

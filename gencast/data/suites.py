@@ -20,8 +20,7 @@ from ..core.sample import Sample
 from ..core.units import parse_unit
 from .domains import load_domain, resolve_table
 from .readers import load_mapping, load_table
-from ..synthesis.simulations import GRID_KEYS, Suite, check_recipe, list_suites
-from ..synthesis.simulations import load_suite as load_recipes
+from ..synthesis.recipes import GRID_KEYS, Suite, check_recipe, list_suites, read_recipes
 
 # %% ../../nbs/data/20_suites.ipynb #517b021b
 OWN_KEYS = {
@@ -153,7 +152,7 @@ def load_suite(
     """
     path = Path(suite)
     if str(suite) in list_suites() or not path.is_file():
-        return load_recipes(suite)
+        return read_recipes(suite)
     text = load_yaml(path)
     entries = text.get("simulations") if isinstance(text, dict) else None
     if not isinstance(text, dict) or not (
@@ -161,7 +160,7 @@ def load_suite(
         or isinstance(entries, list)
         and any(isinstance(e, dict) and "table" in e for e in entries)
     ):
-        return load_recipes(suite)
+        return read_recipes(suite)
     return _load_own(path, text)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..core.arguments import Array, Number, Words, takes
 from ..core.base import InputError
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA, pixel_edges, resample
+from ..core.constants import C_KMS, FWHM_OVER_SIGMA
+from ..core.resampling import pixel_edges, resample
 from ..core.sample import Sample
 from gencast.data.specfiles import (
     MISLABELLED,

@@ -21,7 +21,7 @@ from ..core.files import whole_file, write_json
 from ..core.sample import Sample
 from .fetch import MEGABYTE, download_whole, open_url, try_often
 from .particles import particle_histories, read_particles, shine
-from ..synthesis.simulations import Galaxies
+from ..synthesis.galaxies import Galaxies
 from ..synthesis.ssp import SSPGrid
 
 # %% ../../nbs/data/75_tng.ipynb #712566bc

@@ -12,45 +12,8 @@ import numpy as np
 
 from ..core.arguments import Array, Number, takes
 from ..core.base import InputError, rng_for
+from ..core.constants import ABSORPTION_LINES, C_KMS, EMISSION_LINES
 from ..core.sample import Sample
-
-# %% ../../nbs/features/10_ranking.ipynb #d88f62ee
-EMISSION_LINES = {
-    "[O II]": 3728.5,
-    "[Ne III]": 3869.9,
-    "H8": 3890.2,
-    "Hε": 3971.2,
-    "Hδ": 4102.9,
-    "Hγ": 4341.7,
-    "[O III] 4364": 4364.4,
-    "Hβ": 4862.7,
-    "[O III] 4960": 4960.3,
-    "[O III] 5008": 5008.2,
-    "He I": 5877.2,
-    "[O I]": 6302.0,
-    "[N II] 6550": 6549.9,
-    "Hα": 6564.6,
-    "[N II] 6585": 6585.3,
-    "[S II] 6718": 6718.3,
-    "[S II] 6733": 6732.7,
-    "[Ar III]": 7137.8,
-}  # rest-frame wavelengths in vacuum, Angstrom (NIST Atomic Spectra Database)
-
-
-ABSORPTION_LINES = {
-    "Ca K": 3934.8,
-    "Ca H": 3969.6,
-    "Ca I": 4227.9,
-    "G band": 4305.6,
-    "Mg b": 5176.0,
-    "Na D": 5894.6,
-    "Ca II 8500": 8500.4,
-    "Ca II 8544": 8544.4,
-    "Ca II 8665": 8664.5,
-    # the same for stars; Mg b and Na D are the means of three and of two lines, the G band is a blend of CH
-    # (as
-    # in the SDSS line list)
-}
 
 # %% ../../nbs/features/10_ranking.ipynb #677e0f11
 MARKED_LINES = {
@@ -77,7 +40,7 @@ def line_mask(
 ) -> np.ndarray:  # True where a pixel is free of lines, shape (n_wave,)
     "Pixels farther than `width_kms` from every strong emission line."
     lines = np.array(list(EMISSION_LINES.values()))
-    velocity = 299792.458 * np.abs(wave[:, None] / lines - 1)
+    velocity = C_KMS * np.abs(wave[:, None] / lines - 1)
     return (velocity > width_kms).all(axis=1)
 
 # %% ../../nbs/features/10_ranking.ipynb #86e6b832

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.arguments import Array, Number, takes
 from ..core.base import InputError, rng_for
+from ..core.constants import C_KMS
 from .clusters import cluster_features
 from .ranking import check_labelled, rank_features, top_features
 
@@ -61,7 +62,7 @@ def close_wavelengths(
 ) -> np.ndarray:  # 1 for the same, falling linearly to 0, shape (n_feature, n_feature)
     "How alike features are by their wavelengths."
     x = np.log(np.where(np.isfinite(wave), wave, 1e6 * 2.0 ** np.arange(len(wave))))
-    return np.clip(1 - np.abs(x[:, None] - x) * 299792.458 / reach_kms, 0, 1)
+    return np.clip(1 - np.abs(x[:, None] - x) * C_KMS / reach_kms, 0, 1)
 
 # %% ../../nbs/features/60_stability.ipynb #d0432914
 @takes(a=Array("n_a", low=0, whole=True), b=Array("n_b", low=0, whole=True))

@@ -13,8 +13,8 @@ from .marks import family_handles, looks, rmse_label
 from .style import styled
 from ..report.forecasts import forecast_rows
 from ..report.results import Results, choices
-from ..report.sentences import words
-from ..report.tables import select
+from ..report.wording import plain_word
+from ..report.results import select
 
 # %% ../../nbs/figures/35_forecasts.ipynb #57f72f10
 @styled(6.4, 4.6)
@@ -117,7 +117,7 @@ def plot_support(
         )
     ax.set_yticks(range(len(rows)), [f"{s}  {look.number[s]}" for s in rows.source], fontsize=7)
     ax.set(
-        xlabel=f"{words(distance)} [dex]",
+        xlabel=f"{plain_word(distance)} [dex]",
         ylabel="source",
         title=f"{target} among the simulations",
         ylim=(len(rows) - 0.4, -0.6),

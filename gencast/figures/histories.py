@@ -14,7 +14,7 @@ from ..core.properties import HISTORIES
 from .style import house_style, styled
 from ..models.timebins import smape
 from ..report.results import Results
-from ..report.tables import select
+from ..report.results import select
 from ..report.wording import plain_name
 
 # %% ../../nbs/figures/40_histories.ipynb #29e91c4f

@@ -17,9 +17,12 @@ from ..core.properties import PROPERTIES
 from .marks import BLUE, draw_points, family_handles, looks, rmse_label
 from .style import house_style, styled
 from ..report.forecasts import forecast_rows
-from ..report.laws import PAPER_LAW, PREDICTORS, law_scores, plain_law, plain_protocol, plain_signal
+from ..report.wording import PAPER_LAW, plain_law, plain_protocol, plain_signal
+from ..report.forecasts import PREDICTORS
+from ..report.laws import law_scores
 from ..report.results import Results, choices, unique
-from ..report.tables import heldout_table, select
+from ..report.pairs import heldout_pairs
+from ..report.results import select
 from ..report.wording import error_unit, plain_name
 
 # %% ../../nbs/figures/50_laws.ipynb #8ee9686e
@@ -37,7 +40,7 @@ def plot_laws(
     which, look = choices(results, view, property), looks(results, color_by)
     laws = laws or tuple(dict.fromkeys([PAPER_LAW, (which["law"], which["distance"])]))
     tables = [
-        heldout_table(results, target, which["view"], which["property"], distance, law)
+        heldout_pairs(results, target, which["view"], which["property"], distance, law)
         for law, distance in laws
     ]
     every = np.concatenate([t[["log_mse", "predicted"]].to_numpy().ravel() for t in tables])

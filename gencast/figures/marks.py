@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from ..core.base import InputError
 from .style import house_style
 from ..report.results import Results, assumptions, unique
-from ..report.sentences import words
+from ..report.wording import plain_word
 from ..report.wording import error_unit, plain_name
 
 # %% ../../nbs/figures/15_marks.ipynb #cc186fe1
@@ -51,7 +51,7 @@ def looks(
         },
         index=known["name"].tolist(),
     )
-    look.attrs["by"] = words(color_by)
+    look.attrs["by"] = plain_word(color_by)
     return look
 
 

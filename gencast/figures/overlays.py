@@ -16,7 +16,7 @@ from .marks import looks
 from .spectra import mark_lines
 from .style import house_style, styled
 from ..report.results import Results
-from ..report.tables import select
+from ..report.results import select
 
 # %% ../../nbs/figures/85_overlays.ipynb #96d4e259
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")  # Okabe & Ito (2008), without black

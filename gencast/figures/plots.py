@@ -26,8 +26,9 @@ from gencast.figures.marks import (
 from .style import house_style, styled
 from ..report.forecasts import forecast_rows
 from ..report.results import Results, choices
-from ..report.sentences import words
-from ..report.tables import heldout_table, pair_table, select
+from ..report.wording import plain_word
+from ..report.pairs import heldout_pairs, pair_table
+from ..report.results import select
 from ..report.wording import error_unit, plain_name
 
 # %% ../../nbs/figures/20_plots.ipynb #41a042e6
@@ -45,7 +46,7 @@ def plot_error_distance(
 ):  # the axes
     "Error against distance for one target, with its own fit and the law that never saw it."
     look, which = looks(results, color_by), choices(results, view, property, distance, law)
-    held = heldout_table(results, target, **which).sort_values("value")
+    held = heldout_pairs(results, target, **which).sort_values("value")
     del which["law"]
     pairs = select(pair_table(results, **which), target=target)
     home, others = pairs[pairs.source == target], pairs[pairs.source != target].sort_values("value")
@@ -65,7 +66,7 @@ def plot_error_distance(
     )
     ax.set(
         yscale="log",
-        xlabel=f"{words(which['distance'])} to the target [dex]",
+        xlabel=f"{plain_word(which['distance'])} to the target [dex]",
         ylabel=mse_label(which["property"]),
         title=f"Target {look.number[target]}  {target}",
     )
@@ -136,7 +137,7 @@ def plot_all_targets(
 ):  # array of axes, one a target
     "Small multiples: error against distance for every target."
     look, which = looks(results, color_by), choices(results, view, property, distance, law)
-    held = heldout_table(results, **which)
+    held = heldout_pairs(results, **which)
     del which["law"]
     pairs = pair_table(results, **which)
     rows = -(-len(look) // columns)
@@ -177,7 +178,7 @@ def plot_all_targets(
         axes[0, 0].margins(y=0.1)
         axes[0, 0].yaxis.set_minor_locator(NullLocator())
         fig.supxlabel(
-            f"{words(which['distance'])} to the target [dex]", fontsize=9, y=0.08 / height, va="bottom"
+            f"{plain_word(which['distance'])} to the target [dex]", fontsize=9, y=0.08 / height, va="bottom"
         )
         fig.supylabel(mse_label(which["property"]), fontsize=9, x=0.005)
         fig.legend(
@@ -277,7 +278,7 @@ def plot_law(
             )
     ax.set(
         yscale="log",
-        xlabel=f"{words(which['distance'])} to the training set [dex]",
+        xlabel=f"{plain_word(which['distance'])} to the training set [dex]",
         ylabel=mse_label(which["property"]),
         title=f"{survey} among the pairs" if survey else f"All pairs, {which['view']}",
     )
@@ -370,7 +371,9 @@ def plot_distance_matrix(
     )
     table = pairs.pivot(index="source", columns="target", values="value")
     order = similarity_order(table)
-    draw_matrix(ax, table.loc[order, order], looks(results, color_by), f"{words(distance)} [dex]", "Distance")
+    draw_matrix(
+        ax, table.loc[order, order], looks(results, color_by), f"{plain_word(distance)} [dex]", "Distance"
+    )
 
 # %% ../../nbs/figures/20_plots.ipynb #ccc21a0a
 @styled(4.6, 4.4)
@@ -384,7 +387,7 @@ def plot_predicted_true(
     ax=None,
 ):
     "Held-out predicted against true log10 MSE, with the 1:1 line and 90 % intervals."
-    look, rows = looks(results, color_by), heldout_table(results, None, view, property, distance, law)
+    look, rows = looks(results, color_by), heldout_pairs(results, None, view, property, distance, law)
     property = rows.property.iloc[0]
     bars = rows[np.isfinite(rows.upper)]
     ax.vlines(bars.log_mse, bars.lower, bars.upper, color="#cccccc", lw=0.7, alpha=0.6, zorder=1)
@@ -412,7 +415,7 @@ def plot_predicted_true(
         aspect="equal",
         xlabel=f"true log$_{{10}}$ MSE [{unit}]",
         ylabel=f"predicted log$_{{10}}$ MSE, target held out [{unit}]",
-        title=f"{plain_name(property)}, law: {words(rows.law.iloc[0])}",
+        title=f"{plain_name(property)}, law: {plain_word(rows.law.iloc[0])}",
     )
     ax.legend(
         handles=family_handles(look),

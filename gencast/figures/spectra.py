@@ -17,7 +17,7 @@ from .marks import BLUE, family_handles, looks
 from .style import house_style, styled
 from ..report.forecasts import forecast_rows
 from ..report.results import Results, choices
-from ..report.tables import select
+from ..report.results import select
 from ..report.wording import error_unit, plain_name
 
 # %% ../../nbs/figures/25_spectra.ipynb #fb280a37

@@ -17,7 +17,7 @@ from .marks import BLUE, draw_points, family_handles, looks, spread_labels
 from .style import house_style, styled
 from ..report.forecasts import forecast_rows
 from ..report.results import Results, choices
-from ..report.tables import select
+from ..report.results import select
 from ..report.wording import error_unit
 
 # %% ../../nbs/figures/60_surveys.ipynb #9469b6b5

@@ -12,7 +12,7 @@ from ..core.arguments import Array, Word, takes
 from ..core.base import InputError
 from ..core.properties import HISTORIES
 from ..core.sample import Sample
-from ..synthesis.histories import rebin_shares
+from ..synthesis.agebins import rebin_shares
 
 # %% ../../nbs/models/10_timebins.ipynb #5abaa2e9
 def labels_of(

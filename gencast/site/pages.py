@@ -15,7 +15,7 @@ from inspect import Parameter, getdoc, isclass, isfunction, signature
 from pathlib import Path
 from posixpath import dirname
 
-from ..report.wording import plain_markdown
+from ..report.wording import escape_markdown
 from .links import LINK, PAGES, page_text, plain_text
 
 # %% ../../nbs/site/20_pages.ipynb #3e276021
@@ -63,8 +63,8 @@ description: Each simulation was held out in turn, and each survey has its forec
 
 def gallery_card(name: str, words: str, pictured: bool) -> list:  # lines of Markdown
     "The card of one target."
-    link, title = f"targets/{name}.ipynb", plain_markdown(name)
-    picture = f"[![{plain_markdown(words)}: {title}](targets/thumbs/{name}.png)]({link})\n\n"
+    link, title = f"targets/{name}.ipynb", escape_markdown(name)
+    picture = f"[![{escape_markdown(words)}: {title}](targets/thumbs/{name}.png)]({link})\n\n"
     return ["::: {.gallery-card}", f"{picture if pictured else ''}[{title}]({link})", ":::", ""]
 
 
@@ -167,7 +167,7 @@ title: Reference
 description: Every public name of gencast, wing by wing.
 ---
 
-Any of these can be imported from its wing, for example `from gencast.distances import sliced_wasserstein`.
+Any of these can be imported from its wing, for example `from gencast.distances import proxy_a`.
 """
 
 

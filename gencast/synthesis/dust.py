@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DustLaw', 'list_dust']
 
-# %% ../../nbs/synthesis/50_dust.ipynb #e29ac4ab
+# %% ../../nbs/synthesis/50_dust.ipynb #77a915a9
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.arguments import Array, Number, Word, takes
 from ..core.base import InputError
+from ..core.checks import check_keys, choice, number
 
 # %% ../../nbs/synthesis/50_dust.ipynb #32fd9103
 V_WAVE = 5500.0  # Angstrom, where every curve equals one
@@ -125,6 +126,17 @@ def list_dust():  # pandas.DataFrame, one row per law
         for k, v in ATTENUATION.items()
     ]
     return pd.DataFrame(rows).set_index("law")
+
+# %% ../../nbs/synthesis/50_dust.ipynb #c313c865
+DUST_KEYS = {"law", "a_v", "slope", "scatter", "birth_cloud", "quiescent"}
+
+# %% ../../nbs/synthesis/50_dust.ipynb #127417d3
+def check_dust(dust: dict, required: set, where: str) -> None:
+    "`InputError` for a dust recipe that cannot be used."
+    check_keys(dust, required, DUST_KEYS, f"{where}: dust")
+    choice(dust, "law", f"{where}: dust", ATTENUATION, "dust law")
+    for key in set(dust) - {"law"}:
+        number(dust, key, f"{where}: dust", -5 if key == "slope" else 0, 10)
 
 # %% ../../nbs/synthesis/50_dust.ipynb #82b76e7f
 @takes(law=Word(), wave=Array("...", masked=True))

@@ -5,23 +5,21 @@
 # %% auto #0
 __all__ = ['simulate_epochs']
 
-# %% ../../nbs/synthesis/80_epochs.ipynb #fc70794c
+# %% ../../nbs/synthesis/80_epochs.ipynb #7959397c
 import numpy as np
 from astropy.cosmology import Planck18
 
 from ..core.arguments import Array, Number, takes
 from ..core.base import InputError, rng_for
 from ..core.sample import Sample
-from .histories import MAIN_SEQUENCE, age_bins, read_numbers, read_recipe, rebin_shares
+from .agebins import age_bins, rebin_shares
+from .galaxies import draw_galaxies
+from .histories import MAIN_SEQUENCE
 from .populations import TABLES
-from gencast.synthesis.simulations import (
-    Suite,
-    _synthesize,
-    check_parts,
-    draw_galaxies,
-    galaxy_properties,
-    recipe_grid,
-)
+from .recipe_values import fill_defaults, read_numbers
+from .recipes import Suite, check_parts
+from .simulations import galaxy_properties, recipe_grid
+from .spectra import synthesize_with_slope
 
 # %% ../../nbs/synthesis/80_epochs.ipynb #2d9140cb
 @takes(observed=Array("n_survey", low=0, high=30), n=Number(1, 1e9, whole=True))
@@ -58,7 +56,7 @@ def recipe_at(
             "must name its family"
         )
     sequence = history.get("main_sequence", {})
-    read_recipe(sequence, MAIN_SEQUENCE, (), f"{recipe['name']}: history recipe, main_sequence")
+    fill_defaults(sequence, MAIN_SEQUENCE, (), f"{recipe['name']}: history recipe, main_sequence")
     ssfr = float(
         read_numbers(
             sequence.get("ssfr", -10.0), f"{recipe['name']}: history recipe, main_sequence: 'ssfr'", -100, 100
@@ -159,7 +157,7 @@ def simulate_epochs(
 def _slice(recipe: dict, redshift: np.ndarray, grid, seed: int, edges: np.ndarray) -> tuple:
     "Spectra and properties of the galaxies of one slice, their histories in the bins `edges`."
     galaxies = draw_galaxies(recipe, float(redshift.max()), len(redshift), seed)
-    flux, formed, slope = _synthesize(galaxies, grid, recipe["dust"])
+    flux, formed, slope = synthesize_with_slope(galaxies, grid, recipe["dust"])
     found = galaxy_properties(galaxies, grid, formed, slope)
     return flux, found | {
         k: rebin_shares(found[k], galaxies.edges, edges).astype(np.float32) for k in ("sfh", "zh")

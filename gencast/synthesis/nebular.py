@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/synthesis/60_nebular.ipynb #c8b03095
+# %% ../../nbs/synthesis/60_nebular.ipynb #f1e36f34
 from dataclasses import replace
 
 import numpy as np
@@ -13,14 +13,15 @@ import numpy as np
 from ..core.arguments import Array, Number, takes
 from ..core.base import InputError
 from ..core.checks import number
-from ..core.resampling import C_KMS, FWHM_OVER_SIGMA, pixel_edges
-from .libraries import bin_points, popstar_tables
-from .ssp import SSPGrid, log_weights
+from ..core.constants import C_KMS, EMISSION_LINES, FWHM_OVER_SIGMA, HC, L_SUN
+from ..core.resampling import pixel_edges
+from .ages import log_weights
+from .external_libraries import popstar_tables
+from .pixels import bin_points
+from .ssp import SSPGrid
 
 # %% ../../nbs/synthesis/60_nebular.ipynb #45ff315e
 LYMAN_LIMIT = 911.75  # Angstrom
-LSUN = 3.828e33  # erg/s
-HC = 6.62607015e-27 * 2.99792458e18  # erg Angstrom
 
 
 def ionising_photons(
@@ -30,7 +31,7 @@ def ionising_photons(
     "Rate of photons shortward of 912 Angstrom from PopStar's stars, interpolated in log age and log Z."
     wave, ages, zmets, stars, _ = popstar_tables()
     hot = wave <= LYMAN_LIMIT
-    rate = np.trapezoid(stars[..., hot] * LSUN * wave[hot] / HC, wave[hot])
+    rate = np.trapezoid(stars[..., hot] * L_SUN * wave[hot] / HC, wave[hot])
     return np.exp(
         log_weights(zmets, np.clip(zmet, *zmets[[0, -1]]))
         @ np.log(np.maximum(rate, 1e30))
@@ -40,15 +41,15 @@ def ionising_photons(
 # %% ../../nbs/synthesis/60_nebular.ipynb #aaa10095
 HBETA_PER_PHOTON = 4.76e-13  # erg (Osterbrock & Ferland 2006, 10,000 K, 100 per cm3)
 HYDROGEN = {  # case B relative to Hbeta; helium with 0.085 He+ for each H+
-    "Halpha": (6564.61, 2.863),
-    "Hbeta": (4862.68, 1.0),
-    "Hgamma": (4341.68, 0.468),
-    "Hdelta": (4102.89, 0.259),
-    "Hepsilon": (3971.20, 0.159),
-    "H8": (3890.15, 0.105),
+    "Halpha": (EMISSION_LINES["Hα"], 2.863),
+    "Hbeta": (EMISSION_LINES["Hβ"], 1.0),
+    "Hgamma": (EMISSION_LINES["Hγ"], 0.468),
+    "Hdelta": (EMISSION_LINES["Hδ"], 0.259),
+    "Hepsilon": (EMISSION_LINES["Hε"], 0.159),
+    "H8": (EMISSION_LINES["H8"], 0.105),
     "H9": (3836.47, 0.073),
     "H10": (3798.98, 0.053),
-    "HeI5876": (5877.25, 0.116),
+    "HeI5876": (EMISSION_LINES["He I"], 0.116),
     "Pagamma": (10941.1, 0.090),
     "Padelta": (10052.1, 0.055),
     "Paepsilon": (9548.6, 0.037),
@@ -65,12 +66,12 @@ STRONG = {  # Curti et al. 2020, table 2: coefficients in x = 12 + log(O/H) - 8.
 METALS = {
     "OII3727": (3727.09, "R2", 1 / 2.4),
     "OII3730": (3729.88, "R2", 1.4 / 2.4),
-    "OIII5008": (5008.24, "R3", 1.0),
-    "OIII4960": (4960.30, "R3", 1 / 2.98),
-    "NII6585": (6585.27, "N2", 1.0),
-    "NII6550": (6549.86, "N2", 1 / 3.05),
-    "SII6718": (6718.29, "S2", 1.4 / 2.4),
-    "SII6733": (6732.67, "S2", 1 / 2.4),
+    "OIII5008": (EMISSION_LINES["[O III] 5008"], "R3", 1.0),
+    "OIII4960": (EMISSION_LINES["[O III] 4960"], "R3", 1 / 2.98),
+    "NII6585": (EMISSION_LINES["[N II] 6585"], "N2", 1.0),
+    "NII6550": (EMISSION_LINES["[N II] 6550"], "N2", 1 / 3.05),
+    "SII6718": (EMISSION_LINES["[S II] 6718"], "S2", 1.4 / 2.4),
+    "SII6733": (EMISSION_LINES["[S II] 6733"], "S2", 1 / 2.4),
 }
 SOLAR_OXYGEN, SOLAR_Z = 8.69, 0.0142  # Asplund et al. 2009
 OXYGEN_RANGE = (7.65, 8.85)  # of 12 + log(O/H) in Curti et al. 2020
@@ -143,7 +144,7 @@ def nebular_light(
     profile = np.diff(ndtr((np.log(edges) - np.log(centre)[:, None]) / sigma), axis=1) / np.diff(
         edges
     )  # 1/Angstrom, (n_line, n_wave)
-    lines = HBETA_PER_PHOTON / LSUN * ionising_photons(age, zmet)[..., None] * (ratio @ profile)[:, None]
+    lines = HBETA_PER_PHOTON / L_SUN * ionising_photons(age, zmet)[..., None] * (ratio @ profile)[:, None]
     glow = bin_points(points, np.maximum(total - stars, 0), edges)
     glow = np.einsum("Zz,zaw->Zaw", log_weights(zmets, np.clip(zmet, *zmets[[0, -1]])), glow)
     glow = np.einsum("Aa,zaw->zAw", log_weights(ages, np.clip(age, *ages[[0, -1]])), glow)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Table', 'Population', 'read_population']
 
-# %% ../../nbs/synthesis/30_populations.ipynb #eb2ff358
+# %% ../../nbs/synthesis/30_populations.ipynb #eef835a0
 import hashlib
 import io
 from dataclasses import dataclass

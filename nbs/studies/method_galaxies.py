@@ -13,9 +13,11 @@ from gencast.core.base import InputError, rng_for
 from gencast.core.sample import Sample
 from gencast.data.observing import UNMEASURED, correlated_noise
 from gencast.models.ensembles import Boosting
-from gencast.sed.bagpipes import FITTED
-from gencast.sed.priors import PERCENTILES, rebin
-from gencast.synthesis.simulations import Suite, simulate
+from gencast.sed.fitting import FITTED
+from gencast.sed.intervals import PERCENTILES
+from gencast.sed.library import rebin
+from gencast.synthesis.recipes import Suite
+from gencast.synthesis.simulations import simulate
 
 SNRS = (10, 30, 100)  # median over pixels
 LEAST_LIGHT = 0.02  # of the median brightness: fainter bins count as this bright where a logarithm is taken

@@ -15,7 +15,7 @@ from gencast.core.base import InputError
 from gencast.core.files import checksum, read_sealed, whole_file, write_json
 from gencast.core.properties import PROPERTIES
 from gencast.figures.style import styled
-from gencast.sed.bagpipes import FITTED
+from gencast.sed.fitting import FITTED
 
 LEARNERS = {
     "random_forest": "",
