@@ -149,7 +149,9 @@ def check_evidence(e: Evidence) -> None:
         raise InputError(f"evidence: {n} simulations are too few; give at least 3")
     for field in ("truth", "neighbours", *(("baselines",) if len(e.baselines) else ())):
         if len(getattr(e, field)) != n:
-            raise InputError(f"evidence: {len(getattr(e, field))} {field} for {n} simulations; give one for each")
+            raise InputError(
+                f"evidence: {len(getattr(e, field))} {field} for {n} simulations; give one for each"
+            )
     n_all = sum(len(t) for t in e.truth)
     if e.predicted.ndim < 2 or len(e.predicted) != n or e.predicted.shape[1] < n_all:
         raise InputError(

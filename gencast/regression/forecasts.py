@@ -71,9 +71,7 @@ def group_mistakes(
     forecast = fitted.predict(row[others], others)
     error, bias = np.full(len(row), np.nan), np.full(len(row), np.nan)
     error[others] = log_square(miss(group.predicted[others], truth)) - forecast
-    bias[others] = (
-        mean_miss(group.predicted[others], truth) - row[others, signals.index("predicted_bias")]
-    )
+    bias[others] = mean_miss(group.predicted[others], truth) - row[others, signals.index("predicted_bias")]
     mean, own = group.predicted[others].mean(axis=0), known.own_error
     return (
         error,
@@ -255,12 +253,8 @@ def combined_rows(
     shift = {what: middle(trials, what) for what in ("ensemble", "consensus")}
     rows = [
         combined_row("best", source, log_mse, bias, spans["best"], spans["bias"]),
-        combined_row(
-            "ensemble", "", of_mean, bias_of_mean, spans["ensemble"], bias_span, shift["ensemble"]
-        ),
-        combined_row(
-            "consensus", "", np.log10(own), 0.0, spans["consensus"], bias_span, shift["consensus"]
-        ),
+        combined_row("ensemble", "", of_mean, bias_of_mean, spans["ensemble"], bias_span, shift["ensemble"]),
+        combined_row("consensus", "", np.log10(own), 0.0, spans["consensus"], bias_span, shift["consensus"]),
     ]
     return pd.DataFrame(rows)
 
