@@ -45,7 +45,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 
 from gencast.data.suites import load_suite
-from gencast.features.ranking import feature_table
+from gencast.features.table import feature_table
 from gencast.models.layers import choose_device, load_torch
 from gencast.models.networks import fit_networks
 from gencast.pipeline.parts import Simulations, split_rows

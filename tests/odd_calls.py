@@ -513,8 +513,8 @@ CALLS = [
         lambda f, g: positive(f, g) and len(f) == len(g["bands"]),
     ),
     # features
-    Call("features.ranking.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
-    Call("features.ranking.feature_table", lambda: dict(sample=sample()), blank=True),
+    Call("features.table.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
+    Call("features.table.feature_table", lambda: dict(sample=sample()), blank=True),
     Call(
         "features.ranking.rank_features",
         lambda: dict(values=X, labels=LABELS, seed=1, n_trees=3, max_samples=0.7, min_leaf=2),
@@ -882,12 +882,12 @@ CALLS = [
         lambda f, g: len(f) == len(g["names"]),
     ),
     Call(
-        "report.hardest.hardest_pairs",
+        "report.pairs.hardest_pairs",
         lambda: dict(heldout=errors(), simulations=assumed(), n=5, choices=("ssp", "dust")),
         lambda f, g: len(f) <= 42,
     ),
     Call(
-        "report.hardest.assumption_cost",
+        "report.assumptions.assumption_cost",
         lambda: dict(errors=errors(), simulations=assumed(), choices=("ssp", "dust"), level=0.9),
         lambda f, g: bool((f.low <= f.high).all()),
     ),
@@ -902,7 +902,7 @@ CALLS = [
         blank=True,
     ),
     Call(
-        "report.comparison.forecast_bins",
+        "report.bins.forecast_bins",
         lambda: dict(galaxies=observed_galaxies(), n_bins=2),
         lambda f, g: bool((f.n > 0).all()),
     ),

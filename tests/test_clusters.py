@@ -323,7 +323,7 @@ def test_line_labels_never_overlap(size):
     import matplotlib.pyplot as plt
 
     from gencast.core.constants import EMISSION_LINES
-    from gencast.features.ranking import MARKED_LINES
+    from gencast.features.table import MARKED_LINES
     from gencast.figures.clusters import plot_cluster_spectrum
 
     wave = np.geomspace(3600, 8600, 40)

@@ -167,10 +167,10 @@ def test_gallery_has_a_card_with_a_picture_for_each_target(report):
 def test_reference_has_every_public_name_with_its_shapes(report):
     index = (report.staged / "reference.qmd").read_text(encoding="utf-8")
     for module, name, words in [
-        ("distances.transport", "sliced_wasserstein", ""),
+        ("distances.tables", "distance", ""),
         ("core.sample", "Sample", "(n_gal, n_wave)"),
         ("synthesis.simulations", "simulate", ""),
-        ("figures.surveys", "place_on_map", "dex"),
+        ("figures.galaxies", "plot_methods", "(n_gal,)"),
     ]:
         page = (report.staged / f"reference/{module}.qmd").read_text(encoding="utf-8")
         assert (

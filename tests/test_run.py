@@ -147,7 +147,7 @@ def test_errors_are_those_of_the_stored_galaxies(results):
 def test_distances_agree_with_scipy(results):
     from scipy.spatial.distance import cdist
 
-    from gencast.features.ranking import feature_table
+    from gencast.features.table import feature_table
 
     settings = load_settings(results.folder)
     names = settings.suite.names

@@ -71,7 +71,7 @@ def remember(
     write_arrays(path, {"key": np.array(key), **arrays})
     return arrays
 
-# %% ../../nbs/core/85_cache.ipynb #02fa97c2
+# %% ../../nbs/core/85_cache.ipynb #6ab75433
 @cache
 def package_folder() -> Path:
     "Where the modules of gencast lie."
@@ -89,11 +89,14 @@ def module_path(module: str) -> Path:  # a `.py` file, or the folder of a packag
 def modules_at(module: str) -> set:
     "The module itself if it is one; all modules below it if it is a package; nothing if there is none."
     path = module_path(module)
-    if path.is_dir():
-        return {f"{module}.{p.stem}" for p in path.glob("*.py") if p.stem != "__init__"}
-    return {module} if path.is_file() else set()
+    if module.split(".")[0] != "gencast" or not path.exists():
+        return set()
+    if path.is_file():
+        return {module}
+    files = [p for p in path.rglob("*.py") if p.stem not in ("__init__", "_modidx")]
+    return {".".join((module, *p.relative_to(path).with_suffix("").parts)) for p in files}
 
-# %% ../../nbs/core/85_cache.ipynb #ff308a74
+# %% ../../nbs/core/85_cache.ipynb #ce22a48e
 def imported_names(node: ast.AST, package: str) -> set:
     "Dotted names that an import statement of a module in `package` may mean."
     if isinstance(node, ast.Import):
@@ -103,17 +106,23 @@ def imported_names(node: ast.AST, package: str) -> set:
     above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
     start = ".".join([*above, *([node.module] if node.module else [])])
     names = {f"{start}.{a.name}" for a in node.names}
-    inside = set().union(*(modules_at(n) for n in names if n.startswith("gencast.")))
-    return inside or {start}
+    modules = {n for n in names if modules_at(n)}
+    return modules | ({start} if modules != names else set())
 
-# %% ../../nbs/core/85_cache.ipynb #6103718c
+# %% ../../nbs/core/85_cache.ipynb #3ee2e04c
+def named_modules(
+    source: str,  # Python code
+    package: str = "",  # in which it stands, for relative imports
+) -> frozenset:
+    "The gencast modules that some code names in its import statements."
+    names = set().union(*(imported_names(node, package) for node in ast.walk(ast.parse(source))))
+    return frozenset().union(*(modules_at(n) for n in names if n != "gencast"))
+
+
 @cache
 def direct_imports(module: str) -> frozenset:
     "The gencast modules that a module of gencast names in its import statements."
-    tree = ast.parse(module_path(module).read_text(encoding="utf-8"))
-    package = module.rpartition(".")[0]
-    names = set().union(*(imported_names(node, package) for node in ast.walk(tree)))
-    return frozenset().union(*(modules_at(n) for n in names if n.startswith("gencast.")))
+    return named_modules(module_path(module).read_text(encoding="utf-8"), module.rpartition(".")[0])
 
 # %% ../../nbs/core/85_cache.ipynb #dc7f73cc
 @cache

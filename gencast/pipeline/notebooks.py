@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/pipeline/75_notebooks.ipynb #4d0e729a
+# %% ../../nbs/pipeline/75_notebooks.ipynb #4188b9b6
+import json
 import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
 from ..core.base import InputError, digest
-from ..core.cache import code_key
+from ..core.cache import code_key, named_modules
 from ..core.failures import Failure, TasksFailed, caught, machine_trouble
 from ..core.files import checksum, read_sealed, write_json
 from ..core.progress import Progress
@@ -126,7 +127,7 @@ def plan_targets(
     plan += [("survey", name, {**common, "target": name, "view": v}) for v, name in surveys.items()]
     return [*plan, ("summary", "summary", {**common, "view": view})]
 
-# %% ../../nbs/pipeline/75_notebooks.ipynb #ab411fa0
+# %% ../../nbs/pipeline/75_notebooks.ipynb #0e844765
 def done_path(folder: Path, name: str) -> Path:
     "Where the fingerprint and the checksum of an executed notebook are kept."
     return folder / "cache" / f"notebook-{name}.json"
@@ -146,16 +147,24 @@ def is_current(
         return False
 
 
+def template_code(template: Path) -> str:
+    "Fingerprint of the gencast modules that a template imports, and of those that they import."
+    cells = json.loads(template.read_text(encoding="utf-8"))["cells"]
+    lines = "".join("".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "code").split("\n")
+    python = "\n".join(line for line in lines if not line.startswith(("%", "!")))
+    return code_key(*sorted(named_modules(python)))
+
+
 def target_keys(folder: Path, plan: list) -> list:  # (template, name, parameters, key)
     "The plan with the fingerprint of what each notebook shows."
-    code = code_key("gencast.report.results", "gencast.report.sentences", "gencast.figures.plots")
-    tables = digest(*[f.read_bytes() for f in sorted(folder.glob("*.csv"))], code)
+    tables = digest(*[f.read_bytes() for f in sorted(folder.glob("*.csv"))])
+    code = {t: template_code(template_path(t)) for t, *_ in plan}
     failures = folder / "failures.json"
     failed = failures.read_bytes() if failures.exists() else b""
     found = []
     for template, name, parameters in plan:
         own = failed if name == "summary" else b""
-        key = digest(tables, template_path(template).read_bytes(), parameters, own)
+        key = digest(tables, code[template], template_path(template).read_bytes(), parameters, own)
         found.append((template, name, parameters, key))
     return found
 

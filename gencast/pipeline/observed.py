@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_observed', 'forecast']
 
-# %% ../../nbs/pipeline/85_observed.ipynb #81233605
+# %% ../../nbs/pipeline/85_observed.ipynb #57982686
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..data.readers import load_mapping, load_table
 from ..data.references import load_spectra
 from ..data.suites import has_recipes
 from ..data.surveys import FWHM_KMS
-from ..features.ranking import feature_table
+from ..features.table import feature_table
 from .configure import load_settings
 from .evidence import gather_property, gather_view
 from .forecasts import galaxy_rows, survey_forecast

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['load_survey']
 
-# %% ../../nbs/pipeline/15_surveys.ipynb #f4cff1a9
+# %% ../../nbs/pipeline/15_surveys.ipynb #6961ec0e
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..data.photometry import band_luminosity, load_sdss_photometry
 from ..data.references import load_spectra
 from ..data.suites import OFFERED, OwnSuite, check_alike, has_recipes, load_survey_table
 from ..data.surveys import FWHM_KMS
-from ..features.ranking import feature_table, line_mask
+from ..features.table import feature_table, line_mask
 from .settings import SurveySettings
 from ..synthesis.recipes import Suite
 

@@ -15,7 +15,7 @@ from ..core.base import InputError
 from ..core.constants import C_KMS, FWHM_OVER_SIGMA
 from ..core.properties import PROPERTIES
 from ..core.sample import Sample
-from ..features.ranking import line_mask
+from ..features.table import line_mask
 
 # %% ../../nbs/sed/20_library.ipynb #8a0cdfdf
 SCALED = ("log_mstar", "log_sfr")  # properties that move with the amplitude, dex

@@ -18,7 +18,7 @@ from gencast.core.sample import load_sample
 from gencast.distances.metrics import METRICS
 from gencast.distances.tables import distance_table
 from gencast.features.clusters import cluster_features, cluster_values
-from gencast.features.ranking import feature_table, top_features
+from gencast.features.ranking import top_features
 from gencast.features.spaces import FeatureSpace
 from gencast.pipeline.configure import load_settings
 from gencast.pipeline.parts import load_rows, open_simulations, sample_path
