@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/pipeline/45_evidence.ipynb #2e096ecc
+# %% ../../nbs/pipeline/45_evidence.ipynb #2805565f
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..data.suites import main_family, suite_families
-from ..features.ranking import Features, feature_table
+from ..features.table import Features, feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
 from .consensus import consensus_of, neighbours_of
 from .distances import measure_distances, survey_distances
