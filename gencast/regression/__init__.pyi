@@ -1,16 +1,11 @@
 # Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
 from .baselines import Applied as Applied
 from .baselines import PairInputs as PairInputs
-from .baselines import fit_losses as fit_losses
-from .consensus import Basis as Basis
+from .baselines import baseline as baseline
+from .baselines import predict_baselines as predict_baselines
 from .consensus import Consensus as Consensus
-from .consensus import fit_basis as fit_basis
 from .consensus import hold_out_consensus as hold_out_consensus
-from .consensus import noise_penalty as noise_penalty
-from .consensus import normal_equations as normal_equations
-from .crossed import CrossedParts as CrossedParts
 from .crossed import PairDesign as PairDesign
-from .crossed import draw_crossed as draw_crossed
 from .crossed import pair_design as pair_design
 from .decomposition import decomposition_table as decomposition_table
 from .decomposition import split_error as split_error
@@ -18,8 +13,6 @@ from .decomposition import split_residual as split_residual
 from .evidence import Evidence as Evidence
 from .evidence import baselines_of as baselines_of
 from .evidence import compute_signals as compute_signals
-from .evidence import one_spread as one_spread
-from .evidence import signal_version as signal_version
 from .evidence import toy_evidence as toy_evidence
 from .forecasts import SurveyForecast as SurveyForecast
 from .forecasts import Trial as Trial
@@ -36,8 +29,6 @@ from .inference import sandwich_test as sandwich_test
 from .intervals import conformal_interval as conformal_interval
 from .laws import LAWS as LAWS
 from .laws import fit_line as fit_line
-from .neighbours import Neighbours as Neighbours
-from .neighbours import fit_neighbours as fit_neighbours
 from .neighbours import measure_neighbours as measure_neighbours
 from .protocol import direction_scores as direction_scores
 from .protocol import heldout_predictions as heldout_predictions
@@ -50,16 +41,11 @@ from .signal_table import SignalTable as SignalTable
 from .signal_table import toy_signals as toy_signals
 from .signals import LAW_SIGNALS as LAW_SIGNALS
 from .signals import SIGNALS as SIGNALS
+from .signals import register_signal as register_signal
 from .signals import signal_row as signal_row
-from .support import Sheet as Sheet
 from .support import SupportModel as SupportModel
 from .support import SupportReport as SupportReport
-from .support import Yardstick as Yardstick
-from .support import distances_between as distances_between
-from .support import fit_relation as fit_relation
-from .support import fit_sheet as fit_sheet
 from .support import fit_support_model as fit_support_model
 from .support import support_table as support_table
-from .variance_components import Components as Components
 from .views import KnownErrors as KnownErrors
 from .views import TargetView as TargetView

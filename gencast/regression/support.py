@@ -196,9 +196,7 @@ def read_features(features: list, families) -> list:  # float32 arrays
             "support: features must be a list, one array of shape (n_gal, n_feature) for each simulation"
         )
     if len(features) < 3:
-        raise InputError(
-            f"support: {len(features)} simulations are too few to hold any out; give at least 3"
-        )
+        raise InputError(f"support: {len(features)} simulations are too few to hold any out; give at least 3")
     try:
         len(set(() if families is None else families))
     except (TypeError, ValueError) as err:
@@ -252,8 +250,8 @@ def fit_support_model(
     light: np.ndarray
     | None = None,  # which features grow with brightness, boolean, shape (n_feature,); None: all
 ) -> SupportModel:
-    """Learn the range of the simulations from unlabelled features. Raises `InputError` for features, families or
-    noise that do not fit.
+    """Learn the range of the simulations from unlabelled features. Raises `InputError` for features,
+    families or noise that do not fit.
     """
     if not 0 < rate < 1:
         raise InputError(f"support: the false-alarm rate is {rate}; give a number between 0 and 1")
