@@ -17,7 +17,7 @@ from .neighbours import measure_neighbours
 # %% ../../nbs/regression/18_from_features.ipynb #76a1688b
 def toy_galaxies(
     n_sim: int = 10,
-    n_gal: int = 400,  # training galaxies, and as many test galaxies, of each simulation
+    n_gal: int = 200,  # training galaxies, and as many test galaxies, of each simulation
     seed: int = 0,
 ) -> tuple[dict, np.ndarray]:  # train, labels, test, truth, survey; and the survey's truth
     "Made-up features (dex) and labels of several simulations and of a survey."
