@@ -1,4 +1,5 @@
-"""Histories and dust slopes as properties of a run, for every tree model: leakage, bytes, tables, figures, notebooks."""
+"""Histories and dust slopes as properties of a run, for every tree model: leakage, bytes, tables, figures,
+notebooks."""
 
 import shutil
 from dataclasses import replace
@@ -28,6 +29,8 @@ from gencast.regression.signals import DRAWN, TARGETS, consensus, likely_truths
 from gencast.regression.views import KnownErrors, TargetView
 from gencast.synthesis.agebins import age_bins
 from gencast.synthesis.simulations import simulate
+
+pytestmark = pytest.mark.xdist_group("histories")
 
 SMALL = {
     "quick": True,
@@ -107,7 +110,9 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
 
 
 def test_no_leakage_of_histories(results, suite_file, tmp_path):
-    "Shuffle the histories of one simulation: what is predicted for it may not move by a bit; its true errors must."
+    """Shuffle the histories of one simulation: what is predicted for it may not move by a bit; its true
+    errors must.
+    """
     folder = tmp_path / "shuffled"
     shutil.copytree(results.folder / "simulations", folder / "simulations")
     name = load_settings(results.folder).suite.names[VICTIM]
@@ -157,6 +162,7 @@ def test_no_leakage_of_histories(results, suite_file, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model, view", [("extra_trees", "photometry"), ("boosting", "spectra")])
 def test_other_models_do_the_whole_job(results, suite_file, tmp_path, model, view):
     shutil.copytree(results.folder / "simulations", tmp_path / model / "simulations")
@@ -320,7 +326,9 @@ def test_histories_at_many_redshifts_are_in_common_bins():
 
 
 def history_view(n=700, seed=3):
-    "A target with two models, and what is known of five simulations of which the first is the target: the consensus of all is wrong by the same."
+    """A target with two models, and what is known of five simulations of which the first is the target: the
+    consensus of all is wrong by the same.
+    """
     rng, lean = np.random.default_rng(seed), np.array([0.2, 0, 0, 0])
     truth = rng.dirichlet(np.full(4, 2.0), size=(5, n))
     said = [as_shares(y + lean) for y in truth]

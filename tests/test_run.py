@@ -20,6 +20,8 @@ from gencast.pipeline.job import run
 from gencast.pipeline.parts import open_simulations, sample_path, split_rows
 from gencast.synthesis.recipes import list_suites
 
+pytestmark = pytest.mark.xdist_group("run")
+
 SMALL = {"quick": True, "n_galaxies": 260, "notebooks": False, "progress": False, "jobs": 2}
 VICTIM = 3  # the simulation whose labels are shuffled
 
@@ -362,6 +364,7 @@ def test_bad_spec_files_are_refused_before_any_work(tmp_path, capsys, monkeypatc
         assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_own_spectra_by_option(suite_file, tmp_path):
     "The user's own spec file through the whole job, by the command line, with its notebooks."
     spec = spec_file(tmp_path / "mine.fits")
@@ -385,6 +388,7 @@ def test_own_spectra_by_option(suite_file, tmp_path):
     ).galaxy.tolist() == ["mine"]
 
 
+@pytest.mark.slow
 def test_notebooks_of_a_run(results, tmp_path):
     "Executed for each target, reused when nothing changed, removed when they no longer show the tables."
     import nbformat

@@ -18,7 +18,8 @@ from ..core.progress import Progress
 from ..core.sample import Sample
 from ..core.workers import open_workers
 from ..data.fields import survey_catalogue
-from ..data.readers import load_mapping, load_table
+from ..data.mappings import load_mapping
+from ..data.readers import load_table
 from ..data.references import load_spectra
 from ..data.suites import has_recipes
 from ..data.surveys import FWHM_KMS
