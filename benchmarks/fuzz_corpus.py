@@ -26,9 +26,9 @@ from gencast.core.sample import Sample, load_sample, save_sample
 from gencast.data.catalogues import write_catalogue
 from gencast.data.fetch import COLUMNS, REFERENCE, fetch_3dhst, read_manifest
 from gencast.data.fields import load_catalogue
+from gencast.data.mappings import load_mapping
 from gencast.data.particles import read_particles
 from gencast.data.photometry import band_wavelengths
-from gencast.data.mappings import load_mapping
 from gencast.data.readers import load_table
 from gencast.data.references import load_spectra
 from gencast.data.specfiles import write_spec

@@ -103,7 +103,7 @@ def some_universes(tmp_path_factory):
     """
     import yaml
 
-    from gencast.synthesis.recipes import list_suites
+    from gencast.synthesis import list_suites
 
     def write(name: str, step: int, n: int):
         text = yaml.safe_load(list_suites()["default"].read_text())

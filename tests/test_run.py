@@ -18,7 +18,7 @@ from gencast.data.suites import load_suite
 from gencast.pipeline.configure import load_settings, make_settings
 from gencast.pipeline.job import run
 from gencast.pipeline.parts import open_simulations, sample_path, split_rows
-from gencast.synthesis.recipes import list_suites
+from gencast.synthesis import list_suites
 
 pytestmark = pytest.mark.xdist_group("run")
 
