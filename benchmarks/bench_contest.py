@@ -6,9 +6,8 @@
 
 Writes board.csv, duels.csv, reasons.csv and pairs.csv, each with its provenance in the first line. Without
 `--out` they replace those in nbs/studies/contest_tables, which nbs/studies/which_distance.ipynb shows. What
-was
-measured is kept in `--cache` (results/contest-cache), so that a benchmark that was stopped resumes. Needs POT
-(`pip install POT`).
+was measured is kept in `--cache` (results/contest-cache), so that a benchmark that was stopped resumes.
+Needs POT (`pip install POT`).
 """
 
 import argparse

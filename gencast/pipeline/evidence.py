@@ -72,7 +72,7 @@ class ViewEvidence:
         "The main family of each simulation; None where it is too large to be held out."
         return self.families.get(self.main_family)
 
-# %% ../../nbs/pipeline/45_evidence.ipynb #51553cae
+# %% ../../nbs/pipeline/45_evidence.ipynb #d1cb2a47
 def held_tag(held: tuple, names: tuple) -> str:
     "A name for files about some simulations held out."
     if not held:
@@ -91,11 +91,12 @@ def find_consensus(
     noise_free: bool,
     progress: Progress,
 ) -> dict:
-    "The consensus with each group of simulations held out."
+    "The consensus with each group of simulations held out; only the one of all predicts for the survey."
     tasks = []
     for h in held:
         path = simulations.cache / f"consensus-{simulations.view}-{held_tag(h, simulations.names)}.npz"
-        tasks.append((path, consensus_of, simulations, properties, h, noise, survey, noise_free))
+        features = survey[:0] if h else survey
+        tasks.append((path, consensus_of, simulations, properties, h, noise, features, noise_free))
     return dict(zip(held, progress.map(f"{simulations.view}: consensus", remember_call, tasks)))
 
 
