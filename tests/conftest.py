@@ -1,6 +1,8 @@
 "What all tests share. Nothing here may need the network or a folder outside the repository."
 
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,81 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "nbs" / "studies"))  # modules of the studies, which are not installed
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Two processes where pytest-xdist is installed and nothing else is asked for; `-n 0` is this process
+    alone.
+    Tests of a group (`xdist_group`) share what is made for them, so they stay together.
+    """
+    options = config.option
+    if hasattr(config, "workerinput") or not hasattr(options, "numprocesses"):
+        return
+    if options.numprocesses is None and not (options.usepdb or options.collectonly or options.tx):
+        options.numprocesses = 2
+    if options.numprocesses and options.dist == "no":
+        options.dist = "loadgroup"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    "Pictures are compared where pytest-mpl is installed, without being asked to."
+    if hasattr(config.option, "mpl") and config.option.mpl_generate_path is None:
+        config.option.mpl = True
+
+
+def pytest_collection_modifyitems(config, items):
+    "What takes longest begins first, so that no process ends up alone with it."
+    items.sort(key=lambda item: -weight(item))
+
+
+def weight(item) -> int:
+    "0, 1 or 2: the order in which tests are dealt."
+    if item.get_closest_marker("slow"):
+        return 2
+    return int(item.get_closest_marker("xdist_group") is not None)
+
+
+class NotebookServer:
+    "tests/notebook_server.py, started when the first notebook is to run."
+
+    process = None
+
+    def run(self, path: Path) -> dict:  # ok, seconds, text
+        "Run a notebook in a fork of the server."
+        if self.process is None:
+            command = [sys.executable, str(ROOT / "tests" / "notebook_server.py")]
+            env = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT
+            )
+        self.process.stdin.write(f"{path}\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def notebook_server():
+    "Runs notebooks with the imports of all of them made once: `notebook_server.run(path)`."
+    server = NotebookServer()
+    yield server
+    server.close()
+
+
+def command_line(*arguments) -> tuple[int, str]:
+    "`gencast` with these arguments, in this process: exit code, and all that it printed."
+    from typer.testing import CliRunner
+
+    from gencast.cli.main import app
+
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    return done.exit_code, done.output
 
 
 @pytest.fixture(scope="session")

@@ -906,7 +906,7 @@ CALLS = [
         lambda: dict(galaxies=observed_galaxies(), n_bins=2),
         lambda f, g: bool((f.n > 0).all()),
     ),
-    Call("pipeline.job.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
+    Call("pipeline.observed.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
     Call(
         "studies.distance_scores.compare",
         lambda: dict(scored=scored(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
@@ -924,9 +924,9 @@ CALLS = [
     Call("core.sample.load_sample", lambda: dict(path="no such folder")),
     Call("models.networks.load_network", lambda: dict(path="no such folder")),
     Call("report.results.load_results", lambda: dict(folder="no such folder")),
-    Call("pipeline.job.load_settings", lambda: dict(folder="no such folder")),
+    Call("pipeline.configure.load_settings", lambda: dict(folder="no such folder")),
     Call(
-        "pipeline.job.make_settings",
+        "pipeline.configure.make_settings",
         lambda: dict(
             suite="default",
             quick=True,
@@ -938,7 +938,7 @@ CALLS = [
         ),
     ),
     Call("pipeline.verify.verify_run", lambda: dict(folder="no such folder", sample=3)),
-    Call("pipeline.job.failed_settings", lambda: dict(folder="no such folder")),
+    Call("pipeline.configure.failed_settings", lambda: dict(folder="no such folder")),
     Call("site.build.find_notebooks", lambda: dict(results="no such folder")),
     Call("data.columns.read_columns", lambda: dict(path="no such file.csv", names=["a"])),
     Call(

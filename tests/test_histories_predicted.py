@@ -1,4 +1,5 @@
-"""Histories and dust slopes as properties of a run, for every tree model: leakage, bytes, tables, figures, notebooks."""
+"""Histories and dust slopes as properties of a run, for every tree model: leakage, bytes, tables, figures,
+notebooks."""
 
 import shutil
 from dataclasses import replace
@@ -21,11 +22,14 @@ from gencast.figures.histories import histories_of, plot_history
 from gencast.models.ensembles import Boosting, RandomForest
 from gencast.models.estimators import MODELS, fit_model, predict_with_spread
 from gencast.models.timebins import as_shares, label_columns, labels_of, pick_labels, smape
-from gencast.pipeline.job import load_settings, make_settings, run
-from gencast.pipeline.stages import sample_path
+from gencast.pipeline.configure import load_settings, make_settings
+from gencast.pipeline.job import run
+from gencast.pipeline.parts import load_labels, open_simulations, sample_path
 from gencast.regression.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
 from gencast.synthesis.agebins import age_bins
 from gencast.synthesis.simulations import simulate
+
+pytestmark = pytest.mark.xdist_group("histories")
 
 SMALL = {
     "quick": True,
@@ -77,13 +81,12 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
     "The SMAPE of Lovell et al. (2019), by a formula of its own, and the Wasserstein distance by SciPy."
     from scipy.stats import wasserstein_distance
 
-    from gencast.pipeline.stages import load_labels
-
     settings = load_settings(results.folder)
     names, row = settings.suite.names, results.errors.query("property == 'sfh'").iloc[8]  # source 1, target 2
     with np.load(results.folder / "cache" / f"errors-spectra-sfh-{row.source}.npz") as stored:
         predicted = stored["predicted"]
-    truth = [load_labels(results.folder, settings, "spectra", n, "test", "sfh") for n in names]
+    simulations = open_simulations(results.folder, settings, "spectra")
+    truth = [load_labels(simulations, n, "test", "sfh") for n in names]
     start = sum(map(len, truth[: names.index(row.target)]))
     t, p = truth[names.index(row.target)], predicted[start : start + len(truth[names.index(row.target)])]
     each = [
@@ -106,7 +109,9 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
 
 
 def test_no_leakage_of_histories(results, suite_file, tmp_path):
-    "Shuffle the histories of one simulation: what is predicted for it may not move by a bit; its true errors must."
+    """Shuffle the histories of one simulation: what is predicted for it may not move by a bit; its true
+    errors must.
+    """
     folder = tmp_path / "shuffled"
     shutil.copytree(results.folder / "simulations", folder / "simulations")
     name = load_settings(results.folder).suite.names[VICTIM]
@@ -156,6 +161,7 @@ def test_no_leakage_of_histories(results, suite_file, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model, view", [("extra_trees", "photometry"), ("boosting", "spectra")])
 def test_other_models_do_the_whole_job(results, suite_file, tmp_path, model, view):
     shutil.copytree(results.folder / "simulations", tmp_path / model / "simulations")
@@ -319,7 +325,9 @@ def test_histories_at_many_redshifts_are_in_common_bins():
 
 
 def history_view(n=700, seed=3):
-    "A target with two models, and what is known of five simulations of which the first is the target: the consensus of all is wrong by the same."
+    """A target with two models, and what is known of five simulations of which the first is the target: the
+    consensus of all is wrong by the same.
+    """
     rng, lean = np.random.default_rng(seed), np.array([0.2, 0, 0, 0])
     truth = rng.dirichlet(np.full(4, 2.0), size=(5, n))
     said = [as_shares(y + lean) for y in truth]

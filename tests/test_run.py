@@ -15,9 +15,12 @@ from gencast.cli.main import main
 from gencast.core.base import InputError
 from gencast.core.sample import load_sample, save_sample
 from gencast.data.suites import load_suite
-from gencast.pipeline.job import load_settings, make_settings, run
-from gencast.pipeline.stages import sample_path, split_rows
+from gencast.pipeline.configure import load_settings, make_settings
+from gencast.pipeline.job import run
+from gencast.pipeline.parts import open_simulations, sample_path, split_rows
 from gencast.synthesis.recipes import list_suites
+
+pytestmark = pytest.mark.xdist_group("run")
 
 SMALL = {"quick": True, "n_galaxies": 260, "notebooks": False, "progress": False, "jobs": 2}
 VICTIM = 3  # the simulation whose labels are shuffled
@@ -130,10 +133,10 @@ def test_errors_are_those_of_the_stored_galaxies(results):
     row = results.errors.query("view == 'spectra'").iloc[7]  # source 1, target 1
     with np.load(results.folder / "cache" / f"errors-spectra-log_mstar-{row.source}.npz") as stored:
         predicted = stored["predicted"]
-    sizes, truth = [], []
+    sizes, truth, simulations = [], [], open_simulations(results.folder, settings, "spectra")
     for name in names:
         sample = load_sample(sample_path(results.folder, "spectra", name))
-        test = split_rows(len(sample), settings, name, "spectra")["test"]
+        test = split_rows(len(sample), simulations, name)["test"]
         sizes.append(len(test))
         truth.append(sample.properties["log_mstar"][test])
     start = sum(sizes[: names.index(row.target)])
@@ -151,10 +154,10 @@ def test_distances_agree_with_scipy(results):
     settings = load_settings(results.folder)
     names = settings.suite.names
     chosen = results.features.query("view == 'spectra'").feature.tolist()
-    parts = []
+    parts, simulations = [], open_simulations(results.folder, settings, "spectra")
     for name, part in [(names[0], "reference"), (names[2], "test")]:
         sample = load_sample(sample_path(results.folder, "spectra", name))
-        table = feature_table(sample.take(split_rows(len(sample), settings, name, "spectra")[part]))
+        table = feature_table(sample.take(split_rows(len(sample), simulations, name)[part]))
         parts.append(table.values[:, [table.names.index(f"{float(w):.1f}") for w in chosen]].astype(float))
     found = results.distances.query(
         "view == 'spectra' and distance == 'mean_euclidean' and source == @names[0] and target == @names[2]"
@@ -361,6 +364,7 @@ def test_bad_spec_files_are_refused_before_any_work(tmp_path, capsys, monkeypatc
         assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_own_spectra_by_option(suite_file, tmp_path):
     "The user's own spec file through the whole job, by the command line, with its notebooks."
     spec = spec_file(tmp_path / "mine.fits")
@@ -384,6 +388,7 @@ def test_own_spectra_by_option(suite_file, tmp_path):
     ).galaxy.tolist() == ["mine"]
 
 
+@pytest.mark.slow
 def test_notebooks_of_a_run(results, tmp_path):
     "Executed for each target, reused when nothing changed, removed when they no longer show the tables."
     import nbformat
@@ -437,7 +442,7 @@ def test_simulate_command(suite_file, tmp_path):
 def test_noise_is_outside_the_simulations_range(results):
     "An alien: flat spectra of random brightness, a thousand times too bright."
     from gencast.core.sample import Sample
-    from gencast.pipeline.job import forecast
+    from gencast.pipeline.observed import forecast
 
     settings = load_settings(results.folder)
     wave = settings.suite.wave()
@@ -461,7 +466,7 @@ def test_run_record_is_json(results):
 
 
 def make_settings_of(record):
-    from gencast.pipeline.stages import Settings
+    from gencast.pipeline.settings import Settings
     from gencast.synthesis.recipes import Suite
 
     suite = Suite(

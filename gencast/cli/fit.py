@@ -112,7 +112,7 @@ def fit(
     documentation states. No simulation suite and no trained model takes part.
     """
     from gencast.data.references import load_spectra
-    from gencast.pipeline.job import write_table
+    from gencast.pipeline.record import write_table
     from gencast.sed import fit_sample
 
     options = method_options(method, jobs, budget)

@@ -115,7 +115,7 @@ def chosen_properties(
 
 def write_tables(out: Path, **tables) -> None:
     "Write each table as a CSV file of its name."
-    from gencast.pipeline.job import write_table
+    from gencast.pipeline.record import write_table
 
     out.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
@@ -139,8 +139,9 @@ def forecast(
     """Predict properties of your own galaxies, from spectra or photometry, with an earlier run, and forecast
     the error.
     """
-    from gencast.pipeline.job import forecast as forecast_sample
-    from gencast.pipeline.job import load_settings, read_observed
+    from gencast.pipeline.observed import forecast as forecast_sample
+    from gencast.pipeline.configure import load_settings
+    from gencast.pipeline.observed import read_observed
     from gencast.report import compare_reference, forecast_bins
 
     settings = load_settings(run)

@@ -50,8 +50,10 @@ def simulate(
     """
     from gencast.core.locks import hold_folder
     from gencast.core.workers import open_workers
-    from gencast.pipeline.job import make_settings
-    from gencast.pipeline.stages import sample_path, simulate_one
+    from gencast.pipeline.configure import make_settings
+    from gencast.pipeline.parts import sample_path
+    from gencast.pipeline.settings import SimulationSettings
+    from gencast.pipeline.simulate import simulate_one
 
     settings = make_settings(suite, n_galaxies=galaxies, seed=seed)
     if settings.suite.redshift_range:
@@ -61,9 +63,9 @@ def simulate(
         )
     names = chosen_names(only, settings.suite)
     out = out or Path("results") / settings.suite.name
-    view = settings.views[0]
+    simulated, view = settings.part(SimulationSettings), settings.views[0]
     with hold_folder(out), open_workers(scheduler, out, jobs) as (folder, progress):
-        tasks = [(settings, folder, view, name, None) for name in names]
+        tasks = [(simulated, folder, view, name) for name in names]
         progress.map("simulate", simulate_one, tasks, names)
     place = sample_path(out, view, names[0]).parent
     print(f"{len(names)} simulations in {place}; read one with gencast.core.load_sample")
