@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -80,14 +81,27 @@ def notebook_server():
     server.close()
 
 
-def command_line(*arguments) -> tuple[int, str]:
-    "`gencast` with these arguments, in this process: exit code, and all that it printed."
-    from typer.testing import CliRunner
+class CommandLine(CliRunner):
+    "Typer's runner for all of `gencast`: with the one line and the exit code that end a command that fails."
 
-    from gencast.cli.main import app
+    def __call__(self, *arguments) -> tuple[int, str]:  # exit code, what was said
+        from gencast.cli.main import main
 
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    return done.exit_code, done.output
+        with self.isolation() as streams:
+            try:
+                main(list(map(str, arguments)))
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
+            sys.stdout.flush(), sys.stderr.flush()
+            said = b"".join(stream.getvalue() for stream in streams[:2] if stream is not None)
+        return code, said.decode()
+
+
+@pytest.fixture
+def command() -> CommandLine:
+    "`gencast` in this process: `command('list', 'suites')` gives the exit code and all that it printed."
+    return CommandLine()
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +117,7 @@ def some_universes(tmp_path_factory):
     """
     import yaml
 
-    from gencast.synthesis.recipes import list_suites
+    from gencast.synthesis import list_suites
 
     def write(name: str, step: int, n: int):
         text = yaml.safe_load(list_suites()["default"].read_text())

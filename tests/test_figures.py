@@ -14,13 +14,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from gencast.figures.maps import place_on_map
 from matplotlib.axis import Axis
 from matplotlib.text import Text
 
 from gencast import figures, report
 from gencast.core.base import InputError
 from gencast.features.clusters import cluster_features
+from gencast.figures.maps import place_on_map
 from gencast.figures.style import house_style, save_figure
 from gencast.report.examples import toy_histories, toy_law_results
 from gencast.report.results import load_results

@@ -31,7 +31,7 @@ from gencast.pipeline.configure import failed_settings, load_settings
 from gencast.pipeline.job import run
 from gencast.pipeline.notebooks import execute_targets, is_current
 from gencast.report.results import load_results, table_checksum
-from gencast.synthesis.recipes import list_suites
+from gencast.synthesis import list_suites
 
 pytestmark = pytest.mark.xdist_group("keeping")
 

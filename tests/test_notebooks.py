@@ -336,7 +336,7 @@ def test_stored_outputs_are_fresh(path, freshness):
 @functools.cache
 def simulation_names(suite: str = "") -> set:
     "Of all suites that come with gencast, or of one."
-    from gencast.synthesis.simulations import list_suites
+    from gencast.synthesis import list_suites
 
     found = set()
     for which, path in list_suites().items():

@@ -17,7 +17,7 @@ from gencast.core.base import InputError
 from gencast.core.progress import Progress
 from gencast.core.workers import check_workers, on_cluster, open_workers
 from gencast.pipeline.job import run
-from gencast.synthesis.recipes import list_suites
+from gencast.synthesis import list_suites
 
 distributed = pytest.importorskip(
     "distributed", reason="distributed is not installed; pip install 'gencast[dask]'"

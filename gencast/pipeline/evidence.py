@@ -223,6 +223,11 @@ def apply_models(view: ViewEvidence, property: str, learner: Learner, progress: 
     return progress.map(stage, train_and_apply, tasks, simulations.names)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #bb3df3d6
+def by_signal_name(measured: dict) -> dict:
+    "Distances under the names of their signals: `mean` is `mean_euclidean`."
+    return {name.replace("mean", "mean_euclidean"): values for name, values in measured.items()}
+
+
 def join_evidence(
     view: ViewEvidence,
     property: str,
@@ -246,8 +251,8 @@ def join_evidence(
         pick_labels(view.consensus[()]["survey"], p),
         view.neighbours,
         p,
-        distances,
-        survey_distances,
+        [by_signal_name(version) for version in distances],
+        by_signal_name(survey_distances),
     )
 
 
@@ -261,7 +266,7 @@ def add_baselines(
         tasks.append((path, baselines_of, evidence, i))
     stage = f"{simulations.view}: baselines"
     found = progress.map(stage, remember_call, tasks, simulations.names)
-    return replace(evidence, rivals=found)
+    return replace(evidence, baselines=found)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #487c1425
 @dataclass(frozen=True)
