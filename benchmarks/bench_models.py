@@ -1,19 +1,17 @@
-"""Kinds of model beside each other: how wrong within a simulation and across simulations, per property.
+"""Kinds of model compared: their errors within a simulation and across simulations, for each property.
 
-    python benchmarks/bench_models.py                                    # six simulations of the default
-    suite, 2,000 galaxies each
-    python benchmarks/bench_models.py --simulations 20 --galaxies 6500   # an hour and more on two cores
-    python benchmarks/bench_models.py --runs results/forest results/cnn  # finished runs beside each other:
-    errors, and how well they were forecast
+    # six simulations of the default suite, 2,000 galaxies each
+    python benchmarks/bench_models.py
+    # an hour or more on two cores
+    python benchmarks/bench_models.py --simulations 20 --galaxies 6500
+    # finished runs compared: errors, and how well they were forecast
+    python benchmarks/bench_models.py --runs results/forest results/cnn
 
-Simulated spectra are observed and split as a run does it. Each kind of model learns from each simulation and
-is tested on unseen
-galaxies of all: forests and boosted trees one property at a time, networks (where PyTorch is there) all at
-once. Printed is the
-RMSE, of a history the RMS SMAPE and in brackets the median SMAPE: within a simulation, and across (the median
-over sources, for
-each target), as means over simulations with their standard errors. CPU seconds are those of training, all
-properties, per simulation.
+Simulated spectra are observed and split as in a run. Each kind of model learns from each simulation and is
+tested on other galaxies of all simulations: forests and boosted trees one property at a time, networks
+(where PyTorch is installed) all at once. Printed is the RMSE, for a history the RMS SMAPE and in brackets
+the median SMAPE: within a simulation, and across (the median over sources, for each target), as means over
+simulations with their standard errors. CPU seconds are those of training, all properties, per simulation.
 """
 
 import argparse

@@ -37,7 +37,7 @@ from gencast.pipeline.configure import load_settings
 from gencast.pipeline.notebooks import execute_notebook, template_path
 from gencast.report.examples import toy_results
 from gencast.report.results import load_results
-from gencast.report.surveys import tabulate_survey, tabulate_galaxies, survey_notes
+from gencast.report.surveys import survey_notes, tabulate_galaxies, tabulate_survey
 from gencast.report.wording import escape_markdown
 from gencast.site.build import stage_targets
 

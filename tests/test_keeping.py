@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import yaml
 
-import gencast.core.sample
 import gencast.pipeline.evidence
 import gencast.pipeline.notebooks
 import gencast.pipeline.training
@@ -32,7 +31,9 @@ from gencast.pipeline.configure import failed_settings, load_settings
 from gencast.pipeline.job import run
 from gencast.pipeline.notebooks import execute_targets, is_current
 from gencast.report.results import load_results, table_checksum
-from gencast.synthesis.recipes import list_suites
+from gencast.synthesis import list_suites
+
+pytestmark = pytest.mark.xdist_group("keeping")
 
 TINY = {
     "quick": True,
@@ -67,6 +68,7 @@ def tables(folder):
     return {f.name: f.read_bytes() for f in sorted(Path(folder).glob("*.csv"))}
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_kill_campaign(root, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     from kill_campaign import campaign
@@ -76,6 +78,7 @@ def test_a_sample_of_the_kill_campaign(root, tmp_path, monkeypatch):
     assert report["problems"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 12, 60, 95])
 def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypatch, capsys, number):
     """The disk is full from the n-th file on: one line, exit code 3, nothing damaged; with space again, the
@@ -89,7 +92,7 @@ def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypat
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(gencast.core.sample.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SystemExit) as end:
         main(
             [
@@ -112,7 +115,7 @@ def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypat
         and "the disk is full; free some space" in said
         and "goes on" in said
     )
-    monkeypatch.setattr(gencast.core.sample.os, "fsync", real)
+    monkeypatch.setattr(os, "fsync", real)
     if number in (12, 95):
         assert tables(run(suite_file, out=out, **TINY).folder) == tables(whole.folder)
 
@@ -147,6 +150,7 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
     )
 
 
+@pytest.mark.slow
 def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch, capsys):
     suite_file, real, out = write_suite(tmp_path, 6), gencast.pipeline.training.train, tmp_path / "out"
     text = yaml.safe_load(suite_file.read_text())

@@ -16,6 +16,7 @@ from gencast.core.base import InputError
 from gencast.core.sample import Sample
 from gencast.features.table import line_mask
 from gencast.figures.overlays import plot_overlay, plot_overlays
+from gencast.regression.views import KnownErrors
 from gencast.report.bins import bin_facts, describe_bins, forecast_bins, heldout_bins
 from gencast.report.examples import toy_results
 from gencast.report.overlays import FEWEST, REDSHIFT_WINDOW, SOFTENING, overlay_rows
@@ -234,9 +235,7 @@ class Evidence:
 
     def known(self, without, k):
         assert without == (k,)
-        return type(
-            "K", (), {"consensus_mse": np.full(3, 1e-4), "voices": staticmethod(lambda n: np.arange(n) != k)}
-        )
+        return KnownErrors(np.zeros((3, 3)), np.full(3, 1e-4), (k,))
 
 
 def test_scores_of_bins_tell_skill_from_none():

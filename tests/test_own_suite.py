@@ -34,6 +34,8 @@ from gencast.report.results import load_results
 from gencast.synthesis.recipes import read_recipes
 from gencast.synthesis.simulations import simulate
 
+pytestmark = pytest.mark.xdist_group("own_suite")
+
 BANDS, FORMATS = (
     "ugriz",
     {"tng": "csv", "eagle": "fits", "simba": "hdf5", "horizon": "parquet", "magneticum": "npz"},
@@ -234,7 +236,14 @@ def test_same_seed_same_bytes_and_nothing_made_twice(results, folder, tmp_path):
     assert {f: f.stat().st_mtime_ns for f in made} == made
 
 
-@pytest.mark.parametrize("template, target", [("simulation", "tng"), ("survey", "sky"), ("summary", None)])
+@pytest.mark.parametrize(
+    "template, target",
+    [
+        ("simulation", "tng"),
+        pytest.param("survey", "sky", marks=pytest.mark.slow),
+        pytest.param("summary", None, marks=pytest.mark.slow),
+    ],
+)
 def test_notebooks_of_such_a_run(results, tmp_path, template, target):
     path = execute_notebook(
         template_path(template),

@@ -203,7 +203,7 @@ def test_code_follows_imports(tmp_path, monkeypatch):
 
 
 def test_stages_follow_only_what_they_use():
-    "No law, report or figure is in the code of a stage, and the code of a simulation is in all of its stages."
+    "No law, report or figure is in the code of a stage; the code of a simulation is in all of its stages."
     for stage in STAGES:
         reached = imported_modules(stage.__module__)
         wings = {m.split(".")[1] for m in reached}

@@ -9,7 +9,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.cache import write_arrays
 from gencast.core.sample import load_sample
-from gencast.features.table import feature_table
 from gencast.pipeline import consensus, training
 from gencast.pipeline import simulate as simulate_module
 from gencast.pipeline.configure import make_settings

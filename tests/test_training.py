@@ -15,6 +15,8 @@ from gencast.pipeline.parts import open_simulations
 from gencast.pipeline.settings import ModelSettings, SurveySettings
 from gencast.pipeline.surveys import load_survey
 
+pytestmark = pytest.mark.xdist_group("training")
+
 SMALL = {
     "quick": True,
     "n_galaxies": 200,
@@ -63,6 +65,7 @@ def results(suite_file, tmp_path_factory):
     return run(suite_file, out=tmp_path_factory.mktemp("run") / "five", **SMALL)
 
 
+@pytest.mark.slow
 def test_the_whole_job(results):
     assert set(results.errors["view"]) == {"spectra"} and set(results.errors.model) == {"cnn"}
     assert (
@@ -76,6 +79,7 @@ def test_the_whole_job(results):
     assert "torch" in results.run["versions"]
 
 
+@pytest.mark.slow
 def test_networks_are_trained_once(results, suite_file):
     made = sorted(results.folder.glob("cache/network-*/*/network.json"))
     assert len(made) == 5, (
@@ -90,6 +94,7 @@ def test_networks_are_trained_once(results, suite_file):
     assert {p.name: p.read_bytes() for p in results.folder.glob("*.csv")} == tables
 
 
+@pytest.mark.slow
 def test_the_survey_is_read_once_for_all_networks(results, suite_file, monkeypatch):
     from gencast.pipeline import surveys, training
 
@@ -113,6 +118,7 @@ def test_the_survey_is_read_once_for_all_networks(results, suite_file, monkeypat
     assert key(settings, 2 * noise) != same != key(replace(settings, properties=("log_mstar",)), noise)
 
 
+@pytest.mark.slow
 def test_a_later_forecast_uses_the_stored_networks(results):
     survey = survey_of(load_settings(results.folder))
     before = {p: p.stat().st_mtime_ns for p in results.folder.glob("cache/network-*/*/network.json")}
@@ -121,6 +127,7 @@ def test_a_later_forecast_uses_the_stored_networks(results):
     assert {p: p.stat().st_mtime_ns for p in results.folder.glob("cache/network-*/*/network.json")} == before
 
 
+@pytest.mark.slow
 def test_a_damaged_network_is_trained_again_to_the_same_bytes(results, suite_file, tmp_path):
     folder = tmp_path / "five"
     shutil.copytree(results.folder, folder)
@@ -135,6 +142,7 @@ def test_a_damaged_network_is_trained_again_to_the_same_bytes(results, suite_fil
     assert (folder / "errors.csv").read_bytes() == (results.folder / "errors.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_verify_derives_the_errors_of_networks_again(results):
     from gencast.pipeline.verify import verify_run
 

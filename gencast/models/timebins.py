@@ -56,7 +56,7 @@ def label_columns(
     properties: tuple,  # names, as for `label_matrix`
     property: str,  # one of them
 ) -> int | slice:  # column of a number, columns of a history
-    "Where a property stands in `label_matrix`."
+    "The column or columns of a property in `label_matrix`."
     widths = [len(HISTORIES[p].edges) - 1 if p in HISTORIES else 1 for p in properties]
     k = properties.index(property)
     first = sum(widths[:k])

@@ -10,12 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..distances.classifiers import proxy_a
 from ..models.timebins import label_matrix
 from .parts import Simulations, load_rows, row_blocks
 from ..regression.consensus import Consensus, fit_basis, noise_penalty, normal_equations
-from ..regression.evidence import REFIT_PENALTY
-from ..regression.signals import fit_neighbours
+from ..regression.neighbours import measure_neighbours
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #4c714430
 def consensus_basis(simulations: Simulations, use: list, noise: np.ndarray, noise_free: bool):
@@ -64,20 +62,6 @@ def consensus_of(
     observed = consensus.predict(basis.expand(survey)) if not without else np.empty((0, len(predicted)))
     return {"predicted": predicted, "survey": observed.T}
 
-# %% ../../nbs/pipeline/35_consensus.ipynb #e6d2ae42
-def ask_neighbours(near, targets: list) -> tuple[tuple, list]:
-    """What `near` finds for the galaxies of all targets, one after the other, and their coordinates, one
-    array for each target; `targets`: of each the blocks of its features.
-    """
-    found, coordinates = [], []
-    for blocks in targets:
-        here = []
-        for x in blocks:
-            found.append(near.ask(x))
-            here.append(np.column_stack([np.ones(len(x)), near.coordinates(x)]))
-        coordinates.append(np.concatenate(here))
-    return tuple(np.concatenate(parts, axis=-1) for parts in zip(*found)), coordinates
-
 # %% ../../nbs/pipeline/35_consensus.ipynb #f8a70536
 def neighbours_of(
     simulations: Simulations,
@@ -85,7 +69,6 @@ def neighbours_of(
     properties: tuple,
     noise: np.ndarray,  # of the features, beyond that of the simulations, dex, shape (n_feature,)
     survey: np.ndarray,  # features of the observed galaxies, dex, shape (n_survey, n_feature)
-    n_classified: int = 500,  # galaxies of each side for the proxy A-distance
 ) -> dict:  # distance, label_variance, outside, coordinates, proxy_a, linear
     """Neighbours of all test galaxies and of the survey's among the galaxies of a source, and how well a
     classifier tells these from the source's. Shapes: distance and outside (n_all + n_survey,),
@@ -93,20 +76,5 @@ def neighbours_of(
     (n_sim + 1,).
     """
     values, sample = load_rows(simulations, source, "reference")
-    near = fit_neighbours(values, label_matrix(sample, properties), noise)
     tests = [(x for x, _ in row_blocks(simulations, n, "test")) for n in simulations.names]
-    (distance, variance, outside), coordinates = ask_neighbours(near, [*tests, [survey]])
-    apart = [
-        proxy_a(near.points[:n_classified], x[:n_classified, 1:])[0] if len(x) >= 50 else np.nan
-        for x in coordinates
-    ]
-    own = np.column_stack([np.ones(len(values)), near.points])
-    penalty = REFIT_PENALTY * len(own) * np.eye(own.shape[1])
-    return {
-        "distance": distance.astype(np.float32),
-        "label_variance": variance.astype(np.float32),
-        "outside": outside,
-        "coordinates": np.concatenate(coordinates).astype(np.float32),
-        "proxy_a": np.array(apart),
-        "linear": np.linalg.solve(own.T @ own + penalty, own.T @ near.labels),
-    }
+    return measure_neighbours(values, label_matrix(sample, properties), [*tests, [survey]], noise)

@@ -72,7 +72,7 @@ class ViewEvidence:
         "The main family of each simulation; None where it is too large to be held out."
         return self.families.get(self.main_family)
 
-# %% ../../nbs/pipeline/45_evidence.ipynb #51553cae
+# %% ../../nbs/pipeline/45_evidence.ipynb #d1cb2a47
 def held_tag(held: tuple, names: tuple) -> str:
     "A name for files about some simulations held out."
     if not held:
@@ -91,11 +91,12 @@ def find_consensus(
     noise_free: bool,
     progress: Progress,
 ) -> dict:
-    "The consensus with each group of simulations held out."
+    "The consensus with each group of simulations held out; only the one of all predicts for the survey."
     tasks = []
     for h in held:
         path = simulations.cache / f"consensus-{simulations.view}-{held_tag(h, simulations.names)}.npz"
-        tasks.append((path, consensus_of, simulations, properties, h, noise, survey, noise_free))
+        features = survey[:0] if h else survey
+        tasks.append((path, consensus_of, simulations, properties, h, noise, features, noise_free))
     return dict(zip(held, progress.map(f"{simulations.view}: consensus", remember_call, tasks)))
 
 
@@ -222,6 +223,11 @@ def apply_models(view: ViewEvidence, property: str, learner: Learner, progress: 
     return progress.map(stage, train_and_apply, tasks, simulations.names)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #bb3df3d6
+def by_signal_name(measured: dict) -> dict:
+    "Distances under the names of their signals: `mean` is `mean_euclidean`."
+    return {name.replace("mean", "mean_euclidean"): values for name, values in measured.items()}
+
+
 def join_evidence(
     view: ViewEvidence,
     property: str,
@@ -245,8 +251,8 @@ def join_evidence(
         pick_labels(view.consensus[()]["survey"], p),
         view.neighbours,
         p,
-        distances,
-        survey_distances,
+        [by_signal_name(version) for version in distances],
+        by_signal_name(survey_distances),
     )
 
 
@@ -260,7 +266,7 @@ def add_baselines(
         tasks.append((path, baselines_of, evidence, i))
     stage = f"{simulations.view}: baselines"
     found = progress.map(stage, remember_call, tasks, simulations.names)
-    return replace(evidence, rivals=found)
+    return replace(evidence, baselines=found)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #487c1425
 @dataclass(frozen=True)

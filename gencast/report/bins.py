@@ -76,12 +76,12 @@ def _target_shapes(evidence, k: int, facts: dict, n_bins: int) -> list:  # (by, 
     "Shapes of all bins with simulation `k` as the data."
     n = len(evidence.names)
     view, known, truth = evidence.target((k,), k), evidence.known((k,), k), np.asarray(evidence.truth[k])
-    own = known.consensus_mse[known.voices(n)].mean()
+    own = known.own_error
     is_number = view.predicted.ndim == 2  # a history is no number to sort by
     apart = np.subtract if is_number else timebins.smape
     square, expected = apart(view.predicted, truth) ** 2, apart(view.predicted, view.consensus) ** 2 + own
     values = view.predicted if is_number else np.full(square.shape, np.nan)
-    sources = np.flatnonzero(known.voices(n))
+    sources = np.flatnonzero(known.used(n))
     best = sources[expected[sources].mean(axis=1).argmin()]
     found = []
     for by in BY:

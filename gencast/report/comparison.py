@@ -138,4 +138,6 @@ def tabulate_comparison(
     property: str = "log_mstar",  # the predicted property
 ) -> pd.DataFrame:  # one row a bin
     "The comparison for one data set and property, rounded."
-    return rows_to_show(table, target, property, ("reference_from",)).dropna(axis=1, how="all").fillna("")
+    table = rows_to_show(table, target, property, ("reference_from",)).dropna(axis=1, how="all")
+    gaps = [c for c in table if table[c].isna().any()]
+    return table.astype(dict.fromkeys(gaps, object)).where(table.notna(), "")

@@ -20,6 +20,7 @@ from gencast.distances.tables import distance_table
 from gencast.features.clusters import cluster_features, cluster_values
 from gencast.features.ranking import top_features
 from gencast.features.spaces import FeatureSpace
+from gencast.features.table import feature_table
 from gencast.pipeline.configure import load_settings
 from gencast.pipeline.parts import load_rows, open_simulations, sample_path
 from gencast.pipeline.selection import importance_without, rank_trees
