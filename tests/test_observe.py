@@ -22,7 +22,7 @@ from gencast.synthesis.external_libraries import inside_archives, library_files,
 from gencast.synthesis.libraries import air_to_vacuum
 from gencast.synthesis.nebular import (
     HBETA_PER_PHOTON,
-    LSUN,
+    L_SUN,
     add_nebular,
     check_nebular,
     ionising_photons,
@@ -68,7 +68,7 @@ def test_lines_hold_the_light_they_should():
     oiii = ((light - continuum) * np.diff(edges))[abs(fine - 5008.24) < 15].sum()
     assert_allclose(
         hbeta,
-        HBETA_PER_PHOTON / LSUN * ionising_photons(np.array([0.002]), np.array([0.01]))[0, 0],
+        HBETA_PER_PHOTON / L_SUN * ionising_photons(np.array([0.002]), np.array([0.01]))[0, 0],
         rtol=0.01,
     )
     assert_allclose(oiii / hbeta, ratio[0, names.index("OIII5008")], rtol=0.01)
