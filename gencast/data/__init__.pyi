@@ -13,6 +13,7 @@ from .fetch import fetch_sdss as fetch_sdss
 from .fetch import read_manifest as read_manifest
 from .fields import load_catalogue as load_catalogue
 from .fields import survey_catalogue as survey_catalogue
+from .mappings import load_mapping as load_mapping
 from .observing import UNMEASURED as UNMEASURED
 from .observing import correlated_noise as correlated_noise
 from .observing import observe as observe
@@ -29,7 +30,6 @@ from .photometry import observe_at_redshift as observe_at_redshift
 from .photometry import observe_photometry as observe_photometry
 from .photometry import observed_facts as observed_facts
 from .photometry import survey_partners as survey_partners
-from .readers import load_mapping as load_mapping
 from .readers import load_table as load_table
 from .references import load_spectra as load_spectra
 from .references import read_references as read_references

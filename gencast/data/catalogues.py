@@ -15,8 +15,8 @@ from ..core.base import InputError
 from ..core.sample import Sample
 from .bands import eazy_band, eazy_filters
 from .columns import unique_names
+from .limits import LIMITS
 from .photometry import nu_l_nu
-from .readers import LIMITS
 from ..synthesis.libraries import IMF_TO_CHABRIER
 
 # %% ../../nbs/data/50_catalogues.ipynb #7988e85c

@@ -17,8 +17,9 @@ from ..core.constants import LYMAN_ALPHA
 from ..core.sample import Sample
 from .bands import band_curve
 from .catalogues import Catalogue, band_curves, read_catalogue
+from .limits import odd_light
 from .photometry import band_wavelengths, nu_l_nu
-from .readers import load_table, odd_light
+from .readers import load_table
 
 # %% ../../nbs/data/55_fields.ipynb #84e4ee7a
 def count_first(

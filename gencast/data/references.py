@@ -17,7 +17,7 @@ from ..core.arguments import Array, takes
 from ..core.base import InputError
 from ..core.sample import Sample
 from .fetch import COLUMNS, REFERENCE
-from .readers import LIMITS
+from .limits import LIMITS
 from .surveys import fibre_fluxes, load_sdss_spectra, read_galaxies
 from ..synthesis.libraries import IMF_TO_CHABRIER
 

@@ -19,7 +19,8 @@ from ..core.properties import BUILT_IN, HISTORIES, define_property
 from ..core.sample import Sample
 from ..core.units import parse_unit
 from .domains import load_domain, resolve_table
-from .readers import load_mapping, load_table
+from .mappings import load_mapping
+from .readers import load_table
 from ..synthesis.recipes import GRID_KEYS, Suite, check_recipe, list_suites, read_recipes
 
 # %% ../../nbs/data/20_suites.ipynb #517b021b

@@ -12,7 +12,7 @@ from ..core.base import InputError
 from ..core.arguments import Number
 from ..core.properties import PROPERTIES
 from ..core.sample import Sample
-from ..features.ranking import line_mask
+from ..features.table import line_mask
 import numpy as np
 from dataclasses import replace
 from ..core.arguments import takes

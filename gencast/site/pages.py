@@ -167,7 +167,7 @@ title: Reference
 description: Every public name of gencast, wing by wing.
 ---
 
-Any of these can be imported from its wing, for example `from gencast.distances import proxy_a`.
+Any of these can be imported from its wing, for example `from gencast.distances import distance`.
 """
 
 
