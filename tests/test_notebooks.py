@@ -33,7 +33,13 @@ IN_A_KERNEL = (
     "index",
     "learn/paper_figure",
 )  # as a reader runs them; the others in a fork that has the imports
-SLOW = ("learn/observed_galaxies", "learn/own_simulations")  # each makes a run of its own
+SLOW = (
+    "learn/observed_galaxies",
+    "learn/own_simulations",
+    "learn/twenty_universes",
+    "pipeline/80_job",
+    "pipeline/90_verify",
+)  # each makes a run of its own; test_run, test_own_suite, test_deep_fields and test_keeping guard the same
 
 
 def name(path):
@@ -77,6 +83,11 @@ def test_notebook_runs(path, notebook_server):
     needed(path)
     done = notebook_server.run(path)
     assert done["ok"], f"{name(path)} does not run:\n{done['text'][-3000:]}"
+
+
+def test_lists_above_name_notebooks():
+    "A notebook that moves takes its mark along."
+    assert {*NEEDS, *IN_A_KERNEL, *SLOW} <= set(map(name, PAGES))
 
 
 @pytest.mark.xdist_group("first look")  # both read the same run
