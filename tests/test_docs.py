@@ -192,7 +192,7 @@ def test_figures_have_a_text(report):
     pages = sorted((report.staged / "figures").glob("*.ipynb"))
     cells = [cell for page in pages for cell in nbformat.read(page, as_version=4).cells]
     drawn = [c.source for c in cells if any("image/png" in o.get("data", {}) for o in c.get("outputs", []))]
-    assert len(drawn) > 5 and all(s.startswith("#| fig-alt: ") for s in drawn)
+    assert len(drawn) > 5 and all(s.startswith("#| fig-alt:") for s in drawn)
     assert yaml.safe_load(drawn[0].splitlines()[0][3:])["fig-alt"].endswith(".")
 
 
