@@ -1,25 +1,22 @@
-"""What others do to predict an error without labels, beside the laws of a finished run, with NannyML run for
-real.
+"""Published baselines that predict an error without labels, compared with the laws of a finished run, and
+with NannyML itself.
 
     python benchmarks/bench_baselines.py results/default
-    python benchmarks/bench_baselines.py results/default --view photometry --property all --nannyml-python
-    ~/nannyml/bin/python
+    python benchmarks/bench_baselines.py results/default --view photometry --property all \\
+        --nannyml-python ~/nannyml/bin/python
 
-DoC, ATC, AutoEval, importance-weighted validation and our direct loss estimation (DLE) stand in the run's own
-heldout.csv. NannyML's DLE
-is run here, on the same models, the same galaxies and the same coordinates as ours (read from the run's
-cache): fitted once a source on its
-test galaxies, asked about every other simulation in one chunk. All are scored on the same ordered pairs, as
-they come and after a straight
-line fitted without the target's simulation. `behind` is how much larger than the forecasting law's their mean
-absolute error is, with its
-standard error over the targets.
+DoC, ATC, AutoEval, importance-weighted validation and our direct loss estimation (DLE) are in the run's own
+heldout.csv. NannyML's DLE is run here, on the same models, galaxies and coordinates as ours (read from the
+run's cache): it is fitted once for each source on its test galaxies and applied to every other simulation
+in one chunk. All are scored on the same ordered pairs, as they are and after a straight line fitted without
+the target's simulation. `behind` is how much larger their mean absolute error is than that of the law that
+forecasts, with its standard error over the targets.
 
-NannyML need not be in the environment of gencast. Make another one and name its Python:
+NannyML need not be installed beside gencast. Make another environment and give its Python:
 
     python -m venv ~/nannyml && ~/nannyml/bin/pip install nannyml statsmodels
 
-It is left out, with words, where it is not installed.
+Without it, NannyML is left out with a message.
 """
 
 import argparse
@@ -54,10 +51,9 @@ def nannyml_losses(folder):
             data = {k: stored[k] for k in stored.files}
         columns = [f"c{i}" for i in range(data["features"].shape[1])]
 
-        def frame(rows):
-            return pd.DataFrame(data["features"][rows], columns=columns).assign(
-                prediction=data["predicted"][rows]
-            )
+        def frame(rows, data=data, columns=columns):
+            values = pd.DataFrame(data["features"][rows], columns=columns)
+            return values.assign(prediction=data["predicted"][rows])
 
         cuts, own = data["cuts"], int(data["number"])
         reference = frame(slice(*cuts[[own, own + 1]])).assign(truth=data["labels"])
@@ -70,17 +66,13 @@ def nannyml_losses(folder):
             tune_hyperparameters=False,
         ).fit(reference)
 
-        def ask(j):
-            return (
-                found.estimate(frame(slice(*cuts[[j, j + 1]])))
-                .filter(period="analysis")
-                .to_df()[("mse", "value")]
-                .iloc[0]
-            )
+        def estimate(j, found=found, cuts=cuts, frame=frame):
+            result = found.estimate(frame(slice(*cuts[[j, j + 1]]))).filter(period="analysis")
+            return float(result.to_df()[("mse", "value")].iloc[0])
 
         np.save(
             path.with_name(path.stem.replace("source", "mse") + ".npy"),
-            np.array([np.nan if j == own else float(ask(j)) for j in range(len(cuts) - 1)]),
+            np.array([np.nan if j == own else estimate(j) for j in range(len(cuts) - 1)]),
         )
         print(f"NannyML {nannyml.__version__}: {path.stem}", file=sys.stderr, flush=True)
 
@@ -89,12 +81,13 @@ def write_sources(run, view, prop, folder):
     """What NannyML needs of each source, from the run's cache: coordinates and predictions of all test
     galaxies, labels of its own.
     """
-    from gencast.pipeline.job import load_settings
-    from gencast.pipeline.stages import load_labels
+    from gencast.pipeline.configure import load_settings
+    from gencast.pipeline.parts import load_labels, open_simulations
 
     settings = load_settings(run)
     names = settings.suite.names
-    truth = [load_labels(run, settings, view, n, "test", prop) for n in names]
+    simulations = open_simulations(run, settings, view)
+    truth = [load_labels(simulations, n, "test", prop) for n in names]
     cuts = np.concatenate([[0], np.cumsum([len(t) for t in truth])])
     for i, name in enumerate(names):
         with (

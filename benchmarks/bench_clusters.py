@@ -1,21 +1,21 @@
-"""Time and memory of clustering features, as a ratio to what other libraries take for the same.
+"""Time and memory of clustering features, relative to what other libraries take for the same.
 
-    python benchmarks/bench_clusters.py                    # 1,000 wavelengths x 5,000 galaxies, half a minute
-    python benchmarks/bench_clusters.py --full             # 6,001 wavelengths x 20,000 galaxies, some minutes
+    # 1,000 wavelengths x 5,000 galaxies, half a minute
+    python benchmarks/bench_clusters.py
+    # 6,001 wavelengths x 20,000 galaxies, some minutes
+    python benchmarks/bench_clusters.py --full
 
-Each contender runs in a process of its own, so that memory can be told apart, and makes its data from the
-same seed:
-spectra that are sums of a dozen smooth curves, with noise.
+Each contender runs in its own process, so that its memory can be measured, and makes its data from the same
+seed: spectra that are sums of a dozen smooth curves, with noise.
 
     gencast       cluster_features: ranks, one matrix product in single precision, average linkage
     scipy         scipy.stats.spearmanr, 1 - |rho|, scipy.cluster.hierarchy.linkage(average)
-    scikit-learn  FeatureAgglomeration(average) on correlations computed as scipy does
-    sklearn-ward  FeatureAgglomeration(ward), scikit-learn's own way: Euclid between standardised features, no
-    ranks
+    scikit-learn  FeatureAgglomeration(average) on correlations computed as with scipy
+    sklearn-ward  FeatureAgglomeration(ward) as it is: Euclidean distances of standardised features, no ranks
 
-Wall-clock time depends on the machine and on what else runs; the ratio does not much, and CPU seconds (of all
-threads) little. What is compared besides:
-the adjusted Rand index of the clusters found, which for `scipy` and `scikit-learn` should be 1.
+Wall-clock time depends on the machine and on what else runs, the ratio and CPU seconds (of all threads)
+much less. Also compared is the adjusted Rand index of the clusters found, which should be 1 for `scipy` and
+`scikit-learn`.
 """
 
 import argparse
@@ -140,7 +140,8 @@ def main():
         f"best of {args.repeats}"
     )
     print(
-        f"{'':14}{'seconds':>9}{'ratio':>8}{'CPU seconds':>13}{'memory beyond the data, GB':>29}{'same clusters (ARI)':>22}"
+        f"{'':14}{'seconds':>9}{'ratio':>8}{'CPU seconds':>13}{'memory beyond the data, GB':>29}"
+        f"{'same clusters (ARI)':>22}"
     )
     for row in found:
         ratio, same = (

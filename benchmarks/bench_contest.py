@@ -5,9 +5,9 @@
     python benchmarks/bench_contest.py results/default --galaxies 300 --out results/contest-small
 
 Writes board.csv, duels.csv, reasons.csv and pairs.csv, each with its provenance in the first line. Without
-`--out` they replace those in nbs/studies/contest_tables, which nbs/studies/which_distance.ipynb shows. What was
-measured is kept in `--cache` (results/contest-cache), so that a benchmark that was stopped resumes. Needs POT
-(`pip install POT`).
+`--out` they replace those in nbs/studies/contest_tables, which nbs/studies/which_distance.ipynb shows. What
+was measured is kept in `--cache` (results/contest-cache), so that a benchmark that was stopped resumes.
+Needs POT (`pip install POT`).
 """
 
 import argparse

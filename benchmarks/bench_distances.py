@@ -6,15 +6,11 @@
     python benchmarks/bench_distances.py --n 1000 --sets 6
 
 The other libraries are timed on a few pairs, which are also the pairs whose values are compared; their time
-for the
-whole table is that time multiplied by the number of pairs. Ours is the whole table, measured, in a process of
-its own
-so that the memory is its own too. dcor's energy distance is compared on the first thousand galaxies of a set:
-dcor 0.7
-beside a recent array-api-compat takes a path that needs n^2 x d numbers, 31 GiB at 6,500 x 100. Its time is
-that of the
-three SciPy calls that it makes otherwise. CPU seconds are given beside wall seconds: on a busy machine they
-are the fairer pair.
+for the whole table is that time multiplied by the number of pairs. Ours is the whole table, measured, in a
+process of its own so that the memory is its own too. dcor's energy distance is compared on the first
+thousand galaxies of a set: dcor 0.7 beside a recent array-api-compat takes a path that needs n^2 x d
+numbers, 31 GiB at 6,500 x 100. Its time is that of the three SciPy calls that it makes otherwise. CPU
+seconds are given beside wall seconds: on a busy machine they are the fairer pair.
 """
 
 import argparse
@@ -125,7 +121,10 @@ def others(scale: float, k: int, weights: np.ndarray, along: np.ndarray) -> dict
 
     def proxy_a(x, y):
         both, label = StandardScaler().fit_transform(np.vstack([x, y])), np.repeat([0, 1], [len(x), len(y)])
-        fold, guess = np.concatenate([deal_folds(len(x), 5), deal_folds(len(y), 5)]), np.empty(len(x) + len(y))
+        fold, guess = (
+            np.concatenate([deal_folds(len(x), 5), deal_folds(len(y), 5)]),
+            np.empty(len(x) + len(y)),
+        )
         for i in range(5):
             seen = fold != i
             model = LogisticRegression(

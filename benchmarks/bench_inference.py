@@ -1,12 +1,11 @@
 """Size and power of the tests of a relation, on pairs of simulations with known truth.
 
-    python benchmarks/bench_inference.py                       # 2,000 data sets a world, 20 simulations:
-    about 10 minutes on a core
+    # 2,000 data sets for each scenario, 20 simulations: about 10 minutes on a core
+    python benchmarks/bench_inference.py
     python benchmarks/bench_inference.py --n-sim 10 --worlds crossed distance --out sizes.csv
 
-Each world draws an error matrix and a signal; without a relation, a test at 5 % should find one in 5 % of the
-data sets.
-With 2,000 data sets the standard error of a size of 5 % is 0.5 %.
+Each scenario draws an error matrix and a signal; without a relation, a test at 5 % should find one in 5 %
+of the data sets. With 2,000 data sets the standard error of a size of 5 % is 0.5 %.
 """
 
 import argparse

@@ -1,14 +1,13 @@
-"""How well errors are predicted: the laws of a run side by side, and on suites that nobody has tuned anything
-on.
+"""How well errors are predicted: the laws of a run compared, and on suites that nothing was tuned on.
 
-    python benchmarks/bench_laws.py results/default            # a table of every law and property of a
-    finished run
-    python benchmarks/bench_laws.py --unseen 3 --galaxies 1300 # three suites drawn at random, each run from
-    scratch
+    # a table of every law and property of a finished run
+    python benchmarks/bench_laws.py results/default
+    # three suites drawn at random, each run from scratch
+    python benchmarks/bench_laws.py --unseen 3 --galaxies 1300
 
-An unseen suite takes its libraries, dust laws, histories, enrichment and amounts independently at random (no
-balanced
-design, wider ranges than the default suite), so that some universes are near twins and others far from all.
+An unseen suite takes its libraries, dust laws, histories, enrichment and amounts independently at random
+(no balanced design, wider ranges than the default suite), so that some simulations are nearly the same and
+others far from all.
 """
 
 import argparse

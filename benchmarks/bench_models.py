@@ -1,23 +1,22 @@
-"""Kinds of model beside each other: how wrong within a simulation and across simulations, per property.
+"""Kinds of model compared: their errors within a simulation and across simulations, for each property.
 
-    python benchmarks/bench_models.py                                    # six simulations of the default
-    suite, 2,000 galaxies each
-    python benchmarks/bench_models.py --simulations 20 --galaxies 6500   # an hour and more on two cores
-    python benchmarks/bench_models.py --runs results/forest results/cnn  # finished runs beside each other:
-    errors, and how well they were forecast
+    # six simulations of the default suite, 2,000 galaxies each
+    python benchmarks/bench_models.py
+    # an hour or more on two cores
+    python benchmarks/bench_models.py --simulations 20 --galaxies 6500
+    # finished runs compared: errors, and how well they were forecast
+    python benchmarks/bench_models.py --runs results/forest results/cnn
 
-Simulated spectra are observed and split as a run does it. Each kind of model learns from each simulation and
-is tested on unseen
-galaxies of all: forests and boosted trees one property at a time, networks (where PyTorch is there) all at
-once. Printed is the
-RMSE, of a history the RMS SMAPE and in brackets the median SMAPE: within a simulation, and across (the median
-over sources, for
-each target), as means over simulations with their standard errors. CPU seconds are those of training, all
-properties, per simulation.
+Simulated spectra are observed and split as in a run. Each kind of model learns from each simulation and is
+tested on other galaxies of all simulations: forests and boosted trees one property at a time, networks
+(where PyTorch is installed) all at once. Printed is the RMSE, for a history the RMS SMAPE and in brackets
+the median SMAPE: within a simulation, and across (the median over sources, for each target), as means over
+simulations with their standard errors. CPU seconds are those of training, all properties, per simulation.
 """
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +27,11 @@ from gencast.data.suites import load_suite
 from gencast.models.errors import error_metrics
 from gencast.models.estimators import fit_model
 from gencast.models.timebins import label_columns, label_matrix, labels_of
-from gencast.pipeline.stages import Settings, load_rows, load_survey, observed_as, simulate_one
-from gencast.pipeline.training import OneLabel, network_options
+from gencast.pipeline.parts import load_rows, open_simulations
+from gencast.pipeline.settings import Settings, SimulationSettings, SurveySettings
+from gencast.pipeline.simulate import simulate_one
+from gencast.pipeline.surveys import load_survey, noise_survey, survey_noise
+from gencast.pipeline.training import NOISE, OneLabel, network_options
 
 PROPERTIES = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr", "sfh")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -109,16 +111,19 @@ if args.runs:
 settings = Settings(
     load_suite("default"), n_galaxies=args.galaxies, properties=PROPERTIES, views=("spectra",)
 )
-survey = load_survey(settings, "spectra")
-seen_as = observed_as(settings, "spectra", survey)
+survey = load_survey(settings.suite, settings.part(SurveySettings), "spectra", settings.seed)
+given = noise_survey(settings.suite, "spectra", survey, settings.observed)
 names = [
     settings.suite.names[k]
     for k in np.linspace(0, len(settings.suite.names) - 1, args.simulations).round().astype(int)
 ]
 for name in names:
-    simulate_one(settings, args.folder, "spectra", name, seen_as)
-train = {n: load_rows(args.folder, settings, "spectra", n, "model") for n in names}
-test = {n: load_rows(args.folder, settings, "spectra", n, "test") for n in names}
+    simulate_one(settings.part(SimulationSettings), args.folder, "spectra", name, given)
+chosen = tuple(s for s in settings.suite.simulations if s["name"] in names)
+some = replace(settings, suite=replace(settings.suite, simulations=chosen))
+simulations = open_simulations(args.folder, some, "spectra")
+train = {n: load_rows(simulations, n, "model") for n in names}
+test = {n: load_rows(simulations, n, "test") for n in names}
 
 
 def models_of(kind: str, name: str) -> dict:  # property -> fitted model
@@ -128,9 +133,9 @@ def models_of(kind: str, name: str) -> dict:  # property -> fitted model
         return {p: fit_model(kind, values, labels_of(sample, p), seed=1) for p in PROPERTIES}
     from gencast.models.networks import CNNRegressor
 
-    network = CNNRegressor(**network_options(settings, "spectra", name)).fit(
-        values, label_matrix(sample, PROPERTIES)
-    )
+    network = CNNRegressor(
+        **network_options(simulations, name, PROPERTIES, NOISE * survey_noise(survey))
+    ).fit(values, label_matrix(sample, PROPERTIES))
     return {p: OneLabel(network, label_columns(PROPERTIES, p)) for p in PROPERTIES}
 
 

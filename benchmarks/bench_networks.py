@@ -1,28 +1,28 @@
-"""Networks of the default suite, trained one by one and together, beside random forests and ridge regressions
-on the same galaxies.
+"""Networks of the default suite, trained one by one and together, compared with random forests and ridge
+regressions on the same galaxies.
 
-    python benchmarks/bench_networks.py                                              # 20 simulations x 6,500
-    galaxies; under an hour on two cores
-    python benchmarks/bench_networks.py --simulations 4 --galaxies 2000 --skip-accuracy  # minutes
+    # 20 simulations x 6,500 galaxies; under an hour on two cores
+    python benchmarks/bench_networks.py
+    # minutes
+    python benchmarks/bench_networks.py --simulations 4 --galaxies 2000 --skip-accuracy
 
-Simulated spectra are observed as a run observes them, split into training and test galaxies as a run splits
-them (3,500 of 6,500 train).
-Every model learns five labels and the share of the stellar mass in eight bins of age. Three kinds:
+Simulated spectra are observed and split into training and test galaxies as in a run (3,500 of 6,500 train).
+Every model learns five labels and the share of the stellar mass in eight bins of age. There are three
+kinds:
 
-    forests   for each label 100 trees with a random choice of sqrt(n_feature) pixels, one more for the eight
-    shares
+    forests   for each label 100 trees with a random choice of sqrt(n_feature) pixels, one for the shares
     ridge     one linear fit with the survey's noise as its penalty
-    networks  `CNNRegressor` as it is by default, all labels at once, with `--noise` times the survey's noise
-    added in training
+    networks  `CNNRegressor` with its defaults, all labels at once, `--noise` times the survey's noise
 
-`together` is the mode that trains the simulations as one network, which is meant for GPUs. CPU seconds count
-all threads, and depend
-little on what else runs; wall seconds do. Times grow with simulations, epochs, members, galaxies and pixels.
+`together` trains all simulations as one network, which is meant for GPUs. CPU seconds count all threads and
+depend little on what else runs; wall seconds do. Times grow with simulations, epochs, members, galaxies and
+pixels.
 """
 
 import argparse
 import os
 import time
+from pathlib import Path
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--simulations", type=int, default=20)
@@ -40,21 +40,17 @@ args = parser.parse_args()
 for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(key, str(args.threads))
 
-import numpy as np
-from sklearn.ensemble import RandomForestRegressor
+import numpy as np  # noqa: E402
+from sklearn.ensemble import RandomForestRegressor  # noqa: E402
 
-from gencast.data.suites import load_suite
-from gencast.features.ranking import feature_table
-from gencast.models.layers import choose_device, load_torch
-from gencast.models.networks import fit_networks
-from gencast.pipeline.stages import (
-    Settings,
-    expected_noise,
-    load_survey,
-    make_galaxies,
-    observed_as,
-    split_rows,
-)
+from gencast.data.suites import load_suite  # noqa: E402
+from gencast.features.table import feature_table  # noqa: E402
+from gencast.models.layers import choose_device, load_torch  # noqa: E402
+from gencast.models.networks import fit_networks  # noqa: E402
+from gencast.pipeline.parts import Simulations, split_rows  # noqa: E402
+from gencast.pipeline.settings import Settings, SurveySettings  # noqa: E402
+from gencast.pipeline.simulate import make_galaxies  # noqa: E402
+from gencast.pipeline.surveys import expected_noise, load_survey, noise_survey  # noqa: E402
 
 LABELS = ("log_mstar", "log_age", "log_zmet", "a_v", "log_sfr")
 BINS = 8
@@ -62,21 +58,22 @@ BINS = 8
 
 def make_sets(settings: Settings, names: tuple) -> tuple:  # training sets, test sets, noise of the features
     "Features and labels of each simulation."
-    survey = load_survey(settings, "spectra")
-    seen_as, learn, test = observed_as(settings, "spectra", survey), [], []
+    suite, seed = settings.suite, settings.seed
+    survey = load_survey(suite, settings.part(SurveySettings), "spectra", seed)
+    given, learn, test = noise_survey(suite, "spectra", survey, settings.observed), [], []
+    cut = Simulations(Path(), Path(), "spectra", names, names, seed, settings.n_selection)
     for name in names:
-        sample = make_galaxies(
-            settings, settings.suite.simulations[settings.suite.names.index(name)], "spectra", seen_as, None
-        )
+        recipe = suite.simulations[suite.names.index(name)]
+        sample = make_galaxies(suite, recipe, "spectra", settings.n_galaxies, seed, given)
         values, sfh = feature_table(sample).values, sample.properties["sfh"]
         shares = np.add.reduceat(sfh, np.linspace(0, sfh.shape[1], BINS + 1).round().astype(int)[:-1], axis=1)
         labels = np.column_stack(
             [*(sample.properties[k] for k in LABELS), shares / shares.sum(axis=1, keepdims=True)]
         )
-        rows = split_rows(len(sample), settings, name, "spectra")
+        rows = split_rows(len(sample), cut, name)
         learn.append((values[rows["model"]], labels[rows["model"]]))
         test.append((values[rows["test"]], labels[rows["test"]]))
-    return learn, test, expected_noise(settings, "spectra", survey)
+    return learn, test, expected_noise(suite, "spectra", survey, seed)
 
 
 class Forests:

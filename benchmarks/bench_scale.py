@@ -1,18 +1,17 @@
-"""Time and memory of a run against the number of galaxies, and what follows for larger ones.
+"""Time and memory of a run as a function of the number of galaxies, and what follows for larger ones.
 
-    python benchmarks/bench_scale.py                       # 20 simulations of 5,000, 10,000 and 20,000
-    galaxies; about 20 minutes on two cores
+    # 20 simulations of 5,000, 10,000 and 20,000 galaxies; about 20 minutes on two cores
+    python benchmarks/bench_scale.py
     python benchmarks/bench_scale.py 2000 4000 --folder /scratch/scale
-    python benchmarks/bench_scale.py 20000 --keep          # leave the results where they are, to look at
-    python benchmarks/bench_scale.py 3000 6000 12000 --tenth  # the bounds of the parts at a tenth: is memory
-    flat beyond them?
+    # keep the results, to look at them
+    python benchmarks/bench_scale.py 20000 --keep
+    # parts of a tenth of the size: is memory flat beyond them?
+    python benchmarks/bench_scale.py 3000 6000 12000 --tenth
 
-Each run is `gencast run --galaxies N --no-notebooks` in spectra and one property, in a process of its own.
-Memory is what the
-main process and its workers hold besides mapped files (resident less shared, as psutil tells on Linux),
-sampled four times a second: pages of a
-mapped file are the system's cache, and go when it needs the room. A straight line through the peaks gives the
-slope.
+Each run is `gencast run --galaxies N --no-notebooks` with spectra and one property, in its own process.
+Memory is what the main process and its workers hold besides mapped files (resident minus shared, as psutil
+reports on Linux), sampled four times a second: pages of a mapped file belong to the system's cache, which
+frees them when it needs the room. A straight line through the peaks gives the slope.
 """
 
 import argparse
@@ -29,8 +28,8 @@ import numpy as np
 import psutil
 
 TENTH = (
-    "from gencast.pipeline import stages; stages.MOST_TRAINED, stages.MOST_TESTED, stages.MOST_IN_MEMORY = 2000, "
-    "1000, 1000; "
+    "from gencast.pipeline import parts, simulate; parts.MOST_TRAINED, parts.MOST_TESTED = 2000, 1000; "
+    "simulate.MOST_IN_MEMORY = 1000; "
 )
 CODE = (
     "import sys; from gencast.pipeline.job import run; r = run('default', out=sys.argv[1], "

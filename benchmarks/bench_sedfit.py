@@ -1,19 +1,25 @@
-"""Learned models beside SED fitting: held-out galaxies of every simulation of the default suite, and observed
-spectra.
+"""Learned models compared with SED fitting: held-out galaxies of every simulation of the default suite, and
+observed spectra.
 
-    python benchmarks/bench_sedfit.py library             # two libraries of 100,000 models, 600 galaxies: minutes
-    python benchmarks/bench_sedfit.py full --rounds 1     # BAGPIPES on 20 galaxies: half an hour; after `library`
-    python benchmarks/bench_sedfit.py observed [PATH ...] # BAGPIPES on the observed spectra that ppxf carries,
-                                                          # and on those given (spec files or folders)
-    python benchmarks/bench_sedfit.py bands               # BAGPIPES on photometry of ten of the galaxies
-    python benchmarks/bench_sedfit.py known               # both fits on galaxies drawn from their own priors
-    python benchmarks/bench_sedfit.py learn               # 60 forests, boosted trees and networks: an hour
-    python benchmarks/bench_sedfit.py tables [PATH ...]   # the tables of nbs/studies/methods_compared.ipynb
+    # two libraries of 100,000 models, 600 galaxies: minutes
+    python benchmarks/bench_sedfit.py library
+    # BAGPIPES on 20 galaxies: half an hour; after `library`
+    python benchmarks/bench_sedfit.py full --rounds 1
+    # BAGPIPES on the observed spectra that ppxf carries, and on those given (spec files or folders)
+    python benchmarks/bench_sedfit.py observed [PATH ...]
+    # BAGPIPES on photometry of ten of the galaxies
+    python benchmarks/bench_sedfit.py bands
+    # both fits on galaxies drawn from their own priors
+    python benchmarks/bench_sedfit.py known
+    # 60 forests, boosted trees and networks: an hour
+    python benchmarks/bench_sedfit.py learn
+    # the tables of nbs/studies/methods_compared.ipynb
+    python benchmarks/bench_sedfit.py tables [PATH ...]
 
-Times are of one core. BAGPIPES and one of the libraries need gencast[sed], networks need gencast[cnn]. Each part
-keeps what it has done in `--cache` (results/methods), so that what was stopped resumes. `tables` writes
-nbs/studies/methods_tables, with the provenance beside the tables, from whatever is there; `--out` changes the
-folder.
+Times are for one core. BAGPIPES and one of the libraries need gencast[sed], networks need gencast[cnn].
+Each part stores its results in `--cache` (results/methods), so that it resumes where it stopped. `tables`
+writes nbs/studies/methods_tables, with the provenance beside the tables; `--out` changes the folder. The
+tables call the simulation of a galaxy its `universe`.
 """
 
 import argparse

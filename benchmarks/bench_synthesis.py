@@ -7,12 +7,11 @@ the cost grows.
     memory
 
 All on the same 3,000 wavelengths (3,600-9,000 A, rest frame), BC03-MILES (PopStar for pst, which has no
-BC03), delayed tau histories,
-Calzetti dust with deeper birth clouds, and nebular emission where the code has it. BAGPIPES through `update`,
-its fast path. Ours is
-everything from a recipe to a sample: drawing the galaxies, reading the library, light, dust, gas, labels.
-Times are CPU seconds of one thread each (run with OMP_NUM_THREADS=1), so that
-other work on the machine matters little; ratios are per galaxy, in this one run.
+BC03), delayed tau histories, Calzetti dust with deeper birth clouds, and nebular emission where the code
+has it. BAGPIPES through `update`, its fast path. Ours is everything from a recipe to a sample: drawing the
+galaxies, reading the library, light, dust, gas, labels. Times are CPU seconds of one thread each (run with
+OMP_NUM_THREADS=1), so that other work on the machine matters little; ratios are per galaxy, in this one
+run.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""Faults of the machine, one after the other: each must end a run with one line and an exit code, leave no
-damaged file, and be forgotten by the next run.
+"""Faults of the machine, one after the other: each must end a run with a one-line message and an exit code,
+leave no damaged file, and have no effect on the next run.
 
-    python benchmarks/fault_campaign.py           # about fifteen minutes on one core
+    # about fifteen minutes on one core
+    python benchmarks/fault_campaign.py
     python benchmarks/fault_campaign.py --only disk
 
-disk: a file system that fills up at different moments (tmpfs, needs root), and limits on the size of a file;
-memory: limits
-on address space; files: limits on open files; signals: Ctrl-C and SIGTERM at random moments, to the group or
-to the main process;
-workers: one worker killed (the run must end well), or all of them again and again.
+disk: a file system that fills up at different moments (tmpfs, needs root), and limits on the size of a
+file; memory: limits on address space; files: limits on open files; signals: Ctrl-C and SIGTERM at random
+moments, to the group or to the main process; workers: one worker killed (the run must finish), or all of
+them repeatedly.
 """
 
 import argparse

@@ -2,21 +2,23 @@
 
     python benchmarks/fuzz_campaign.py --cases 6000 --seed 1
     python benchmarks/fuzz_campaign.py --kinds csv,fits --cases 400 --show
-    python benchmarks/fuzz_campaign.py --replay fits:17          # one case, here, with its traceback
+    # one case, here, with its traceback
+    python benchmarks/fuzz_campaign.py --replay fits:17
 
-A case is a kind of file, a number and the seed; nothing else decides what is damaged. Cases run in a process
-of their own
-with a limit of memory (--memory) and of time (--limit). Its end is one of
-  same      the result of the undamaged file
-  refused   `InputError` (of the command line: exit code 2 and one line)
-  changed   another result, which is a valid one: a digit that was replaced by another digit cannot be noticed
-  without a checksum
+A case is a kind of file, a number and the seed; nothing else decides what is damaged. Cases run in their
+own process with a limit of memory (--memory) and of time (--limit). The outcome is one of
+
+    same      the result of the undamaged file
+    refused   `InputError` (on the command line: exit code 2 and one line)
+    changed   another valid result: one digit replaced by another cannot be noticed without a checksum
+
 and, which must never happen,
-  wrong     a result that is not valid, or that differs although the damage (a cut, a lost column, a wrong
-  size) can be noticed
-  raised    any other exception: a traceback for the user
-  hang      longer than the limit
-  died      the process is gone
+
+    wrong     a result that is not valid, or that differs although the damage (a cut, a lost column, a wrong
+              size) can be noticed
+    raised    any other exception: a traceback for the user
+    hang      longer than the limit
+    died      the process is gone
 """
 
 import argparse

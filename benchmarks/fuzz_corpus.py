@@ -26,14 +26,15 @@ from gencast.core.sample import Sample, load_sample, save_sample
 from gencast.data.catalogues import write_catalogue
 from gencast.data.fetch import COLUMNS, REFERENCE, fetch_3dhst, read_manifest
 from gencast.data.fields import load_catalogue
+from gencast.data.mappings import load_mapping
 from gencast.data.particles import read_particles
 from gencast.data.photometry import band_wavelengths
-from gencast.data.readers import load_mapping, load_table
+from gencast.data.readers import load_table
 from gencast.data.references import load_spectra
 from gencast.data.specfiles import write_spec
 from gencast.data.suites import load_suite
 from gencast.data.surveys import WAVE_GRID, load_sdss_spectra
-from gencast.pipeline.job import load_settings
+from gencast.pipeline.configure import load_settings
 from gencast.report.examples import toy_results
 from gencast.report.forecast_sentences import describe_forecast
 from gencast.report.pairs import pair_table
@@ -475,7 +476,6 @@ def damage_hdf5(path: Path, rng: np.random.Generator) -> tuple:
             else:
                 f[column].attrs["unit"] = np.arange(5)
         else:
-            old = f[column][()]
             del f[column]
             if what == "huge":
                 f.create_dataset(column, (10**12,), "f8", chunks=(1000,))
@@ -504,7 +504,7 @@ def damage_hdf5(path: Path, rng: np.random.Generator) -> tuple:
             elif what == "four dimensions":
                 f[column] = np.zeros((N, 1, 1, 1))
             else:
-                old is None
+                pass
     return f"{path.name}: {column} {what}", what not in ("hard loop", "deep", "unit of numbers")
 
 

@@ -1,18 +1,14 @@
-"""Kill a run at random moments, let it go on, and compare its tables with those of a run that nobody
-disturbed.
+"""Kill a run at random moments, resume it, and compare its tables with those of an undisturbed run.
 
-    python benchmarks/kill_campaign.py                 # 50 kills, about fifteen minutes on one core
+    # 50 kills, about fifteen minutes on one core
+    python benchmarks/kill_campaign.py
     python benchmarks/kill_campaign.py --kills 5 --no-notebooks
 
-A small suite (five simulations, 130 galaxies each) is run again and again in one folder. Each time the whole
-family of
-processes, workers and notebook kernels included, is killed with SIGKILL after a random time, five times, or
-until a run
-reaches its end; then a new folder begins. After each kill, whatever has a final name must be complete and as
-its checksum says. At the end
-tables must be the same bytes as those of the undisturbed run, run.json the same but for the times, and the
-notebooks must
-show the same figures.
+A small suite (five simulations, 130 galaxies each) is run repeatedly in one folder. Each time all its
+processes, workers and notebook kernels included, are killed with SIGKILL after a random time: five times,
+or until a run finishes; then a new folder begins. After each kill, every file with a final name must be
+complete and match its checksum. At the end the tables must be byte for byte those of the undisturbed run,
+run.json the same except for the times, and the notebooks must show the same figures.
 """
 
 import argparse
@@ -47,7 +43,7 @@ CODE = (
 
 
 def small_suite(folder: Path) -> Path:
-    "Five universes of the default suite."
+    "Five simulations of the default suite."
     text = yaml.safe_load(list_suites()["default"].read_text(encoding="utf-8"))
     path = folder / "five.yaml"
     path.write_text(

@@ -3,7 +3,8 @@
 
     python -m venv v && v/bin/pip install diffsky==0.3.11 astropy      (brings diffstar 1.0.3, diffmah 0.7.3,
     dsps 0.4.8, JAX)
-    v/bin/python scripts/build_diffstarpop.py [--out gencast/synthesis/sfh_tables] [--galaxies 2250] [--seed 1]
+    v/bin/python scripts/build_diffstarpop.py [--out gencast/synthesis/sfh_tables] [--galaxies 2250] [--seed
+    1]
 
 DiffstarPop (Alarcon et al. 2025) is fitted to what IllustrisTNG, Galacticus and UniverseMachine say of
 star-formation

@@ -63,8 +63,8 @@ LIBRARIES = {
         scale=1 / LSUN_CGS,
         package="sdss-mangadap 4.5.0",
         solar_beyond=7900.0,
-        citation="Maraston & Stromback 2011 MNRAS 418 2785; Maraston 2005 MNRAS 362 799; Le Borgne et al. 2003 "
-        "A&A 402 433",
+        citation="Maraston & Stromback 2011 MNRAS 418 2785; Maraston 2005 MNRAS 362 799; Le Borgne et al. "
+        "2003 A&A 402 433",
         notes="erg/s/A per solar mass formed, divided by 3.826e33. At Z=0.01 and 0.04 the authors trust only "
         "wavelengths below "
         "7900 A: redward the solar spectrum of that age continues it, scaled to join over 7750-7900 A.",
@@ -110,8 +110,8 @@ LIBRARIES = {
         scale=1e-6,
         package="sdss-mangadap 4.5.0 (Z 0.008, 0.02, 0.03) and hoki 1.7.1 (Z 0.002, 0.008)",
         hoki=("002", "008"),
-        citation="Eldridge, Stanway et al. 2017 PASA 34 58; Stanway & Eldridge 2018 MNRAS 479 75; Stevance et "
-        "al. 2020 JOSS 5 1987",
+        citation="Eldridge, Stanway et al. 2017 PASA 34 58; Stanway & Eldridge 2018 MNRAS 479 75; Stevance "
+        "et al. 2020 JOSS 5 1987",
         notes="IMF imf135_300: slope -1.30 over 0.1-0.5, -2.35 over 0.5-300 Msun. Source in Lsun/A per 1e6 "
         "solar masses formed.",
     ),

@@ -61,10 +61,11 @@ SUITE = """
 import sys, yaml
 from pathlib import Path
 import gencast
-from gencast.synthesis.simulations import list_suites
+from gencast.synthesis import list_suites
 assert not Path(gencast.__file__).is_relative_to(sys.argv[1]), gencast.__file__
 text = yaml.safe_load(list_suites()["default"].read_text(encoding="utf-8"))
-Path("five.yaml").write_text(yaml.safe_dump(text | {"name": "five", "simulations": text["simulations"][::4]}), encoding="utf-8")
+some = yaml.safe_dump(text | {"name": "five", "simulations": text["simulations"][::4]})
+Path("five.yaml").write_text(some, encoding="utf-8")
 """
 
 

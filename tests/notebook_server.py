@@ -2,8 +2,8 @@
 
 A fresh Python needs about 2.5 s for these imports; a fork has them at once, and nothing that one notebook
 changes reaches the next. Reads a path a line from standard input and answers with a line of JSON:
-`{"ok": true, "seconds": 1.2, "text": "what the notebook wrote"}`. Each notebook runs in its own folder, with
-the rules of `nbdev-test` (cells marked `eval: false` and `notest` are skipped).
+`{"ok": true, "seconds": 1.2, "cpu": 1.1, "text": "what it wrote"}`. Each notebook runs in its own folder,
+with the rules of `nbdev-test` (cells marked `eval: false` and `notest` are skipped).
 
     python tests/notebook_server.py nbs/core/10_sample.ipynb ...    # by hand: time and errors of some
 """
@@ -11,6 +11,7 @@ the rules of `nbdev-test` (cells marked `eval: false` and `notest` are skipped).
 import importlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 600  # seconds for a notebook
 WARM = (
     "astropy.cosmology",
     "astropy.io.fits",
@@ -58,6 +60,19 @@ def run_here(path: Path, log: int) -> None:
         os._exit(code)
 
 
+def wait_for(child: int) -> tuple:  # exit status, seconds of CPU time
+    "Wait until a child ends, and end it where it takes too long."
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        ended, status, used = os.wait4(child, os.WNOHANG)
+        if ended:
+            return status, used.ru_utime + used.ru_stime
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            deadline = float("inf")
+        time.sleep(0.02)
+
+
 def run_forked(path: Path) -> dict:
     "Run a notebook in a fork of this process."
     begin = time.monotonic()
@@ -65,10 +80,11 @@ def run_forked(path: Path) -> dict:
         child = os.fork()
         if not child:
             run_here(path, log.fileno())
-        status = os.waitpid(child, 0)[1]
+        status, cpu = wait_for(child)
         log.seek(0)
         text = log.read().decode(errors="replace")
-    return {"ok": status == 0, "seconds": round(time.monotonic() - begin, 2), "text": text[-4000:]}
+    seconds = round(time.monotonic() - begin, 2)
+    return {"ok": status == 0, "seconds": seconds, "cpu": round(cpu, 2), "text": text[-4000:]}
 
 
 def main() -> None:
@@ -79,7 +95,9 @@ def main() -> None:
     for name in sys.argv[1:]:
         found = run_forked(Path(name).resolve())
         print(
-            f"{found['seconds']:6.2f} s  {name}", "" if found["ok"] else f"FAILS\n{found['text']}", flush=True
+            f"{found['seconds']:6.2f} s, {found['cpu']:6.2f} s of CPU  {name}",
+            "" if found["ok"] else f"FAILS\n{found['text']}",
+            flush=True,
         )
     if sys.argv[1:]:
         return

@@ -513,8 +513,8 @@ CALLS = [
         lambda f, g: positive(f, g) and len(f) == len(g["bands"]),
     ),
     # features
-    Call("features.ranking.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
-    Call("features.ranking.feature_table", lambda: dict(sample=sample()), blank=True),
+    Call("features.table.line_mask", lambda: dict(wave=WAVE, width_kms=700.0), shaped("wave")),
+    Call("features.table.feature_table", lambda: dict(sample=sample()), blank=True),
     Call(
         "features.ranking.rank_features",
         lambda: dict(values=X, labels=LABELS, seed=1, n_trees=3, max_samples=0.7, min_leaf=2),
@@ -882,12 +882,12 @@ CALLS = [
         lambda f, g: len(f) == len(g["names"]),
     ),
     Call(
-        "report.hardest.hardest_pairs",
+        "report.pairs.hardest_pairs",
         lambda: dict(heldout=errors(), simulations=assumed(), n=5, choices=("ssp", "dust")),
         lambda f, g: len(f) <= 42,
     ),
     Call(
-        "report.hardest.assumption_cost",
+        "report.assumptions.assumption_cost",
         lambda: dict(errors=errors(), simulations=assumed(), choices=("ssp", "dust"), level=0.9),
         lambda f, g: bool((f.low <= f.high).all()),
     ),
@@ -902,11 +902,11 @@ CALLS = [
         blank=True,
     ),
     Call(
-        "report.comparison.forecast_bins",
+        "report.bins.forecast_bins",
         lambda: dict(galaxies=observed_galaxies(), n_bins=2),
         lambda f, g: bool((f.n > 0).all()),
     ),
-    Call("pipeline.job.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
+    Call("pipeline.observed.forecast", lambda: dict(folder="no such folder", sample=sample(3))),
     Call(
         "studies.distance_scores.compare",
         lambda: dict(scored=scored(), one=("p", "c", "m", "linear"), other=("p", "c", "k", "linear")),
@@ -924,9 +924,9 @@ CALLS = [
     Call("core.sample.load_sample", lambda: dict(path="no such folder")),
     Call("models.networks.load_network", lambda: dict(path="no such folder")),
     Call("report.results.load_results", lambda: dict(folder="no such folder")),
-    Call("pipeline.job.load_settings", lambda: dict(folder="no such folder")),
+    Call("pipeline.configure.load_settings", lambda: dict(folder="no such folder")),
     Call(
-        "pipeline.job.make_settings",
+        "pipeline.configure.make_settings",
         lambda: dict(
             suite="default",
             quick=True,
@@ -938,7 +938,7 @@ CALLS = [
         ),
     ),
     Call("pipeline.verify.verify_run", lambda: dict(folder="no such folder", sample=3)),
-    Call("pipeline.job.failed_settings", lambda: dict(folder="no such folder")),
+    Call("pipeline.configure.failed_settings", lambda: dict(folder="no such folder")),
     Call("site.build.find_notebooks", lambda: dict(results="no such folder")),
     Call("data.columns.read_columns", lambda: dict(path="no such file.csv", names=["a"])),
     Call(

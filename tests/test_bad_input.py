@@ -28,15 +28,16 @@ from gencast.core.units import parse_unit
 from gencast.data.catalogues import read_catalogue
 from gencast.data.columns import read_columns
 from gencast.data.fetch import HOSTS, check_url, open_url
-from gencast.data.readers import load_mapping, load_table
+from gencast.data.mappings import load_mapping
+from gencast.data.readers import load_table
 from gencast.data.references import read_references
 from gencast.data.specfiles import read_spec, write_spec
 from gencast.data.suites import restore_suite
-from gencast.pipeline.job import load_settings
+from gencast.pipeline.configure import load_settings
 from gencast.pipeline.notebooks import execute_notebook, template_path
 from gencast.report.examples import toy_results
 from gencast.report.results import load_results
-from gencast.report.surveys import tabulate_survey, tabulate_galaxies, survey_notes
+from gencast.report.surveys import survey_notes, tabulate_galaxies, tabulate_survey
 from gencast.report.wording import escape_markdown
 from gencast.site.build import stage_targets
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError, rng_for
-from gencast.figures.hardest import plot_assumption_cost
+from gencast.figures.assumptions import plot_assumption_cost
 from gencast.regression.baselines import (
     BASELINES,
     Applied,

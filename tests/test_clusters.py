@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
+from gencast.features import selector
 from gencast.features.clusters import (
     check_matrix,
     cluster_features,
@@ -231,7 +232,6 @@ def test_constant_features_are_left_out_only_on_request_and_said_so():
 
 # the transformer
 
-selector = pytest.importorskip("gencast.features.selector")
 Y = X[:, 0] + 0.5 * X[:, 7] + 0.1 * RNG.normal(size=400)
 
 
@@ -323,7 +323,7 @@ def test_line_labels_never_overlap(size):
     import matplotlib.pyplot as plt
 
     from gencast.core.constants import EMISSION_LINES
-    from gencast.features.ranking import MARKED_LINES
+    from gencast.features.table import MARKED_LINES
     from gencast.figures.clusters import plot_cluster_spectrum
 
     wave = np.geomspace(3600, 8600, 40)

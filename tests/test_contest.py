@@ -44,7 +44,7 @@ from gencast.core.base import InputError
 from gencast.core.properties import BUILT_IN
 from gencast.data.suites import load_suite
 from gencast.distances.metrics import METRICS
-from gencast.pipeline.stages import Settings
+from gencast.pipeline.settings import Settings
 
 N_SIM, N_WAVE = 8, 40
 FEW = ("top100", "clusters20_weighted", "shape")

@@ -24,11 +24,13 @@ from gencast.data.photometry import band_luminosity, band_wavelengths, nu_l_nu, 
 from gencast.data.specfiles import write_spec
 from gencast.data.suites import load_suite
 from gencast.data.surveys import load_sdss_spectra
-from gencast.features.ranking import feature_table
+from gencast.features.table import feature_table
 from gencast.pipeline.job import run
 from gencast.report.comparison import compare_reference
 from gencast.report.results import load_results
 from gencast.synthesis.epochs import simulate_epochs
+
+pytestmark = pytest.mark.xdist_group("deep_fields")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "zfourge"
 needs_shared = pytest.mark.skipif(

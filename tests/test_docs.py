@@ -17,6 +17,8 @@ from gencast.core.base import InputError
 from gencast.site.links import PAGES, check_site, nav_links
 from gencast.site.pages import count_site
 
+pytestmark = pytest.mark.xdist_group("site")
+
 ROOT = Path(__file__).resolve().parent.parent
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -64,6 +66,7 @@ def report(results, tmp_path_factory):
     return docs.build_docs(results, tmp_path_factory.mktemp("out"), render=False, execute=False)
 
 
+@pytest.mark.slow
 def test_site_is_staged_with_nothing_broken(report):
     assert report.broken == ()
     assert not report.rendered and str(report.staged) in report.message
@@ -78,11 +81,13 @@ def test_site_is_staged_with_nothing_broken(report):
     assert (report.staged / "references.bib").exists() and (report.staged / "styles.css").exists()
 
 
+@pytest.mark.slow
 def test_staging_leaves_only_the_site(report):
     assert [p.name for p in report.staged.parent.iterdir()] == ["staged"]
     assert not (ROOT / "_proc").exists()
 
 
+@pytest.mark.slow
 def test_targets_are_in_the_navigation(report):
     config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
     section = config["website"]["sidebar"]["contents"][2]
@@ -103,6 +108,7 @@ def test_targets_are_in_the_navigation(report):
     ]
 
 
+@pytest.mark.slow
 def test_every_notebook_is_in_the_sidebar(report):
     config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
     listed = nav_links(config["website"]["sidebar"]["contents"])
@@ -115,6 +121,7 @@ def test_every_notebook_is_in_the_sidebar(report):
     assert wings <= {p.split("/")[0] for p in listed}
 
 
+@pytest.mark.slow
 def test_reference_lists_the_names_of_each_wing(report):
     index = (report.staged / "reference.qmd").read_text(encoding="utf-8")
     for wing in ("core", "distances", "regression", "figures"):
@@ -156,6 +163,7 @@ def test_look_of_the_site():
     ).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_gallery_has_a_card_with_a_picture_for_each_target(report):
     text = (report.staged / "targets.qmd").read_text(encoding="utf-8")
     for name in ("sim_01", "sdss_spectra", "summary"):
@@ -164,13 +172,14 @@ def test_gallery_has_a_card_with_a_picture_for_each_target(report):
     assert "![](" not in text
 
 
+@pytest.mark.slow
 def test_reference_has_every_public_name_with_its_shapes(report):
     index = (report.staged / "reference.qmd").read_text(encoding="utf-8")
     for module, name, words in [
-        ("distances.transport", "sliced_wasserstein", ""),
+        ("distances.tables", "distance", ""),
         ("core.sample", "Sample", "(n_gal, n_wave)"),
         ("synthesis.simulations", "simulate", ""),
-        ("figures.surveys", "place_on_map", "dex"),
+        ("figures.galaxies", "plot_methods", "(n_gal,)"),
     ]:
         page = (report.staged / f"reference/{module}.qmd").read_text(encoding="utf-8")
         assert (
@@ -178,13 +187,16 @@ def test_reference_has_every_public_name_with_its_shapes(report):
         )
 
 
+@pytest.mark.slow
 def test_figures_have_a_text(report):
-    cells = nbformat.read(report.staged / "figures/20_plots.ipynb", as_version=4).cells
+    pages = sorted((report.staged / "figures").glob("*.ipynb"))
+    cells = [cell for page in pages for cell in nbformat.read(page, as_version=4).cells]
     drawn = [c.source for c in cells if any("image/png" in o.get("data", {}) for o in c.get("outputs", []))]
-    assert len(drawn) > 5 and all(s.startswith("#| fig-alt: ") for s in drawn)
+    assert len(drawn) > 5 and all(s.startswith("#| fig-alt:") for s in drawn)
     assert yaml.safe_load(drawn[0].splitlines()[0][3:])["fig-alt"].endswith(".")
 
 
+@pytest.mark.slow
 def test_missing_text_is_counted_and_reported(report, tmp_path):
     page = tmp_path / "page.ipynb"
     executed(page, "One", "simulation")
@@ -228,6 +240,7 @@ def test_a_rendered_site_is_served_to_this_machine_only(tmp_path, monkeypatch):
     servers[0].server_close()
 
 
+@pytest.mark.slow
 def test_render_patterns_match_every_page(report):
     config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
     matched = {p for pattern in config["project"]["render"] for p in report.staged.glob(pattern)}
@@ -235,6 +248,7 @@ def test_render_patterns_match_every_page(report):
     assert config["execute"] == {"enabled": False}
 
 
+@pytest.mark.slow
 def test_executed_notebook_becomes_a_page(report):
     nb = nbformat.read(report.staged / "targets" / "sim_01.ipynb", as_version=4)
     nbformat.validate(nb)
@@ -249,6 +263,7 @@ def test_executed_notebook_becomes_a_page(report):
     assert "/somewhere" not in text and "papermill" not in text and "secret" not in text and PIXEL in text
 
 
+@pytest.mark.slow
 def test_notebooks_show_documentation_instead_of_code(report):
     nb = nbformat.read(report.staged / "core/10_sample.ipynb", as_version=4)
     text = json.dumps(nb)
@@ -256,11 +271,13 @@ def test_notebooks_show_documentation_instead_of_code(report):
     assert "### load_sample" in text and "[`Sample`](../core/sample.html#sample)" in text
 
 
+@pytest.mark.slow
 def test_staged_notebooks_are_valid(report):
     for path in report.staged.rglob("*.ipynb"):
         nbformat.validate(json.loads(path.read_text(encoding="utf-8")))
 
 
+@pytest.mark.slow
 def test_broken_things_are_named(results, report, tmp_path):
     staged = tmp_path / "staged"
     shutil.copytree(report.staged, staged)
@@ -305,6 +322,7 @@ def test_without_quarto_the_way_on_is_told(tmp_path, monkeypatch):
     assert "https://quarto.org" in message and f"quarto render {tmp_path}" in message
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not shutil.which("quarto"),
     reason="Quarto is not installed: the site was staged and checked, not rendered",

@@ -6,10 +6,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
+from gencast.core.constants import ABSORPTION_LINES, EMISSION_LINES
 from gencast.core.sample import Sample
 from gencast.features.indices import list_indices, measure_indices
-from gencast.core.constants import ABSORPTION_LINES, EMISSION_LINES
-from gencast.features.ranking import MARKED_LINES, feature_table, line_mask, rank_features, rank_groups
+from gencast.features.ranking import rank_features, rank_groups
 from gencast.features.spaces import SPACES, FeatureSpace, normalise_continuum, split_shape
 from gencast.features.stability import (
     choice_stability,
@@ -20,6 +20,7 @@ from gencast.features.stability import (
     labels_agree,
     selection_stability,
 )
+from gencast.features.table import MARKED_LINES, feature_table, line_mask
 
 RNG = np.random.default_rng(5)
 WAVE = np.geomspace(3700, 7000, 900)

@@ -14,13 +14,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from gencast.figures.maps import place_on_map
 from matplotlib.axis import Axis
 from matplotlib.text import Text
 
 from gencast import figures, report
 from gencast.core.base import InputError
 from gencast.features.clusters import cluster_features
+from gencast.figures.maps import place_on_map
 from gencast.figures.style import house_style, save_figure
 from gencast.report.examples import toy_histories, toy_law_results
 from gencast.report.results import load_results
@@ -291,6 +291,8 @@ def test_saved_figures_are_the_same_bytes(results, tmp_path):
 
 def test_run_compares_pictures(request):
     "`python -m pytest` compares them without being asked to."
+    if not request.config.pluginmanager.hasplugin("pytest_mpl"):
+        pytest.skip("pytest-mpl is not installed: pip install -e '.[dev]'")
     assert request.config.getoption("--mpl")
 
 

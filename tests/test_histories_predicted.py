@@ -1,4 +1,5 @@
-"""Histories and dust slopes as properties of a run, for every tree model: leakage, bytes, tables, figures, notebooks."""
+"""Histories and dust slopes as properties of a run, for every tree model: leakage, bytes, tables, figures,
+notebooks."""
 
 import shutil
 from dataclasses import replace
@@ -21,11 +22,15 @@ from gencast.figures.histories import histories_of, plot_history
 from gencast.models.ensembles import Boosting, RandomForest
 from gencast.models.estimators import MODELS, fit_model, predict_with_spread
 from gencast.models.timebins import as_shares, label_columns, labels_of, pick_labels, smape
-from gencast.pipeline.job import load_settings, make_settings, run
-from gencast.pipeline.stages import sample_path
-from gencast.regression.signals import ASKED, DRAWN, Known, TargetView, consensus, likely_truths
+from gencast.pipeline.configure import load_settings, make_settings
+from gencast.pipeline.job import run
+from gencast.pipeline.parts import load_labels, open_simulations, sample_path
+from gencast.regression.signals import DRAWN, TARGETS, consensus, likely_truths
+from gencast.regression.views import KnownErrors, TargetView
 from gencast.synthesis.agebins import age_bins
 from gencast.synthesis.simulations import simulate
+
+pytestmark = pytest.mark.xdist_group("histories")
 
 SMALL = {
     "quick": True,
@@ -77,13 +82,12 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
     "The SMAPE of Lovell et al. (2019), by a formula of its own, and the Wasserstein distance by SciPy."
     from scipy.stats import wasserstein_distance
 
-    from gencast.pipeline.stages import load_labels
-
     settings = load_settings(results.folder)
     names, row = settings.suite.names, results.errors.query("property == 'sfh'").iloc[8]  # source 1, target 2
     with np.load(results.folder / "cache" / f"errors-spectra-sfh-{row.source}.npz") as stored:
         predicted = stored["predicted"]
-    truth = [load_labels(results.folder, settings, "spectra", n, "test", "sfh") for n in names]
+    simulations = open_simulations(results.folder, settings, "spectra")
+    truth = [load_labels(simulations, n, "test", "sfh") for n in names]
     start = sum(map(len, truth[: names.index(row.target)]))
     t, p = truth[names.index(row.target)], predicted[start : start + len(truth[names.index(row.target)])]
     each = [
@@ -106,7 +110,9 @@ def test_errors_of_histories_are_those_of_the_stored_predictions(results):
 
 
 def test_no_leakage_of_histories(results, suite_file, tmp_path):
-    "Shuffle the histories of one simulation: what is predicted for it may not move by a bit; its true errors must."
+    """Shuffle the histories of one simulation: what is predicted for it may not move by a bit; its true
+    errors must.
+    """
     folder = tmp_path / "shuffled"
     shutil.copytree(results.folder / "simulations", folder / "simulations")
     name = load_settings(results.folder).suite.names[VICTIM]
@@ -156,6 +162,7 @@ def test_no_leakage_of_histories(results, suite_file, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model, view", [("extra_trees", "photometry"), ("boosting", "spectra")])
 def test_other_models_do_the_whole_job(results, suite_file, tmp_path, model, view):
     shutil.copytree(results.folder / "simulations", tmp_path / model / "simulations")
@@ -319,19 +326,25 @@ def test_histories_at_many_redshifts_are_in_common_bins():
 
 
 def history_view(n=700, seed=3):
-    "A target with two models, and what is known of five simulations of which the first is the target: the consensus of all is wrong by the same."
+    """A target with two models, and what is known of five simulations of which the first is the target: the
+    consensus of all is wrong by the same.
+    """
     rng, lean = np.random.default_rng(seed), np.array([0.2, 0, 0, 0])
     truth = rng.dirichlet(np.full(4, 2.0), size=(5, n))
     said = [as_shares(y + lean) for y in truth]
     models = np.stack([as_shares(truth[0] + lean[::-1]), truth[0]])
     view = TargetView(models, *[np.ones(models.shape[:2])] * 3, np.ones(models.shape[:2], bool), said[0], {})
-    return truth, view, Known(np.zeros((5, 5)), np.full(5, 0.01), (0, 2), answers=list(zip(said, truth)))
+    return (
+        truth,
+        view,
+        KnownErrors(np.zeros((5, 5)), np.full(5, 0.01), (0, 2), samples=list(zip(said, truth))),
+    )
 
 
 def test_the_consensus_mistakes_of_others_tell_what_the_truth_may_be():
     truth, view, known = history_view()
     rows, drawn = likely_truths(view, known)
-    assert len(rows) == ASKED and rows[[0, -1]].tolist() == [0, 699] and drawn.shape == (DRAWN, ASKED, 4)
+    assert len(rows) == TARGETS and rows[[0, -1]].tolist() == [0, 699] and drawn.shape == (DRAWN, TARGETS, 4)
     assert_allclose(drawn.sum(axis=-1), 1, rtol=1e-6)
     assert (
         smape(drawn.mean(axis=0), truth[0][rows]).mean()
@@ -350,14 +363,14 @@ def test_histories_of_those_held_out_have_no_say():
         answers = list(known.answers)
         answers[k] = (answers[k][0], answers[k][1][::-1])
         assert (
-            np.array_equal(consensus(view, replace(known, answers=answers)), consensus(view, known))
+            np.array_equal(consensus(view, replace(known, samples=answers)), consensus(view, known))
             != changes
         )
 
 
 def test_a_handful_of_galaxies_is_enough():
     _, view, known = history_view()
-    few = replace(known, answers=[(c[:2], y[:2]) for c, y in known.answers])
+    few = replace(known, samples=[(c[:2], y[:2]) for c, y in known.answers])
     rows, drawn = likely_truths(view.take(np.array([5])), few)
     assert (
         rows.tolist() == [0]

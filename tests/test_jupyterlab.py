@@ -22,9 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM, reason="no Chromium on PATH: apt-get install chromium, or set CHROMIUM to its path"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not CHROMIUM, reason="no Chromium on PATH: apt-get install chromium, or set CHROMIUM to its path"
+    ),
+]
 WAIT = 300_000  # milliseconds; a slow machine starts a kernel slowly
 # a kernel restarted while JupyterLab still connects to it for the first time is never heard of again
 # (jupyter_server 2.21)

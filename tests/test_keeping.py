@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 import yaml
 
-import gencast.core.sample
+import gencast.pipeline.evidence
 import gencast.pipeline.notebooks
-import gencast.pipeline.tables
 import gencast.pipeline.training
 from gencast.cli.main import main
 from gencast.core.base import InputError
@@ -28,10 +27,13 @@ from gencast.core.files import read_sealed, write_json
 from gencast.core.locks import clear_leftovers, hold_folder
 from gencast.core.progress import Progress
 from gencast.core.sample import load_sample
-from gencast.pipeline.job import failed_settings, load_settings, run
+from gencast.pipeline.configure import failed_settings, load_settings
+from gencast.pipeline.job import run
 from gencast.pipeline.notebooks import execute_targets, is_current
 from gencast.report.results import load_results, table_checksum
-from gencast.synthesis.recipes import list_suites
+from gencast.synthesis import list_suites
+
+pytestmark = pytest.mark.xdist_group("keeping")
 
 TINY = {
     "quick": True,
@@ -66,6 +68,7 @@ def tables(folder):
     return {f.name: f.read_bytes() for f in sorted(Path(folder).glob("*.csv"))}
 
 
+@pytest.mark.slow
 def test_a_sample_of_the_kill_campaign(root, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     from kill_campaign import campaign
@@ -75,6 +78,7 @@ def test_a_sample_of_the_kill_campaign(root, tmp_path, monkeypatch):
     assert report["problems"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 12, 60, 95])
 def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypatch, capsys, number):
     """The disk is full from the n-th file on: one line, exit code 3, nothing damaged; with space again, the
@@ -88,7 +92,7 @@ def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypat
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(gencast.core.sample.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SystemExit) as end:
         main(
             [
@@ -111,7 +115,7 @@ def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypat
         and "the disk is full; free some space" in said
         and "goes on" in said
     )
-    monkeypatch.setattr(gencast.core.sample.os, "fsync", real)
+    monkeypatch.setattr(os, "fsync", real)
     if number in (12, 95):
         assert tables(run(suite_file, out=out, **TINY).folder) == tables(whole.folder)
 
@@ -146,17 +150,18 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
     )
 
 
+@pytest.mark.slow
 def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch, capsys):
-    suite_file, real, out = write_suite(tmp_path, 6), gencast.pipeline.stages.train, tmp_path / "out"
+    suite_file, real, out = write_suite(tmp_path, 6), gencast.pipeline.training.train, tmp_path / "out"
     text = yaml.safe_load(suite_file.read_text())
     bad = text["simulations"].pop(2)["name"]
     less = tmp_path / "less.yaml"
     less.write_text(yaml.safe_dump(text))
 
-    def train(folder, settings, view, property, source):
+    def train(simulations, source, property, kind, n_trees):
         if source == bad:
             raise FloatingPointError("no tree would grow")
-        return real(folder, settings, view, property, source)
+        return real(simulations, source, property, kind, n_trees)
 
     monkeypatch.setattr(gencast.pipeline.training, "train", train)
     results = run(suite_file, out=out, **TINY)
@@ -205,7 +210,7 @@ def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch
 
 
 def test_too_few_simulations_left_is_no_result(suite_file, tmp_path, monkeypatch):
-    def train(folder, settings, view, property, source):
+    def train(*_):
         raise ValueError("nothing works")
 
     monkeypatch.setattr(gencast.pipeline.training, "train", train)
@@ -223,7 +228,7 @@ def test_an_error_of_ours_is_written_down(suite_file, tmp_path, monkeypatch, cap
     def broken(*_, **__):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr(gencast.pipeline.tables, "fit_support_model", broken)
+    monkeypatch.setattr(gencast.pipeline.evidence, "fit_support_model", broken)
     with pytest.raises(SystemExit) as end:
         main(
             [

@@ -13,10 +13,10 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from gencast.figures.signals import signal_table
 
 from gencast import figures, report
 from gencast.core.base import InputError
+from gencast.figures.signals import signal_table
 from gencast.report import laws as lawreports
 from gencast.report.examples import toy_law_results, toy_results
 from gencast.report.pairs import heldout_pairs
@@ -240,8 +240,8 @@ def test_made_up_runs_are_the_same_for_the_same_seed(tmp_path):
 
 def test_import_is_light():
     code = (
-        "import sys, gencast.figures.laws, gencast.figures.signals; print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if "
-        "m in sys.modules])"
+        "import sys, gencast.figures.laws, gencast.figures.signals; "
+        "print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

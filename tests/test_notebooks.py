@@ -1,6 +1,10 @@
-"The notebooks are the source of truth: they run, they are clean, and gencast/ is what they export."
+"""The notebooks are the source of truth: they run, they are clean, gencast/ is what they export, and what
+they
+store came from the code of today."""
 
 import ast
+import functools
+import importlib.util
 import json
 import os
 import re
@@ -16,18 +20,30 @@ import yaml
 from gencast.site.links import nav_links
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = sorted(ROOT.glob("nbs/*.ipynb"))
 TEMPLATES = sorted(ROOT.glob("nbs/targets/*.ipynb"))
-NOTEBOOKS = ROOMS + TEMPLATES
+NOTEBOOKS = sorted(p for p in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+PAGES = [p for p in NOTEBOOKS if p not in TEMPLATES]  # all that run by themselves
+WINGS = [p for p in PAGES if (ROOT / "gencast" / p.parent.name / "__init__.py").is_file()]
 NEEDS = {
-    "43_layers": "torch",
-    "43_networks": "torch",
-    "43_teams": "torch",
+    "models/40_layers": "torch",
+    "models/50_members": "torch",
+    "models/60_networks": "torch",
 }  # what comes with an extra; the others run with what gencast requires
+IN_A_KERNEL = (
+    "index",
+    "learn/paper_figure",
+)  # as a reader runs them; the others in a fork that has the imports
+SLOW = (
+    "learn/observed_galaxies",
+    "learn/own_simulations",
+    "learn/twenty_universes",
+    "pipeline/80_job",
+    "pipeline/90_verify",
+)  # each makes a run of its own; test_run, test_own_suite, test_deep_fields and test_keeping guard the same
 
 
 def name(path):
-    return path.stem
+    return path.relative_to(ROOT / "nbs").with_suffix("").as_posix()
 
 
 def run(code: str, *args, cwd: Path) -> subprocess.CompletedProcess:
@@ -43,17 +59,69 @@ def run(code: str, *args, cwd: Path) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=name)
-def test_notebook_runs(path):
-    "What `nbdev-test` does, one notebook to a process."
-    if path.stem in NEEDS:
-        pytest.importorskip(NEEDS[path.stem])
-    code = (
-        "import sys; from nbdev.test import test_nb; sys.exit(not test_nb(sys.argv[1], "
-        "skip_flags=['notest'], basepath=sys.argv[2])[0])"
+def script(file: str, *options, root: Path = ROOT) -> subprocess.CompletedProcess:
+    "Run a script of the repository."
+    command = [sys.executable, str(root / "scripts" / file), *options]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+
+def needed(path: Path) -> None:
+    "Skip where an extra is missing."
+    if name(path) in NEEDS:
+        pytest.importorskip(NEEDS[name(path)])
+
+
+def marked(paths: list) -> list:
+    "Parameters of a test that runs notebooks."
+    slow = {True: (pytest.mark.slow,), False: ()}
+    return [pytest.param(p, marks=slow[name(p) in SLOW], id=name(p)) for p in paths]
+
+
+@pytest.mark.parametrize("path", marked([p for p in PAGES if name(p) not in IN_A_KERNEL]))
+def test_notebook_runs(path, notebook_server):
+    "What `nbdev-test` does, in a fork of a process that has imported what notebooks import."
+    needed(path)
+    done = notebook_server.run(path)
+    assert done["ok"], f"{name(path)} does not run:\n{done['text'][-3000:]}"
+
+
+def test_lists_above_name_notebooks():
+    "A notebook that moves takes its mark along."
+    assert {*NEEDS, *IN_A_KERNEL, *SLOW} <= set(map(name, PAGES))
+
+
+@pytest.mark.xdist_group("first look")  # both read the same run
+@pytest.mark.parametrize("word", IN_A_KERNEL)
+def test_notebook_runs_in_a_kernel(word):
+    "As Jupyter runs it; the how-to finds the run that the front page made."
+    from nbclient import NotebookClient
+
+    path = ROOT / "nbs" / f"{word}.ipynb"
+    nb = nbformat.read(path, as_version=4)
+    for cell in nb.cells:
+        cell["outputs"] = [] if cell.cell_type == "code" else None
+        if cell["outputs"] is None:
+            del cell["outputs"]
+    env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
+    client = NotebookClient(
+        nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
     )
-    done = run(code, path, ROOT, cwd=path.parent)
-    assert done.returncode == 0, f"{path.name} does not run:\n{done.stderr[-3000:]}"
+    client.execute(env=env)
+    outputs = [o for c in nb.cells for o in c.get("outputs", [])]
+    assert any("image/png" in o.get("data", {}) for o in outputs), "no figure is drawn"
+
+
+def test_server_notices_a_failure(notebook_server, tmp_path):
+    "A notebook that ends in an error, and one whose process dies, are failures; the next one is none."
+    for source, fine in (("assert 1 == 2", False), ("import os; os._exit(3)", False), ("x = 1", True)):
+        path = tmp_path / "some.ipynb"
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(nb, path)
+        done = notebook_server.run(path)
+        assert done["ok"] == fine, done
+    assert not (tmp_path / "_docs").exists()
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +175,35 @@ def test_templates_are_in_sync(copy):
     assert subprocess.run([*script, "--check"]).returncode == 0 and not (templates / "gone.ipynb").exists()
 
 
+def test_faces_are_in_sync():
+    "`gencast/<wing>/__init__.py` has the public names of the wing's modules, each of which has one home."
+    done = script("build_faces.py", "--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_wings_import_downwards_only():
+    "The floors of `.importlinter`."
+    lint = shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or shutil.which("lint-imports")
+    if not lint:
+        pytest.skip("import-linter is not installed: pip install -e '.[dev]'")
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("command", ["check", "format"])
+def test_form(command):
+    "`ruff check` and `ruff format`, notebooks included, have nothing to say."
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
+    if not ruff:
+        pytest.skip("ruff is not installed: pip install -e '.[dev]'")
+    options = {"check": ["--output-format=concise", "--quiet"], "format": ["--check"]}[command]
+    done = subprocess.run(
+        [ruff, command, "--no-cache", *options, "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
 def test_no_module_is_written_by_hand():
     by_hand = [
         p.name for p in ROOT.glob("gencast/**/*.py") if "AUTOGENERATED" not in p.read_text(encoding="utf-8")
@@ -129,7 +226,7 @@ def test_notebook_is_clean(path):
     assert not [o for cell in outputs for o in cell if o.output_type == "error"]
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=name)
+@pytest.mark.parametrize("path", PAGES, ids=name)
 def test_figures_are_stored(path):
     "A cell that ends in a plot shows it to those who read the notebook without running it."
     for cell in nbformat.read(path, as_version=4).cells:
@@ -147,7 +244,7 @@ def test_figures_are_stored(path):
         )
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=name)
+@pytest.mark.parametrize("path", PAGES, ids=name)
 def test_imports_stand_in_cells_of_their_own(path):
     "Staging the site runs every cell that holds an import, and no other example: a mixed cell fails there."
     for cell in nbformat.read(path, as_version=4).cells:
@@ -163,14 +260,12 @@ def test_imports_stand_in_cells_of_their_own(path):
         assert not imports or alone, f"{path.name}: give the import a cell of its own:\n{cell.source}"
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=name)
-def test_room_exports_and_has_a_title(path):
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_page_has_a_title_and_a_wing_exports(path):
     cells = nbformat.read(path, as_version=4).cells
     title = next(c.source for c in cells if c.cell_type == "markdown")
     assert re.match(r"# .+\n+> .+", title), "the first text cell is `# Title` and `> one-sentence subtitle`"
-    if path.stem not in ("index", "suites_gallery", "methods_compared") and not path.stem.startswith(
-        "howto_"
-    ):  # pages, which export nothing
+    if path in WINGS and path.stem != "00_index":  # the others are pages, which export nothing
         assert re.match(r"#\|\s*default_exp \S+", cells[0].source)
         assert "nbdev_export()" in cells[-1].source
 
@@ -209,7 +304,128 @@ def test_nbdev_clean_keeps_the_parameters_tag(copy):
     assert kept == {"tags": ["parameters"]}, "the tag stays and other metadata go"
 
 
-def test_every_room_is_in_the_sidebar():
+def test_nbdev_clean_keeps_the_digest(copy):
+    path = copy / "nbs" / "core" / "kept.ipynb"
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "gencast": {"code": "0123456789abcdef"},
+        "papermill": {"duration": 3},
+    }
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")], metadata=metadata), path)
+    code = "from nbdev.clean import nbdev_clean\nimport sys\nnbdev_clean.__wrapped__(sys.argv[1])"
+    done = run(code, path, cwd=copy)
+    kept = nbformat.read(path, as_version=4).metadata
+    path.unlink()
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert set(kept) == {"kernelspec", "gencast"} and kept.gencast == metadata["gencast"]
+
+
+def test_every_page_is_in_the_sidebar():
+    "By name, or by the pattern of its folder."
     website = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))["website"]
     listed = [h for h in nav_links(website["sidebar"]) if h.endswith(".ipynb")]
-    assert sorted(listed) == sorted(p.name for p in ROOMS)
+    found = [p for h in listed for p in (ROOT / "nbs").glob(h)]
+    assert sorted(found) == sorted(PAGES), "each page once"
+
+
+@pytest.fixture(scope="module")
+def freshness():
+    "scripts/freshness.py as a module."
+    spec = importlib.util.spec_from_file_location("freshness", ROOT / "scripts" / "freshness.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_stored_outputs_are_fresh(path, freshness):
+    "What a notebook shows came from its code, and the code that it imports, as they are today."
+    why = freshness.why_stale(nbformat.read(path, as_version=4), path.parent)
+    assert not why, f"{name(path)}: {why}; run python scripts/execute_notebooks.py {name(path)}"
+
+
+@functools.cache
+def simulation_names(suite: str = "") -> set:
+    "Of all suites that come with gencast, or of one."
+    from gencast.synthesis import list_suites
+
+    found = set()
+    for which, path in list_suites().items():
+        if suite in ("", which):
+            text = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found |= {s["name"] for s in text["simulations"]}
+    return found
+
+
+def named_simulations(text: str, names: set) -> set:
+    "Words of a text that are built as a simulation's name is: library, dust law, history."
+    libraries, dusts, histories = (set(part) for part in zip(*(n.split("-") for n in names)))
+    found = set()
+    for word in re.findall(r"(?<![\w./-])[a-z]\w*-[a-z]\w*-[a-z]\w*(?![\w-])", text):
+        library, dust, history = word.split("-")
+        if (library in libraries) + (dust in dusts) + (history in histories) >= 2:
+            found.add(word)
+    return found
+
+
+def shown_text(nb) -> str:
+    "What a notebook's stored outputs say in words."
+    said = []
+    for output in (o for c in nb.cells for o in c.get("outputs", [])):
+        said.append(str(output.get("text", "")))
+        said += [str(v) for kind, v in output.get("data", {}).items() if not kind.startswith("image/p")]
+    return "\n".join(said)
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory) -> set:
+    "Simulations of the made-up results, which are no suite's."
+    from gencast.report.examples import toy_results
+    from gencast.report.results import load_results
+
+    folder = tmp_path_factory.mktemp("names")
+    return set(load_results(toy_results(folder / "toy", n_sim=24)).simulations.name)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_stored_outputs_name_what_exists(path, made_up):
+    "A page that runs the default suite shows its simulations, any other page those of some suite."
+    nb = nbformat.read(path, as_version=4)
+    shown = named_simulations(shown_text(nb), simulation_names())
+    is_default = any(re.search(r'^\w+ = run\(\s*"default"', c.source, flags=re.M) for c in nb.cells)
+    there = simulation_names("default") if is_default else simulation_names() | made_up
+    assert shown <= there, f"{name(path)} shows {shown - there}, which the suite does not have"
+
+
+def test_a_name_of_another_day_is_noticed():
+    names = simulation_names()
+    said = (
+        "its nearest are fsps-salim-dpl and bc03-calzetti-tau, a leave-one-out fit, results/bpass-salim-tau"
+    )
+    assert named_simulations(said, names) - names == {"fsps-salim-dpl"}
+
+
+def test_digest_changes_with_the_code_only(freshness):
+    "Comments, docstrings and layout are free; a number, an imported module's number, is not."
+
+    def digest(*cells):
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        return freshness.code_digest(nb, ROOT / "nbs")
+
+    one = digest("def f(x):\n    'Double.'\n    return 2 * x", "f(1)")
+    assert one == digest("def f(\n    x,  # a number\n):\n    return (2 * x)", "f( 1 )  # two")
+    assert one != digest("def f(x):\n    return 3 * x", "f(1)")
+    modules = freshness.closure({"gencast.report.results"})
+    assert {"gencast.report.results", "gencast.core.base"} <= set(modules)
+    assert not [m for m in modules if m.startswith(("gencast.site", "gencast.pipeline"))]
+    through_face = freshness.imported(ast.parse("from gencast.core import InputError"))
+    assert through_face == {"gencast.core.base"}
+    assert freshness.imported(ast.parse("import gencast.core as c; c.InputError")) >= {"gencast.core.base"}
+
+
+def test_a_suite_counts_as_code(freshness, monkeypatch):
+    "The YAML that a module carries changes what a notebook shows."
+    before = freshness.module_facts.__wrapped__("gencast.synthesis.simulations")[0]
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + b" " * (self.suffix == ".yaml"))
+    assert freshness.module_facts.__wrapped__("gencast.synthesis.simulations")[0] != before

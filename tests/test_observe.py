@@ -13,16 +13,16 @@ from astropy.io import fits
 from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
+from gencast.core.constants import L_SUN
 from gencast.core.resampling import pixel_edges
 from gencast.core.sample import Sample
 from gencast.data.observing import correlated_noise, observe, observe_spectra, r_magnitude
 from gencast.data.suites import load_suite
-from gencast.synthesis import libraries
+from gencast.synthesis import external_libraries, list_suites
 from gencast.synthesis.external_libraries import inside_archives, library_files, read_vazdekis
 from gencast.synthesis.libraries import air_to_vacuum
 from gencast.synthesis.nebular import (
     HBETA_PER_PHOTON,
-    LSUN,
     add_nebular,
     check_nebular,
     ionising_photons,
@@ -30,7 +30,6 @@ from gencast.synthesis.nebular import (
     nebular_light,
 )
 from gencast.synthesis.pixels import resampling_bands, resampling_matrix
-from gencast.synthesis.recipes import list_suites
 from gencast.synthesis.simulations import recipe_grid, simulate
 from gencast.synthesis.ssp import load_ssp
 
@@ -68,7 +67,7 @@ def test_lines_hold_the_light_they_should():
     oiii = ((light - continuum) * np.diff(edges))[abs(fine - 5008.24) < 15].sum()
     assert_allclose(
         hbeta,
-        HBETA_PER_PHOTON / LSUN * ionising_photons(np.array([0.002]), np.array([0.01]))[0, 0],
+        HBETA_PER_PHOTON / L_SUN * ionising_photons(np.array([0.002]), np.array([0.01]))[0, 0],
         rtol=0.01,
     )
     assert_allclose(oiii / hbeta, ratio[0, names.index("OIII5008")], rtol=0.01)
@@ -331,7 +330,7 @@ def test_a_library_that_is_missing_or_damaged_is_named(own_miuscat, monkeypatch)
 
 
 def test_archives_are_read_within_bounds(tmp_path, monkeypatch):
-    monkeypatch.setattr(libraries, "MOST_BYTES", 100)
+    monkeypatch.setattr(external_libraries, "MOST_BYTES", 100)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
         z.writestr("x/small.fits", b"1" * 50)
         z.writestr("x/huge.fits", b"1" * 5000)

@@ -14,13 +14,14 @@ from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
 from gencast.core.sample import Sample
-from gencast.features.ranking import line_mask
+from gencast.features.table import line_mask
 from gencast.figures.overlays import plot_overlay, plot_overlays
+from gencast.regression.views import KnownErrors
 from gencast.report.bins import bin_facts, describe_bins, forecast_bins, heldout_bins
-from gencast.report.views import describe_views, tabulate_views
 from gencast.report.examples import toy_results
 from gencast.report.overlays import FEWEST, REDSHIFT_WINDOW, SOFTENING, overlay_rows
 from gencast.report.results import load_results
+from gencast.report.views import describe_views, tabulate_views
 
 WAVE = np.geomspace(3850, 7800, 240)
 BANDS = ("sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z")
@@ -234,9 +235,7 @@ class Evidence:
 
     def known(self, without, k):
         assert without == (k,)
-        return type(
-            "K", (), {"consensus_mse": np.full(3, 1e-4), "voices": staticmethod(lambda n: np.arange(n) != k)}
-        )
+        return KnownErrors(np.zeros((3, 3)), np.full(3, 1e-4), (k,))
 
 
 def test_scores_of_bins_tell_skill_from_none():

@@ -23,13 +23,18 @@ from gencast.data.suites import (
     suite_properties,
     suite_views,
 )
-from gencast.pipeline.job import load_settings, run
+from gencast.pipeline.configure import load_settings
+from gencast.pipeline.evidence import family_labels
+from gencast.pipeline.job import run
 from gencast.pipeline.notebooks import execute_notebook, template_path
-from gencast.pipeline.stages import SMALLEST_NOISE, TABLE_NOISE, expected_noise, load_survey, sample_path
-from gencast.pipeline.tables import family_labels
+from gencast.pipeline.parts import sample_path
+from gencast.pipeline.settings import SurveySettings
+from gencast.pipeline.surveys import NOISE_FLOOR, TABLE_NOISE, expected_noise, load_survey
 from gencast.report.results import load_results
 from gencast.synthesis.recipes import read_recipes
 from gencast.synthesis.simulations import simulate
+
+pytestmark = pytest.mark.xdist_group("own_suite")
 
 BANDS, FORMATS = (
     "ugriz",
@@ -210,18 +215,17 @@ def test_forecast_for_another_table(results, folder, tmp_path, capsys):
 
 def test_noise_of_the_consensus_is_that_of_the_survey(results, folder):
     settings = load_settings(results.folder)
-    survey = load_survey(settings, "photometry")
-    assert_allclose(expected_noise(settings, "photometry", survey), 0.03 / np.log(10), rtol=0.2)
-    assert_allclose(survey.meta["noise"], SMALLEST_NOISE)  # the simulations have the survey's noise already
+    suite, wanted, seed = settings.suite, settings.part(SurveySettings), settings.seed
+    survey = load_survey(suite, wanted, "photometry", seed)
+    assert_allclose(expected_noise(suite, "photometry", survey, seed), 0.03 / np.log(10), rtol=0.2)
+    assert_allclose(survey.meta["noise"], NOISE_FLOOR)  # the simulations have the survey's noise already
     bare = yaml.safe_load((folder / "five.yaml").read_text())
     bare.pop("survey")
     (folder / "bare.yaml").write_text(yaml.safe_dump(bare, sort_keys=False))
-    from dataclasses import replace
-
-    alone = replace(settings, suite=load_suite(folder / "bare.yaml"))
-    stand_in = load_survey(alone, "photometry")
+    alone = load_suite(folder / "bare.yaml")
+    stand_in = load_survey(alone, wanted, "photometry", seed)
     assert stand_in.meta["stand_in"] and not stand_in.properties
-    assert_allclose(expected_noise(alone, "photometry", stand_in), TABLE_NOISE)
+    assert_allclose(expected_noise(alone, "photometry", stand_in, seed), TABLE_NOISE)
 
 
 def test_same_seed_same_bytes_and_nothing_made_twice(results, folder, tmp_path):
@@ -232,7 +236,14 @@ def test_same_seed_same_bytes_and_nothing_made_twice(results, folder, tmp_path):
     assert {f: f.stat().st_mtime_ns for f in made} == made
 
 
-@pytest.mark.parametrize("template, target", [("simulation", "tng"), ("survey", "sky"), ("summary", None)])
+@pytest.mark.parametrize(
+    "template, target",
+    [
+        ("simulation", "tng"),
+        pytest.param("survey", "sky", marks=pytest.mark.slow),
+        pytest.param("summary", None, marks=pytest.mark.slow),
+    ],
+)
 def test_notebooks_of_such_a_run(results, tmp_path, template, target):
     path = execute_notebook(
         template_path(template),
@@ -337,17 +348,15 @@ def test_three_families_are_held_out_as_a_whole(folder):
     for entry, code in zip(text["simulations"], ("a", "b", "c", "c", "c")):
         entry["family"] = {"code": code}
     (folder / "families.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
-    from gencast.pipeline.stages import Settings
-
     assert (
-        family_labels(Settings(load_suite(folder / "families.yaml"))) == {}
+        family_labels(load_suite(folder / "families.yaml")) == {}
     )  # three left must be more than two when two families are out
     for entry in text["simulations"]:
         entry["split"] = {"by": "u - r", "parts": 2}
     (folder / "families.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
     suite = load_suite(folder / "families.yaml")
     assert (
-        list(family_labels(Settings(suite))) == ["simulation"]
+        list(family_labels(suite)) == ["simulation"]
         and main_family(suite) == "code"
         and main_family(suite, ["simulation"]) == "simulation"
     )

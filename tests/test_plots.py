@@ -262,8 +262,8 @@ def test_a_name_that_pandas_would_take_for_missing_survives(tmp_path):
 def test_results_import_is_light():
     "Notebook kernels start fast: no scikit-learn, SciPy or astropy behind results and plots."
     code = (
-        "import sys, gencast.figures.spectra, gencast.figures.errors, gencast.report.forecast_sentences; print([m for m in ('sklearn', "
-        "'scipy', 'astropy', 'joblib') if m in sys.modules])"
+        "import sys, gencast.figures.spectra, gencast.figures.errors, gencast.report.forecast_sentences; "
+        "print([m for m in ('sklearn', 'scipy', 'astropy', 'joblib') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

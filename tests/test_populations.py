@@ -73,7 +73,9 @@ def test_cutting_is_exact():
 
 
 def test_an_epoch_is_a_cut_of_today(monkeypatch):
-    "Seen at 3 Gyr of 4: 0.625 of the mass has formed, 0.2 of that in the first Gyr, 0.6 in the last; the mass is what it was then."
+    """Seen at 3 Gyr of 4: 0.625 of the mass has formed, 0.2 of that in the first Gyr, 0.6 in the last; the
+    mass is what it was then.
+    """
     table = Population(
         np.array([0.0, 2.0, 4.0]),
         np.array([[0, 0.25, 1.0], [0, 0.9, 1.0]]),

@@ -8,7 +8,18 @@ import pytest
 
 import gencast as gc
 
-WINGS = {"cli", "core", "data", "distances", "features", "figures", "models", "pipeline", "regression", "report"}
+WINGS = {
+    "cli",
+    "core",
+    "data",
+    "distances",
+    "features",
+    "figures",
+    "models",
+    "pipeline",
+    "regression",
+    "report",
+}
 WINGS |= {"sed", "site", "synthesis"}
 NAMES = sorted(set(dir(gc)) - WINGS)
 HEAVY = ("numpy", "pandas", "scipy", "sklearn", "matplotlib", "astropy", "typer")
@@ -34,7 +45,9 @@ def test_each_name_is_there_and_explains_itself(name):
 
 
 def test_importing_gencast_imports_nothing_heavy():
-    loaded = python("import sys, gencast as gc; dir(gc); print(*{m.split('.')[0] for m in sys.modules})").split()
+    loaded = python(
+        "import sys, gencast as gc; dir(gc); print(*{m.split('.')[0] for m in sys.modules})"
+    ).split()
     assert not set(loaded) & set(HEAVY)
     assert "numpy" in python("import sys, gencast as gc; gc.Sample; print(*sys.modules)").split()
 

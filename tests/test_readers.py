@@ -19,8 +19,9 @@ from gencast.core.properties import Property
 from gencast.core.units import brightness_factor, convert_property, parse_unit
 from gencast.data.columns import FORMATS, open_columns, read_columns
 from gencast.data.domains import cut_groups, read_table
+from gencast.data.mappings import load_mapping
 from gencast.data.photometry import band_wavelengths
-from gencast.data.readers import load_mapping, load_table
+from gencast.data.readers import load_table
 
 N, WAVE = 12, np.array([3551.0, 4686.0, 6166.0])
 RNG = np.random.default_rng(5)

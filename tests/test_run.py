@@ -15,9 +15,12 @@ from gencast.cli.main import main
 from gencast.core.base import InputError
 from gencast.core.sample import load_sample, save_sample
 from gencast.data.suites import load_suite
-from gencast.pipeline.job import load_settings, make_settings, run
-from gencast.pipeline.stages import sample_path, split_rows
-from gencast.synthesis.recipes import list_suites
+from gencast.pipeline.configure import load_settings, make_settings
+from gencast.pipeline.job import run
+from gencast.pipeline.parts import open_simulations, sample_path, split_rows
+from gencast.synthesis import list_suites
+
+pytestmark = pytest.mark.xdist_group("run")
 
 SMALL = {"quick": True, "n_galaxies": 260, "notebooks": False, "progress": False, "jobs": 2}
 VICTIM = 3  # the simulation whose labels are shuffled
@@ -130,10 +133,10 @@ def test_errors_are_those_of_the_stored_galaxies(results):
     row = results.errors.query("view == 'spectra'").iloc[7]  # source 1, target 1
     with np.load(results.folder / "cache" / f"errors-spectra-log_mstar-{row.source}.npz") as stored:
         predicted = stored["predicted"]
-    sizes, truth = [], []
+    sizes, truth, simulations = [], [], open_simulations(results.folder, settings, "spectra")
     for name in names:
         sample = load_sample(sample_path(results.folder, "spectra", name))
-        test = split_rows(len(sample), settings, name, "spectra")["test"]
+        test = split_rows(len(sample), simulations, name)["test"]
         sizes.append(len(test))
         truth.append(sample.properties["log_mstar"][test])
     start = sum(sizes[: names.index(row.target)])
@@ -146,15 +149,15 @@ def test_errors_are_those_of_the_stored_galaxies(results):
 def test_distances_agree_with_scipy(results):
     from scipy.spatial.distance import cdist
 
-    from gencast.features.ranking import feature_table
+    from gencast.features.table import feature_table
 
     settings = load_settings(results.folder)
     names = settings.suite.names
     chosen = results.features.query("view == 'spectra'").feature.tolist()
-    parts = []
+    parts, simulations = [], open_simulations(results.folder, settings, "spectra")
     for name, part in [(names[0], "reference"), (names[2], "test")]:
         sample = load_sample(sample_path(results.folder, "spectra", name))
-        table = feature_table(sample.take(split_rows(len(sample), settings, name, "spectra")[part]))
+        table = feature_table(sample.take(split_rows(len(sample), simulations, name)[part]))
         parts.append(table.values[:, [table.names.index(f"{float(w):.1f}") for w in chosen]].astype(float))
     found = results.distances.query(
         "view == 'spectra' and distance == 'mean_euclidean' and source == @names[0] and target == @names[2]"
@@ -210,6 +213,7 @@ def test_no_leakage(results, suite_file, tmp_path, view):
     assert (models(results) == models(broken)).all(), "no other model or score may have seen its labels"
 
 
+@pytest.mark.slow
 def test_second_run_reuses_and_a_change_recomputes(results, suite_file, tmp_path):
     folder = tmp_path / "six"
     shutil.copytree(results.folder, folder)
@@ -252,19 +256,11 @@ def test_interrupted_run_goes_on(results, suite_file, tmp_path):
     assert tables(run(suite_file, out=folder, **SMALL).folder) == tables(results.folder)
 
 
-def command(*arguments) -> tuple[int, str]:
-    "Run the command line in a process of its own."
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from gencast.cli.main import main; main(sys.argv[1:])",
-            *map(str, arguments),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def in_a_process(*arguments) -> tuple[int, str]:
+    "Run the command line in a process of its own: exit code, and what it said."
+    code = "import sys; from gencast.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -361,10 +357,11 @@ def test_bad_spec_files_are_refused_before_any_work(tmp_path, capsys, monkeypatc
         assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_own_spectra_by_option(suite_file, tmp_path):
     "The user's own spec file through the whole job, by the command line, with its notebooks."
     spec = spec_file(tmp_path / "mine.fits")
-    code, said = command(
+    code, said = in_a_process(
         "run",
         suite_file,
         "--quick",
@@ -384,6 +381,7 @@ def test_own_spectra_by_option(suite_file, tmp_path):
     ).galaxy.tolist() == ["mine"]
 
 
+@pytest.mark.slow
 def test_notebooks_of_a_run(results, tmp_path):
     "Executed for each target, reused when nothing changed, removed when they no longer show the tables."
     import nbformat
@@ -408,8 +406,8 @@ def test_notebooks_of_a_run(results, tmp_path):
     assert not list((folder / "notebooks").glob("*.ipynb"))
 
 
-def test_command_line(results, tmp_path):
-    code, said = command("--help")
+def test_command_line(results, tmp_path, command):
+    code, said = in_a_process("--help")
     assert code == 0 and all(word in said for word in ("run", "simulate", "forecast", "list", "docs"))
     for what in ("suites", "simulations", "ssp", "dust", "histories", "properties"):
         code, said = command("list", what)
@@ -423,7 +421,7 @@ def test_command_line(results, tmp_path):
     assert code == 2 and "gencast run" in said and "Traceback" not in said
 
 
-def test_simulate_command(suite_file, tmp_path):
+def test_simulate_command(suite_file, tmp_path, command):
     code, said = command(
         "simulate", suite_file, "--out", tmp_path / "sims", "--galaxies", 120, "--only", "bc03-calzetti-tau"
     )
@@ -437,7 +435,7 @@ def test_simulate_command(suite_file, tmp_path):
 def test_noise_is_outside_the_simulations_range(results):
     "An alien: flat spectra of random brightness, a thousand times too bright."
     from gencast.core.sample import Sample
-    from gencast.pipeline.job import forecast
+    from gencast.pipeline.observed import forecast
 
     settings = load_settings(results.folder)
     wave = settings.suite.wave()
@@ -461,7 +459,7 @@ def test_run_record_is_json(results):
 
 
 def make_settings_of(record):
-    from gencast.pipeline.stages import Settings
+    from gencast.pipeline.settings import Settings
     from gencast.synthesis.recipes import Suite
 
     suite = Suite(

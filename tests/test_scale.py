@@ -1,6 +1,7 @@
 """Large simulations: bounded parts, blocks that add up to the whole, light built up in a file."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,20 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.cache import write_arrays
 from gencast.core.sample import load_sample
-from gencast.features.ranking import feature_table
-from gencast.pipeline import gathering, stages
-from gencast.pipeline.job import make_settings
-from gencast.pipeline.stages import load_labels, load_rows, row_blocks, sample_path, simulate_one, split_rows
+from gencast.pipeline import consensus, training
+from gencast.pipeline import simulate as simulate_module
+from gencast.pipeline.configure import make_settings
+from gencast.pipeline.parts import (
+    Simulations,
+    load_labels,
+    load_rows,
+    open_simulations,
+    row_blocks,
+    sample_path,
+    split_rows,
+)
+from gencast.pipeline.settings import SimulationSettings, selection_size
+from gencast.pipeline.simulate import simulate_one
 from gencast.synthesis.simulations import simulate
 from gencast.synthesis.spectra import map_array
 
@@ -23,19 +34,20 @@ def settings():
 
 
 @pytest.fixture(scope="module")
-def folder(settings, tmp_path_factory):
+def simulations(settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scale")
     for name in settings.suite.names:
-        simulate_one(settings, folder, "spectra", name)
-    return folder
+        simulate_one(settings.part(SimulationSettings), folder, "spectra", name)
+    return open_simulations(folder, settings, "spectra")
 
 
-def test_parts_are_bounded_and_apart(settings):
+def test_parts_are_bounded_and_apart():
     for n, sizes in {
         6500: (1000, 3500, 3500, 1500, 2000),
         200_000: (1000, 126_636, 20_000, 1500, 10_000),
     }.items():
-        rows = split_rows(n, replace(settings, n_galaxies=n), "toy", "spectra")
+        cut = Simulations(Path("a"), Path("b"), "spectra", ("toy",), ("",), 42, selection_size(n))
+        rows = split_rows(n, cut, "toy")
         assert tuple(map(len, rows.values())) == sizes and list(rows) == [
             "selection",
             "train",
@@ -50,32 +62,26 @@ def test_parts_are_bounded_and_apart(settings):
 
 
 @pytest.mark.parametrize("block", [1, 7, 10_000])
-def test_blocks_add_up_to_the_part(settings, folder, block):
-    name = settings.suite.names[1]
-    whole, sample = load_rows(folder, settings, "spectra", name, "test")
-    parts = list(row_blocks(folder, settings, "spectra", name, "test", block))
+def test_blocks_add_up_to_the_part(simulations, block):
+    name = simulations.names[1]
+    whole, sample = load_rows(simulations, name, "test")
+    parts = list(row_blocks(simulations, name, "test", block))
     assert max(len(x) for x, _ in parts) <= block
     assert_array_equal(np.concatenate([x for x, _ in parts]), whole)
-    assert_array_equal(
-        load_labels(folder, settings, "spectra", name, "test", "log_age"), sample.properties["log_age"]
-    )
+    assert_array_equal(load_labels(simulations, name, "test", "log_age"), sample.properties["log_age"])
 
 
-def test_stages_do_not_depend_on_the_block(settings, folder, monkeypatch):
-    noise = np.full(
-        feature_table(
-            load_sample(sample_path(folder, "spectra", settings.suite.names[0])).take(np.arange(2))
-        ).values.shape[1],
-        0.003,
-    )
-    survey, _ = load_rows(folder, settings, "spectra", settings.suite.names[2], "reference")
+def test_stages_do_not_depend_on_the_block(simulations, monkeypatch):
+    survey, _ = load_rows(simulations, simulations.names[2], "reference")
+    noise, properties = np.full(survey.shape[1], 0.003), ("log_mstar",)
 
     def results():
-        model = stages.train(folder, settings, "spectra", "log_mstar", settings.suite.names[0])
+        source = simulations.names[0]
+        model = training.train(simulations, source, "log_mstar", n_trees=3)
         return [
-            gathering.consensus_of(folder, settings, "spectra", (1,), noise, survey),
-            gathering.neighbours_of(folder, settings, "spectra", settings.suite.names[0], noise, survey),
-            gathering.predict_parts(model, folder, settings, "spectra"),
+            consensus.consensus_of(simulations, properties, (1,), noise, survey),
+            consensus.neighbours_of(simulations, source, properties, noise, survey),
+            training.predict_parts(model, simulations),
         ]
 
     whole = results()
@@ -83,7 +89,8 @@ def test_stages_do_not_depend_on_the_block(settings, folder, monkeypatch):
     def small(*args, block=13):
         return row_blocks(*args, block=block)
 
-    monkeypatch.setattr(gathering, "row_blocks", small)
+    monkeypatch.setattr(consensus, "row_blocks", small)
+    monkeypatch.setattr(training, "row_blocks", small)
     for one, other in zip(whole, results()):
         assert one.keys() == other.keys()
         for key in one:
@@ -102,15 +109,16 @@ def test_light_in_a_file_is_the_same_light(settings, tmp_path, view):
 
 
 def test_many_galaxies_leave_no_scratch(settings, tmp_path, monkeypatch):
-    small = simulate_one(settings, tmp_path / "a", "spectra", settings.suite.names[0])
-    monkeypatch.setattr(stages, "MOST_IN_MEMORY", 100)
-    assert simulate_one(settings, tmp_path / "b", "spectra", settings.suite.names[0]) == small
+    simulated = settings.part(SimulationSettings)
+    small = simulate_one(simulated, tmp_path / "a", "spectra", settings.suite.names[0])
+    monkeypatch.setattr(simulate_module, "MOST_IN_MEMORY", 100)
+    assert simulate_one(simulated, tmp_path / "b", "spectra", settings.suite.names[0]) == small
     one, other = (load_sample(sample_path(tmp_path / k, "spectra", settings.suite.names[0])) for k in "ab")
     assert_array_equal(one.flux, other.flux)
     assert len(list((tmp_path / "b" / "simulations" / "spectra").iterdir())) == 1
-    monkeypatch.setattr(stages, "save_sample", lambda *a: 1 / 0)
+    monkeypatch.setattr(simulate_module, "save_sample", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        simulate_one(settings, tmp_path / "c", "spectra", settings.suite.names[0])
+        simulate_one(simulated, tmp_path / "c", "spectra", settings.suite.names[0])
     assert not list((tmp_path / "c" / "simulations" / "spectra").iterdir())
 
 

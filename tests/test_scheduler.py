@@ -17,7 +17,7 @@ from gencast.core.base import InputError
 from gencast.core.progress import Progress
 from gencast.core.workers import check_workers, on_cluster, open_workers
 from gencast.pipeline.job import run
-from gencast.synthesis.recipes import list_suites
+from gencast.synthesis import list_suites
 
 distributed = pytest.importorskip(
     "distributed", reason="distributed is not installed; pip install 'gencast[dask]'"
@@ -104,6 +104,7 @@ def tables(folder):
     return {f.name: f.read_bytes() for f in sorted(Path(folder).glob("*.csv"))}
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_bytes_though_workers_die(suite_file, start, address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # workers started elsewhere must find a folder that is given relative
     run(suite_file, out="here", notebooks=False, jobs=2, **TINY)

@@ -9,15 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
 from gencast.core.base import InputError, rng_for
-from gencast.regression.support import (
-    STATISTICS,
-    TIERS,
-    Yardstick,
-    compare,
-    fit_sheet,
-    fit_support_model,
-    support_table,
-)
+from gencast.regression.support import TIERS, fit_support_model, support_table
+from gencast.regression.support_calibration import HeldOutStatistics
+from gencast.regression.support_statistics import STATISTICS, compare, fit_sheet
 
 FAMILIES = list("aaabbbcccddd")
 
@@ -121,7 +115,9 @@ def test_a_wrong_unit_is_told_where_shape_gives_the_brightness():
 def test_p_value_counts_simulations():
     groups = np.array([[0.0, 1, 2, 3], [5, 5, 5, 5], [1, 1, 1, 9]])
     expected = [(1 + np.mean([3 <= g for g in groups[0]]) + 1 + 0.25) / 4, 1.0, 0.25]
-    assert_allclose(Yardstick(np.zeros((3, 4, 1)), 0.3).p_value(groups, np.array([3.0, -1, 10])), expected)
+    assert_allclose(
+        HeldOutStatistics(np.zeros((3, 4, 1)), 0.3).p_value(groups, np.array([3.0, -1, 10])), expected
+    )
 
 
 @pytest.mark.parametrize("families", [None, list("aaaaabbbbbcccccdddddd")])
@@ -143,7 +139,9 @@ def test_single_galaxies_are_refused_no_more_often_than_stated():
     values = np.concatenate([rng_for(s, "alone").normal(size=(1, 40, len(STATISTICS), 50)) for s in range(4)])
     rate = 0.2
     far = [
-        Yardstick(v, rate).judge_galaxies(rng_for(i, "new").normal(size=(len(STATISTICS), 2000)))[1].mean()
+        HeldOutStatistics(v, rate)
+        .judge_galaxies(rng_for(i, "new").normal(size=(len(STATISTICS), 2000)))[1]
+        .mean()
         for i, v in enumerate(values)
     ]
     assert 0.5 * rate < np.mean(far) < rate  # of six statistics together, each of which alone fails as often

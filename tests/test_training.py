@@ -2,13 +2,20 @@
 
 import builtins
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gencast.core.base import InputError
-from gencast.pipeline.job import forecast, load_settings, make_settings, run
-from gencast.pipeline.stages import load_survey
+from gencast.pipeline.configure import load_settings, make_settings
+from gencast.pipeline.job import run
+from gencast.pipeline.observed import forecast
+from gencast.pipeline.parts import open_simulations
+from gencast.pipeline.settings import ModelSettings, SurveySettings
+from gencast.pipeline.surveys import load_survey
+
+pytestmark = pytest.mark.xdist_group("training")
 
 SMALL = {
     "quick": True,
@@ -26,6 +33,11 @@ SMALL = {
 def suite_file(some_universes):
     "Five universes of the default suite."
     return some_universes("five", 4, 5)
+
+
+def survey_of(settings):
+    "The observed spectra of a run."
+    return load_survey(settings.suite, settings.part(SurveySettings), "spectra", settings.seed)
 
 
 def test_without_pytorch_one_line_names_the_extra(monkeypatch):
@@ -53,6 +65,7 @@ def results(suite_file, tmp_path_factory):
     return run(suite_file, out=tmp_path_factory.mktemp("run") / "five", **SMALL)
 
 
+@pytest.mark.slow
 def test_the_whole_job(results):
     assert set(results.errors["view"]) == {"spectra"} and set(results.errors.model) == {"cnn"}
     assert (
@@ -66,6 +79,7 @@ def test_the_whole_job(results):
     assert "torch" in results.run["versions"]
 
 
+@pytest.mark.slow
 def test_networks_are_trained_once(results, suite_file):
     made = sorted(results.folder.glob("cache/network-*/*/network.json"))
     assert len(made) == 5, (
@@ -80,27 +94,40 @@ def test_networks_are_trained_once(results, suite_file):
     assert {p.name: p.read_bytes() for p in results.folder.glob("*.csv")} == tables
 
 
-def test_the_survey_is_read_once_for_all_networks(results, monkeypatch):
-    from gencast.pipeline import training
+@pytest.mark.slow
+def test_the_survey_is_read_once_for_all_networks(results, suite_file, monkeypatch):
+    from gencast.pipeline import surveys, training
 
-    settings, calls = load_settings(results.folder), []
-    noise = training.network_noise(settings, "spectra")
-    expected = [training.network_key(settings, "spectra", n, "key") for n in settings.suite.names]
-    monkeypatch.setattr(training, "load_survey", lambda *a: calls.append(a) or load_survey(*a))
-    assert [
-        training.network_key(settings, "spectra", n, "key", noise) for n in settings.suite.names
-    ] == expected and not calls
-    assert training.network_key(settings, "spectra", settings.suite.names[0], "key", 2 * noise) != expected[0]
+    calls, read = [], surveys.load_survey
+    monkeypatch.setattr(surveys, "load_survey", lambda *a: calls.append(a) or read(*a))
+    run(suite_file, out=results.folder, **SMALL)
+    assert len(calls) == 1, "the training does not read it, not once for each network"
+    settings = load_settings(results.folder)
+    simulations = open_simulations(results.folder, settings, "spectra")
+    noise, name = surveys.survey_noise(survey_of(settings)), settings.suite.names[0]
+
+    def key(settings, noise):
+        learner = training.make_learner(settings.part(ModelSettings), noise)
+        return training.network_key(simulations, name, learner)
+
+    same = key(settings, noise)
+    assert training.network_path(
+        simulations, name, training.make_learner(settings.part(ModelSettings), noise)
+    ).is_dir(), "it is the key of the stored network"
+    assert key(replace(settings, n_trees=99, law="ridge"), noise) == same
+    assert key(settings, 2 * noise) != same != key(replace(settings, properties=("log_mstar",)), noise)
 
 
+@pytest.mark.slow
 def test_a_later_forecast_uses_the_stored_networks(results):
-    survey = load_survey(load_settings(results.folder), "spectra")
+    survey = survey_of(load_settings(results.folder))
     before = {p: p.stat().st_mtime_ns for p in results.folder.glob("cache/network-*/*/network.json")}
     table, galaxies = forecast(results.folder, survey.take(np.arange(1)), jobs=1, progress=False)
     assert np.isfinite(table.rmse).all() and set(galaxies.property) == {"log_mstar", "sfh"}
     assert {p: p.stat().st_mtime_ns for p in results.folder.glob("cache/network-*/*/network.json")} == before
 
 
+@pytest.mark.slow
 def test_a_damaged_network_is_trained_again_to_the_same_bytes(results, suite_file, tmp_path):
     folder = tmp_path / "five"
     shutil.copytree(results.folder, folder)
@@ -115,6 +142,7 @@ def test_a_damaged_network_is_trained_again_to_the_same_bytes(results, suite_fil
     assert (folder / "errors.csv").read_bytes() == (results.folder / "errors.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_verify_derives_the_errors_of_networks_again(results):
     from gencast.pipeline.verify import verify_run
 

@@ -8,10 +8,13 @@ from .arguments import takes as takes
 from .base import InputError as InputError
 from .base import digest as digest
 from .base import rng_for as rng_for
+from .cache import call_key as call_key
 from .cache import code_key as code_key
+from .cache import imported_modules as imported_modules
 from .cache import package_versions as package_versions
 from .cache import read_arrays as read_arrays
 from .cache import remember as remember
+from .cache import remember_call as remember_call
 from .cache import write_arrays as write_arrays
 from .checks import beside as beside
 from .checks import check_different as check_different

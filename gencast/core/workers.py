@@ -5,34 +5,33 @@
 # %% auto #0
 __all__ = ['open_workers']
 
-# %% ../../nbs/core/90_workers.ipynb #d3cf0fdd
+# %% ../../nbs/core/90_workers.ipynb #dd8fb4ae
 import os
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .base import InputError, digest
-from .cache import code_key
+from .cache import carried_data, package_versions
 from .progress import Progress
 
-# %% ../../nbs/core/90_workers.ipynb #f6e0fe16
+# %% ../../nbs/core/90_workers.ipynb #08267b76
 def own_code() -> str:
-    """Fingerprint of all modules of this gencast, of its stellar libraries, of Python and of the packages it
-    computes with.
-    """
+    "Fingerprint of all modules of this gencast, its data, Python, and the packages that compute."
     import platform
 
     import gencast
 
     folder = Path(gencast.__file__).parent
-    modules = [f.relative_to(folder).with_suffix("").as_posix() for f in sorted(folder.rglob("*.py"))]
-    return digest(platform.python_version(), code_key(*modules))
+    files = [*sorted(folder.rglob("*.py")), *carried_data()]
+    names = [f.relative_to(folder).as_posix() for f in files]
+    return digest(platform.python_version(), package_versions(), names, *[f.read_bytes() for f in files])
 
-
-def look_around(
+# %% ../../nbs/core/90_workers.ipynb #4e0964ff
+def report_worker(
     path: str,  # of a file in the results folder
 ) -> dict:  # host, code, word (empty where the file cannot be read)
-    "What a worker has and sees."
+    "What a worker has, and what it can read."
     import socket
 
     try:
@@ -41,43 +40,84 @@ def look_around(
         word = ""
     return {"host": socket.gethostname(), "code": own_code(), "word": word}
 
-# %% ../../nbs/core/90_workers.ipynb #0741e119
+# %% ../../nbs/core/90_workers.ipynb #b7aea0e0
+def check_threads(threads: dict) -> None:
+    "`InputError` for a worker with several threads; `threads`: worker -> number."
+    for worker, n in threads.items():
+        if n != 1:
+            raise InputError(
+                f"worker {worker} of the cluster has {n} threads; start workers with `--nthreads 1`, "
+                "one for each core, since notebooks and BLAS want a process of their own"
+            )
+
+
+def check_report(
+    worker: str,  # address
+    report,  # from `report_worker`, or the exception that it raised
+    word: str,  # that stands in the results folder
+    folder: Path,  # results of the run
+) -> None:
+    "`InputError` for a worker without gencast, with other code, or that does not see the folder."
+    if isinstance(report, Exception):
+        raise InputError(
+            f"worker {worker} of the cluster cannot run gencast ({type(report).__name__}: {report}); "
+            "install the same gencast there"
+        )
+    if report["code"] != own_code():
+        raise InputError(
+            f"worker {worker} on {report['host']} has another gencast, Python, or other packages than "
+            "this machine; use the same environment on all"
+        )
+    if report["word"] != word:
+        raise InputError(
+            f"worker {worker} on {report['host']} does not see {folder}; put the results on a disk that "
+            "all machines share (-o)"
+        )
+
+# %% ../../nbs/core/90_workers.ipynb #e33d9ddf
 def check_workers(
     client,  # `distributed.Client`
     folder: Path,  # results of the run
-) -> int:  # workers
-    "`InputError` that names a worker with other code, with several threads, or that does not see the folder."
+) -> int:  # number of workers
+    "Check all workers of a cluster. Raises `InputError` that names the first one that is unfit."
     word, note = os.urandom(8).hex(), folder / f".seen-by-all.{os.getpid()}"
     note.write_text(word, encoding="utf-8")
     try:
-        seen = client.run(look_around, str(note), on_error="return")
+        reports = client.run(report_worker, str(note), on_error="return")
     finally:
         note.unlink()
-    for worker, threads in client.nthreads().items():
-        if threads != 1:
-            raise InputError(
-                f"worker {worker} of the cluster has {threads} threads; start workers with `--nthreads 1`, "
-                "one for each core, since notebooks and BLAS want a process of their own"
-            )
-    for worker, found in seen.items():
-        if isinstance(found, Exception):
-            raise InputError(
-                f"worker {worker} of the cluster cannot run gencast ({type(found).__name__}: {found}); "
-                "install the same gencast there"
-            )
-        if found["code"] != own_code():
-            raise InputError(
-                f"worker {worker} on {found['host']} has another gencast, Python, or other packages than "
-                "this machine; use the same environment on all"
-            )
-        if found["word"] != word:
-            raise InputError(
-                f"worker {worker} on {found['host']} does not see {folder}; put the results on a disk that "
-                "all machines share (-o)"
-            )
-    return len(seen)
+    check_threads(client.nthreads())
+    for worker, report in reports.items():
+        check_report(worker, report, word, folder)
+    return len(reports)
 
-# %% ../../nbs/core/90_workers.ipynb #6583bc10
+# %% ../../nbs/core/90_workers.ipynb #f5041c13
+def connect(address: str, wait: float):
+    "A client of a Dask scheduler. Raises `InputError` where Dask is missing or no scheduler answers."
+    try:
+        from distributed import Client
+    except ImportError as err:
+        raise InputError("--scheduler needs Dask; pip install 'gencast[dask]'") from err
+    try:
+        return Client(address, timeout=wait, set_as_default=False)
+    except (OSError, ValueError, TimeoutError, TypeError) as err:
+        raise InputError(
+            f"no Dask scheduler answers at {address!r} ({err}); start one with `dask scheduler` and give "
+            "the address it prints, e.g. tcp://host:8786"
+        ) from err
+
+
+def await_worker(client, address: str, wait: float) -> None:
+    "Wait for a first worker. Raises `InputError` where none comes."
+    try:
+        client.wait_for_workers(1, timeout=wait)
+    except TimeoutError as err:
+        raise InputError(
+            f"the Dask scheduler at {address} has no worker after {wait:g} s; start some with `dask "
+            f"worker {address} --nthreads 1`"
+        ) from err
+
+# %% ../../nbs/core/90_workers.ipynb #42d7844e
 @contextmanager
 def on_cluster(
     address: str,  # of a Dask scheduler, e.g. tcp://host:8786
@@ -87,33 +127,17 @@ def on_cluster(
     "Send joblib's tasks to a Dask cluster. Raises `InputError` for a cluster that cannot do the work."
     from joblib import parallel_config
 
-    try:
-        from distributed import Client
-    except ImportError as err:
-        raise InputError("--scheduler needs Dask; pip install 'gencast[dask]'") from err
     folder = Path(folder).resolve()
+    client = connect(address, wait)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        client = Client(address, timeout=wait, set_as_default=False)
-    except (OSError, ValueError, TimeoutError, TypeError) as err:
-        raise InputError(
-            f"no Dask scheduler answers at {address!r} ({err}); start one with `dask scheduler` and give "
-            "the address it prints, e.g. tcp://host:8786"
-        ) from err
     with client:
-        try:
-            client.wait_for_workers(1, timeout=wait)
-        except TimeoutError as err:
-            raise InputError(
-                f"the Dask scheduler at {address} has no worker after {wait:g} s; start some with `dask "
-                f"worker {address} --nthreads 1`"
-            ) from err
+        await_worker(client, address, wait)
         n = check_workers(client, folder)
         with parallel_config(backend="dask", client=client, wait_for_workers_timeout=wait):
             yield n
         check_workers(client, folder)
 
-# %% ../../nbs/core/90_workers.ipynb #fcacf60e
+# %% ../../nbs/core/90_workers.ipynb #e27d8010
 @contextmanager
 def open_workers(
     scheduler: str,  # address of a Dask scheduler; empty: this machine
@@ -123,7 +147,9 @@ def open_workers(
     # yields the folder, absolute, since other processes have working directories of their own, and a
     # `Progress`
 ):
-    "Where the tasks of a run are done. Raises `InputError` as `on_cluster` does."
+    """Where the tasks of a run are done: on this machine or on a cluster. Raises `InputError` for a cluster
+    that cannot do the work, and for `jobs` beside `scheduler`.
+    """
     from joblib import cpu_count
 
     if not scheduler:

@@ -11,9 +11,10 @@ from .fetch import REFERENCE as REFERENCE
 from .fetch import fetch_3dhst as fetch_3dhst
 from .fetch import fetch_sdss as fetch_sdss
 from .fetch import read_manifest as read_manifest
+from .fields import field_meta as field_meta
 from .fields import load_catalogue as load_catalogue
 from .fields import survey_catalogue as survey_catalogue
-from .observing import UNMEASURED as UNMEASURED
+from .mappings import load_mapping as load_mapping
 from .observing import correlated_noise as correlated_noise
 from .observing import observe as observe
 from .observing import observe_spectra as observe_spectra
@@ -29,7 +30,6 @@ from .photometry import observe_at_redshift as observe_at_redshift
 from .photometry import observe_photometry as observe_photometry
 from .photometry import observed_facts as observed_facts
 from .photometry import survey_partners as survey_partners
-from .readers import load_mapping as load_mapping
 from .readers import load_table as load_table
 from .references import load_spectra as load_spectra
 from .references import read_references as read_references

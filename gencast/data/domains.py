@@ -16,7 +16,8 @@ from ..core.base import InputError, rng_for
 from ..core.checks import check_keys, number
 from ..core.sample import Sample
 from .columns import as_text, open_columns, read_columns
-from .readers import load_mapping, load_table_rows
+from .mappings import load_mapping
+from .readers import load_table_rows
 
 # %% ../../nbs/data/15_domains.ipynb #7548fde9
 MOST_VALUES = 50  # domains from the values of one column

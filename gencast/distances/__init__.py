@@ -1,4 +1,4 @@
-"""How far one set of galaxies lies from another."""
+"""How far one set of galaxies lies from another: sixteen distances by name, for one pair or a whole suite."""
 
 # Written by scripts/build_faces.py.
 import lazy_loader

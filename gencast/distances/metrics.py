@@ -238,7 +238,7 @@ def sinkhorn_pair(pair: Pair, options: dict) -> float:  # unit of the features
 # %% ../../nbs/distances/50_metrics.ipynb #bba1c36c
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    "One distance: what it is and how it is computed from a pair."
+    "One distance: its name, unit and bias, and how it is computed from a pair."
 
     name: str  # standard name
     label: str  # for axes

@@ -1,4 +1,4 @@
-"""What a model sees of a galaxy: feature spaces, their ranking, and clusters of features that say the same."""
+"""Which numbers describe a galaxy: tables of brightness, feature spaces, rankings, and clusters of features that carry the same information."""
 
 # Written by scripts/build_faces.py.
 import lazy_loader

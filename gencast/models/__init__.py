@@ -1,4 +1,4 @@
-"""What learns from a simulation, and what it means to be wrong."""
+"""Models that are trained on one simulation, and the errors that they make on another."""
 
 # Written by scripts/build_faces.py.
 import lazy_loader

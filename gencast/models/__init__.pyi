@@ -2,14 +2,11 @@
 from .ensembles import Boosting as Boosting
 from .ensembles import ExtraTrees as ExtraTrees
 from .ensembles import RandomForest as RandomForest
-from .ensembles import SpreadMixin as SpreadMixin
 from .errors import error_metrics as error_metrics
 from .estimators import MODELS as MODELS
 from .estimators import fit_model as fit_model
 from .estimators import make_model as make_model
 from .estimators import predict_with_spread as predict_with_spread
-from .layers import choose_device as choose_device
-from .layers import load_torch as load_torch
 from .networks import CNNRegressor as CNNRegressor
 from .networks import fit_networks as fit_networks
 from .networks import load_network as load_network
@@ -22,3 +19,4 @@ from .timebins import mean_miss as mean_miss
 from .timebins import miss as miss
 from .timebins import pick_labels as pick_labels
 from .timebins import smape as smape
+from .timebins import wasserstein_time as wasserstein_time

@@ -1,4 +1,4 @@
-"""The main job on disk: settings, stages, what is remembered, resume, notebooks, verify."""
+"""The main job on disk: settings, stages, remembered results, resuming, notebooks, verification."""
 
 # Written by scripts/build_faces.py.
 import lazy_loader

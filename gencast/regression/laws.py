@@ -130,6 +130,7 @@ BASELINE_LABELS = {
     "dle": "DLE",
 }  # baselines of others and their names in tables
 
+
 for name, label in BASELINE_LABELS.items():
     register_law(name, label, f"{label} as it comes, nothing fitted", (name,))(fit_nothing)
     register_law(f"{name}_line", f"line in {label}", f"least-squares line in what {label} says", (name,))(

@@ -80,7 +80,9 @@ class SignalTable:
         *held_out: int,
         signals: np.ndarray | None = None,  # shape (n_sim, n_sim, n_signal); default: `values`
     ) -> tuple:  # X (n_pair, n_signal), y (n_pair,) in dex, source (n_pair,), target (n_pair,)
-        "What a law is fitted to: signals, errors, and the numbers of source and target of the training pairs."
+        """What a law is fitted to: signals, errors, and the numbers of source and target of the training
+        pairs.
+        """
         source, target = np.nonzero(self.training_pairs(*held_out))
         values = self.values if signals is None else signals
         return values[source, target], self.log_mse[source, target], source, target

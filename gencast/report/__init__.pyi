@@ -6,7 +6,6 @@ from .bins import tabulate_bins as tabulate_bins
 from .comparison import compare_reference as compare_reference
 from .comparison import describe_comparison as describe_comparison
 from .comparison import tabulate_comparison as tabulate_comparison
-from .examples import toy_histories as toy_histories
 from .examples import toy_law_results as toy_law_results
 from .examples import toy_results as toy_results
 from .forecast_sentences import compare_forecast as compare_forecast
@@ -14,7 +13,6 @@ from .forecast_sentences import describe_forecast as describe_forecast
 from .forecast_sentences import describe_support as describe_support
 from .forecasts import best_forecast as best_forecast
 from .forecasts import forecast_lines as forecast_lines
-from .forecasts import forecast_rows as forecast_rows
 from .forecasts import tabulate_forecasts as tabulate_forecasts
 from .forecasts import tabulate_predictors as tabulate_predictors
 from .forecasts import tabulate_sources as tabulate_sources
@@ -23,7 +21,6 @@ from .laws import describe_law as describe_law
 from .laws import describe_split as describe_split
 from .laws import law_scores as law_scores
 from .laws import tabulate_relations as tabulate_relations
-from .overlays import overlay_rows as overlay_rows
 from .pairs import hardest_pairs as hardest_pairs
 from .pairs import heldout_pairs as heldout_pairs
 from .pairs import pair_table as pair_table
@@ -36,8 +33,6 @@ from .results import choices as choices
 from .results import load_results as load_results
 from .results import select as select
 from .scores import describe_fit as describe_fit
-from .scores import describe_skill as describe_skill
-from .scores import main_scores as main_scores
 from .scores import score_lines as score_lines
 from .scores import tabulate_scores as tabulate_scores
 from .surveys import describe_galaxies as describe_galaxies
@@ -48,9 +43,6 @@ from .surveys import tabulate_survey as tabulate_survey
 from .views import describe_views as describe_views
 from .views import tabulate_views as tabulate_views
 from .wording import error_unit as error_unit
-from .wording import escape_markdown as escape_markdown
 from .wording import plain_law as plain_law
 from .wording import plain_name as plain_name
-from .wording import plain_protocol as plain_protocol
-from .wording import plain_signal as plain_signal
 from .wording import plain_word as plain_word

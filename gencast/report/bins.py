@@ -22,7 +22,7 @@ COLUMNS = ["target", "property", "by", "low", "high", "n", "forecast_rmse", "ins
 @takes(n_bins=Number(1, 1e6, whole=True))
 def forecast_bins(
     galaxies: pd.DataFrame,  # galaxies.csv of a run
-    n_bins: int = 4,
+    n_bins: int = 4,  # bins of each quantity, at most
 ) -> pd.DataFrame:  # target, property, by, low, high, n, forecast_rmse (the property's unit), inside
     "bins.csv: the forecast error of the best source by redshift, predicted value, magnitude and S/N."
     found = []
@@ -41,7 +41,7 @@ def forecast_bins(
 def tabulate_bins(
     table: pd.DataFrame,  # of `forecast_bins`, or bins.csv
     target: str,  # a survey
-    property: str = "log_mstar",
+    property: str = "log_mstar",  # the predicted property
 ) -> pd.DataFrame:  # one row a bin
     "The bins of one data set and property, rounded."
     return rows_to_show(table, target, property)
@@ -76,12 +76,12 @@ def _target_shapes(evidence, k: int, facts: dict, n_bins: int) -> list:  # (by, 
     "Shapes of all bins with simulation `k` as the data."
     n = len(evidence.names)
     view, known, truth = evidence.target((k,), k), evidence.known((k,), k), np.asarray(evidence.truth[k])
-    own = known.consensus_mse[known.voices(n)].mean()
+    own = known.own_error
     is_number = view.predicted.ndim == 2  # a history is no number to sort by
     apart = np.subtract if is_number else timebins.smape
     square, expected = apart(view.predicted, truth) ** 2, apart(view.predicted, view.consensus) ** 2 + own
     values = view.predicted if is_number else np.full(square.shape, np.nan)
-    sources = np.flatnonzero(known.voices(n))
+    sources = np.flatnonzero(known.used(n))
     best = sources[expected[sources].mean(axis=1).argmin()]
     found = []
     for by in BY:
@@ -128,8 +128,8 @@ def _percent(dex: float) -> str:
 # %% ../../nbs/report/72_bins.ipynb #6f0806fb
 def describe_bins(
     scores: pd.DataFrame,  # bin_scores.csv
-    property: str,
-    view: str,
+    property: str,  # the predicted property
+    view: str,  # spectra or photometry
 ) -> str:  # Markdown; empty where the run has no such table
     "What the forecasts of bins are worth."
     if len(scores):

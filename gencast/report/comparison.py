@@ -90,7 +90,7 @@ def _rows_by_two(rows: pd.DataFrame) -> list:
 @takes(n_bins=Number(1, 1e6, whole=True))
 def compare_reference(
     galaxies: pd.DataFrame,  # galaxies.csv of a run
-    n_bins: int = 4,
+    n_bins: int = 4,  # bins of each quantity, at most
     # target, property, reference_from, by, low, high, low_2, high_2, n, forecast_rmse, median_difference,
     # scatter, scatter_se, rms_difference (in the property's unit), inside (a fraction)
 ) -> pd.DataFrame:
@@ -110,7 +110,7 @@ def compare_reference(
 def describe_comparison(
     table: pd.DataFrame,  # of `compare_reference`, or comparison.csv
     target: str,  # a survey
-    property: str = "log_mstar",
+    property: str = "log_mstar",  # the predicted property
 ) -> str:  # Markdown; empty where there is nothing to compare
     "The comparison in a sentence or two."
     rows = table[(table.target == target) & (table.property == property) & (table.by == "all")]
@@ -135,7 +135,9 @@ def rows_to_show(table: pd.DataFrame, target: str, property: str, besides: tuple
 def tabulate_comparison(
     table: pd.DataFrame,  # of `compare_reference`, or comparison.csv
     target: str,  # a survey
-    property: str = "log_mstar",
+    property: str = "log_mstar",  # the predicted property
 ) -> pd.DataFrame:  # one row a bin
     "The comparison for one data set and property, rounded."
-    return rows_to_show(table, target, property, ("reference_from",)).dropna(axis=1, how="all").fillna("")
+    table = rows_to_show(table, target, property, ("reference_from",)).dropna(axis=1, how="all")
+    gaps = [c for c in table if table[c].isna().any()]
+    return table.astype(dict.fromkeys(gaps, object)).where(table.notna(), "")

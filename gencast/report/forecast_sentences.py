@@ -44,7 +44,7 @@ def _describe_limits(best: BestForecast, family: str) -> str:
 
 # %% ../../nbs/report/42_forecast_sentences.ipynb #fa71f86d
 def describe_forecast(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey, or a simulation treated as one
     property: str | None = None,  # None: the run's own
     view: str | None = None,  # None: the run's own where the target was seen in several
@@ -107,10 +107,10 @@ def _describe_reach(results: Results, target: str) -> str:
 
 # %% ../../nbs/report/42_forecast_sentences.ipynb #3845f27b
 def describe_support(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
     property: str | None = None,  # None: the run's own
-    view: str | None = None,
+    view: str | None = None,  # spectra or photometry; None: the run's own
 ) -> str:  # Markdown, a few sentences
     "Where a data set lies among the simulations."
     rows, family = forecast_rows(results, target, property, view), family_word(results)
@@ -131,10 +131,10 @@ def describe_support(
 
 # %% ../../nbs/report/42_forecast_sentences.ipynb #058fdf0f
 def compare_forecast(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a simulation
     property: str | None = None,  # None: the run's own
-    view: str | None = None,
+    view: str | None = None,  # spectra or photometry; None: the run's own
 ) -> str:  # Markdown, one or two sentences
     "How the forecast for a simulation compares with the truth."
     rows = forecast_rows(results, target, property, view)

@@ -16,9 +16,9 @@ from .wording import PAPER_LAW, find_law, plain_law, plain_name, plain_protocol,
 
 # %% ../../nbs/report/50_laws.ipynb #69d6f5c9
 def law_scores(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None here and below: the run's own
-    property: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
     # law, distance, label, r2, mae_dex and their errors, one row a law; smallest mae_dex first
 ) -> pd.DataFrame:
     "Scores of all laws on pairs with the target held out; errors by the jackknife over targets."
@@ -105,9 +105,9 @@ def _describe_families(results: Results, which: dict) -> str:
 
 # %% ../../nbs/report/50_laws.ipynb #c5a8e36a
 def describe_law(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None here and below: the run's own
-    property: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
 ) -> str:  # Markdown, a few sentences
     """Which law forecasts, how well it did on simulations it had never seen, and what the distance alone is
     worth.
@@ -135,10 +135,10 @@ def describe_law(
 
 # %% ../../nbs/report/50_laws.ipynb #885da7e6
 def describe_direction(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None here and below: the run's own
-    property: str | None = None,
-    law: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
+    law: str | None = None,  # name of a law; None: the run's own
 ) -> str:  # Markdown, two sentences; empty where no pair was predicted both ways
     "Does the law tell which of two models errs more on the other's galaxies?"
     from gencast.regression.protocol import direction_scores
@@ -165,9 +165,9 @@ def describe_direction(
 
 # %% ../../nbs/report/50_laws.ipynb #1695315c
 def tabulate_relations(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None here and below: the run's own
-    property: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
     # one row a signal: slope (dex of log10 MSE per unit of the signal), its two standard errors, three p
 ) -> pd.DataFrame:
     "Each signal's relation to the error; empty where the run did not test any."
@@ -183,10 +183,10 @@ def tabulate_relations(
 
 # %% ../../nbs/report/50_laws.ipynb #419fa454
 def describe_split(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str | None = None,  # one simulation; None: all pairs
     view: str | None = None,  # None here and below: the run's own
-    property: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
 ) -> str:  # two sentences; empty where the run has no decomposition
     "How much of the error is ordinary, and how much comes from a wrong inverse function."
     which, rows = choices(results, view, property), results.decomposition

@@ -16,10 +16,10 @@ from .results import Results, assumptions, choices, select, unique
 
 # %% ../../nbs/report/20_pairs.ipynb #fbe98656
 def pair_table(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # None here and below: the run's own, see `choices`
-    property: str | None = None,
-    distance: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
+    distance: str | None = None,  # name of a distance; None: the run's own
     model: str | None = None,  # which model, needed where a run has several
     # n_sim**2 rows: source, target, value (the distance, dex), mse, rmse, log_mse (dex) and what the source
     # assumes
@@ -41,11 +41,11 @@ def pair_table(
 
 # %% ../../nbs/report/20_pairs.ipynb #df8cddfa
 def heldout_pairs(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str | None = None,  # one simulation; None: all
     view: str | None = None,  # None here and below: the run's own
-    property: str | None = None,
-    distance: str | None = None,
+    property: str | None = None,  # the predicted property; None: the run's own
+    distance: str | None = None,  # name of a distance; None: the run's own
     law: str | None = None,  # which law predicted
 ) -> pd.DataFrame:  # rows of heldout.csv, with residual = log_mse - predicted, dex
     "Pairs as one law predicted them with their target held out. Raises `InputError` for unknown names."
@@ -70,7 +70,7 @@ def outliers(
 # %% ../../nbs/report/20_pairs.ipynb #263ade95
 def _compare_choices(source: pd.DataFrame, target: pd.DataFrame) -> pd.DataFrame:  # and the column `differ`
     "What the two simulations of each pair assume, and in what they differ."
-    said = {
+    columns = {
         c: [a if a == b else f"{a} → {b}" for a, b in zip(source[c], target[c], strict=True)] for c in source
     }
     differ = []
@@ -79,7 +79,7 @@ def _compare_choices(source: pd.DataFrame, target: pd.DataFrame) -> pd.DataFrame
             differ.append("all")
         else:
             differ.append(", ".join(source.columns[different]) or "nothing")
-    return pd.DataFrame(said).assign(differ=differ)
+    return pd.DataFrame(columns).assign(differ=differ)
 
 # %% ../../nbs/report/20_pairs.ipynb #8add210d
 @takes(n=Number(0, 1e9, whole=True, none=True))

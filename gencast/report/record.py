@@ -14,7 +14,7 @@ from .wording import plain_name, plain_word
 
 # %% ../../nbs/report/65_record.ipynb #e7c7e27d
 def tabulate_simulation(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a simulation
 ) -> pd.DataFrame:  # one row an assumption or property
     "What a simulation assumes, and the range of its properties."
@@ -32,7 +32,7 @@ def tabulate_simulation(
 
 # %% ../../nbs/report/65_record.ipynb #2763568c
 def stage_times(
-    results: Results,
+    results: Results,  # a run, from `load_results`
 ) -> pd.DataFrame:  # one row a stage, and their sum
     "Seconds that each stage of the run took."
     stages = results.run.get("stages", {})
@@ -40,7 +40,7 @@ def stage_times(
 
 
 def provenance(
-    results: Results,
+    results: Results,  # a run, from `load_results`
 ) -> pd.DataFrame:  # one row a fact
     "Suite, seed, parameters, versions and checksums (first twelve digits) of the run."
     run = results.run
@@ -63,7 +63,7 @@ def _code(text) -> str:
 
 # %% ../../nbs/report/65_record.ipynb #3b7a4f86
 def describe_failures(
-    results: Results,
+    results: Results,  # a run, from `load_results`
 ) -> str:  # Markdown; `Nothing failed.` where all is complete
     "What failed in a run, and what its tables do without."
     failures = results.run.get("failures", [])

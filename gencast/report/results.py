@@ -344,7 +344,7 @@ def select(
 
 # %% ../../nbs/report/10_results.ipynb #e1e64173
 def choices(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str | None = None,  # spectra or photometry
     property: str | None = None,  # the predicted property
     distance: str | None = None,  # name of a distance

@@ -42,7 +42,7 @@ def _facts(key: str, value) -> dict:  # label -> text
 
 # %% ../../nbs/report/60_surveys.ipynb #4dc9ea4c
 def tabulate_survey(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
 ) -> pd.DataFrame:  # one row a fact
     "Counts, cuts and treatment of an observed data set, as the run recorded them."
@@ -86,7 +86,7 @@ def _refused_notes(refused: list) -> list:
 
 # %% ../../nbs/report/60_surveys.ipynb #5d3e2362
 def survey_notes(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
 ) -> str:  # Markdown, a bullet a note
     "What to keep in mind about these data."
@@ -110,7 +110,7 @@ def survey_notes(
 
 # %% ../../nbs/report/60_surveys.ipynb #3903ed4a
 def tabulate_galaxies(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
     property: str | None = None,  # None: the run's own
     n: int = 20,  # number of galaxies
@@ -123,7 +123,7 @@ def tabulate_galaxies(
 
 
 def describe_galaxies(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
     property: str | None = None,  # None: the run's own
 ) -> str:  # a sentence or two; empty where the run has no such columns
@@ -146,7 +146,7 @@ def describe_galaxies(
 
 # %% ../../nbs/report/60_surveys.ipynb #a27b75e7
 def describe_reference(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey
     property: str | None = None,  # None: the run's own
 ) -> str:  # Markdown, a sentence; empty where there are no reference values

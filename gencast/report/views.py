@@ -39,7 +39,7 @@ def _smallest_forecast(rows: pd.DataFrame) -> dict:
 
 # %% ../../nbs/report/75_views.ipynb #b8cea6bd
 def tabulate_views(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     # view, property, any_source, best_source (median RMSE over targets), skill (R²), mae_dex, coverage_90,
     # forecast (RMSE on the data), data; one row a view and property
 ) -> pd.DataFrame:

@@ -18,10 +18,13 @@ from gencast.core.sample import load_sample
 from gencast.distances.metrics import METRICS
 from gencast.distances.tables import distance_table
 from gencast.features.clusters import cluster_features, cluster_values
-from gencast.features.ranking import feature_table, top_features
+from gencast.features.ranking import top_features
 from gencast.features.spaces import FeatureSpace
-from gencast.pipeline.job import load_settings
-from gencast.pipeline.stages import Settings, importance_without, load_rows, rank_trees, sample_path
+from gencast.features.table import feature_table
+from gencast.pipeline.configure import load_settings
+from gencast.pipeline.parts import load_rows, open_simulations, sample_path
+from gencast.pipeline.selection import importance_without, rank_trees
+from gencast.pipeline.settings import Settings
 from gencast.report.results import read_table
 
 
@@ -73,18 +76,12 @@ PAPER = ("top100", "mean_euclidean")  # Acquaviva, Lovell & Ishida (2020)
 OPTIONS = {"wasserstein": {"n": 150}, "sinkhorn": {"n": 150, "reg": 0.2}, "classifier_auc": {"trees": 20}}
 CLASSIFIED = ("components", "indices")  # choices in which the classifier takes part
 MOST_CLASSIFIED = 300  # galaxies of each simulation that the classifier uses
-CODE = (  # modules of gencast on which the distances depend
-    "features/clusters",
-    "distances/classifiers",
-    "distances/tables",
-    "features/ranking",
-    "features/indices",
-    "distances/metrics",
-    "distances/moments",
-    "distances/pairwise",
-    "features/spaces",
-    "pipeline/stages",
-    "distances/transport",
+CODE = (  # modules of gencast on which the distances depend, and with them those that they import
+    "gencast.distances.tables",
+    "gencast.features.clusters",
+    "gencast.features.indices",
+    "gencast.features.spaces",
+    "gencast.pipeline.selection",
 )
 
 
@@ -141,12 +138,12 @@ def load_contest(
     """
     folder, settings = Path(folder), load_settings(folder)
     properties = _check_properties(folder, settings, properties)
-    names = settings.suite.names
+    names, simulations = settings.suite.names, open_simulations(folder, settings, "spectra")
     columns = ("view", "property", "source", "target", "model")
     errors = read_table(folder / "errors.csv", columns, ("mse", "bias"))
     square = {(p, c): error_matrix(errors, settings, p, c) for p in properties for c in ("mse", "bias")}
-    chosen = [load_rows(folder, settings, "spectra", n, "selection") for n in names]
-    tests = [load_rows(folder, settings, "spectra", n, "test")[0] for n in names]
+    chosen = [load_rows(simulations, n, "selection") for n in names]
+    tests = [load_rows(simulations, n, "test")[0] for n in names]
     first = load_sample(sample_path(folder, "spectra", names[0])).take(np.arange(1))
     return Contest(
         names=names,
@@ -236,7 +233,7 @@ def heldout_importance(
     together = [np.flatnonzero(groups == g) for g in range(groups.max() + 1)]
     pool = [np.concatenate([change.transform(contest.selection[i]) for i in g]) for g in together]
     labels = [np.concatenate([contest.labels[property][i] for i in g]) for g in together]
-    importance, knows = rank_trees(pool, labels, range(n_trees), contest.settings)
+    importance, knows = rank_trees(pool, labels, range(n_trees), contest.settings.seed)
     return np.array([importance_without(importance, knows, g) for g in range(len(together))])
 
 

@@ -27,8 +27,7 @@ from gencast.core.files import whole_file
 from gencast.distances.metrics import METRICS
 from gencast.distances.tables import distance_table
 from gencast.features.spaces import split_shape
-from gencast.figures.marks import BLUE
-from gencast.figures.style import house_style, styled
+from gencast.figures.style import BLUE, house_style, styled
 from gencast.report.results import unique
 from gencast.report.wording import error_unit, plain_name
 
