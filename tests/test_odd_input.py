@@ -120,8 +120,7 @@ PATHS = (
     "paths",
     "suite",
     # what is no path at all is a `TypeError` of Python's own; a path that cannot be opened is an `OSError`
-    # that
-    # names it, one line on the command line
+    # that names it, one line on the command line
 )
 SET = {
     "empty": lambda v: type(v)(),

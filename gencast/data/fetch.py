@@ -166,10 +166,13 @@ def try_often(
 
 
 def _try_once(
-    url: str, part: Path, limit: float, open_url, wait: float
-) -> (
-    tuple
-):  # seconds to wait before the next trial (None: there is none), and what went wrong (None: nothing)
+    url: str,
+    part: Path,
+    limit: float,
+    open_url,
+    wait: float,
+    # seconds to wait before the next trial (None: there is none), and what went wrong (None: nothing)
+) -> tuple:
     "Write what a URL gives."
     try:
         with open_url(url) as response, open(part, "wb") as f:

@@ -200,9 +200,8 @@ def load_catalogue(
     name: str | None = None,  # of the sample; default: of the file
     fout: str | Path | None = None,  # FAST's file; default: of the same name
     zout: str | Path | None = None,  # EAZY's file; default: of the same name where there is one
-) -> (
-    Sample
-):  # nu L_nu in Lsun with errors and redshifts; properties are FAST's; meta counts what was left out
+    # nu L_nu in Lsun with errors and redshifts; properties are FAST's; meta counts what was left out
+) -> Sample:
     """A deep-field catalogue as a sample of galaxies in common bands. Raises `InputError` where a file is
     damaged, no galaxy passes the cuts, or fewer than three bands can be used.
     """

@@ -180,10 +180,9 @@ def read_particles(
 def particle_histories(
     stars: StarParticles,
     grid: SSPGrid,  # the stellar library, which tells how much mass survives
-    a_v: np.ndarray
     # V-band attenuation of stars older than 10 Myr, mag; one number or one a galaxy (in the order of their
     # names)
-    | float = 0.0,
+    a_v: np.ndarray | float = 0.0,
     least: int = 100,  # particles of a galaxy
 ) -> tuple[Galaxies, np.ndarray]:  # the galaxies, and their names in ascending order
     """Histories of star formation and enrichment from star particles. Raises `InputError` where no galaxy has

@@ -447,11 +447,9 @@ def load_table(
     were left out, by reason; `meta["sha256"]` is the checksum of the file.
 
     Raises `InputError`, naming the file, the column and the row, for a file that is damaged or lacks a
-    column,
-    for a unit that is missing, unknown or does not fit the frame, for values that are missing or that no
-    galaxy
-    has (unless the mapping says `bad: leave out`), for negative errors, for an id that stands twice, and for
-    spectra that do not cover `wave`.
+    column, for a unit that is missing, unknown or does not fit the frame, for values that are missing or that
+    no galaxy has (unless the mapping says `bad: leave out`), for negative errors, for an id that stands
+    twice, and for spectra that do not cover `wave`.
 
     Example:
 

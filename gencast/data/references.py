@@ -212,9 +212,8 @@ def load_spectra(
     fwhm_kms: float = 500.0,  # common resolution, km/s
     aperture: bool = False,  # scale to the whole galaxy
     skip: bool = False,  # leave bad files out and list them in meta["refused"]
-) -> (
-    Sample
-):  # flux and flux_err in Lsun/Angstrom, rest frame, shape (n_gal, n_wave); redshifts; reference values
+    # flux and flux_err in Lsun/Angstrom, rest frame, shape (n_gal, n_wave); redshifts; reference values
+) -> Sample:
     """Load SDSS spectra with the reference values that are known of their galaxies.
 
     With a table `reference.csv` beside the spectra, as `gencast fetch sdss` writes it, the properties are the
@@ -223,8 +222,7 @@ def load_spectra(
     another group and not the truth.
 
     Raises `InputError` that lists every file that is damaged, is not a galaxy, or does not cover the grid
-    (unless
-    `skip`), and for a reference table that is damaged or, with `aperture`, missing.
+    (unless `skip`), and for a reference table that is damaged or, with `aperture`, missing.
 
     Example:
 

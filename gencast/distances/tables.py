@@ -171,23 +171,20 @@ def warn_of_shrinkage(ready: dict, plan: Plan) -> list:  # names of sets whose c
 def distance_table(
     sets: dict,  # name -> features, dex, shape (n_gal, n_feature)
     names: tuple = FAST,  # from `METRICS`
-    weights: np.ndarray
-    | None = None,  # of each feature, shape (n_feature,); used where they change something
+    # of each feature, shape (n_feature,); used where they change something
+    weights: np.ndarray | None = None,
     jobs: int = 1,  # threads; -1 for all cores
     seed: int = 0,
     n_bootstrap: int = 0,  # random halves for the standard error; 0 for none
     options: dict | None = None,  # name of a distance -> its options, e.g. {"mmd": {"kernel": "laplace"}}
     device: str = "auto",  # a GPU where torch finds one; "numpy" for none
-) -> (
-    pd.DataFrame
-):  # source, target, distance, value, stderr (if asked for); a row an ordered pair and distance
+    # source, target, distance, value, stderr (if asked for); a row an ordered pair and distance
+) -> pd.DataFrame:
     """Distances between all sets. `attrs` of the table holds the length scale and the sets whose covariance
-    was
-    shrunk.
+    was shrunk.
 
     Raises `InputError` for fewer than two sets, an unknown distance or option, and sets that cannot be
-    compared;
-    warns (`ShrinkageWarning`) where a covariance has no inverse.
+    compared; warns (`ShrinkageWarning`) where a covariance has no inverse.
 
     Example:
 
@@ -328,8 +325,7 @@ def profile(
     weights: np.ndarray,  # their weights, sum one
 ) -> DistanceProfile:
     """The distances of the default run of a target from a source, in two passes over the pairs. Raises
-    `InputError`
-    for a feature that does not exist.
+    `InputError` for a feature that does not exist.
     """
     if (highest := max(chosen.max(), representatives.max())) >= source.shape[1]:
         raise InputError(

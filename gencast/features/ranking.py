@@ -53,8 +53,7 @@ def rank_features(
     min_leaf: int = 5,  # galaxies in a leaf, at least
 ) -> np.ndarray:  # impurity importance of each feature, sums to one, shape (n_feature,)
     """Importance of each feature for the property in a random forest (Breiman 2001). Raises `InputError` for
-    values
-    that are not finite and where no feature is informative.
+    values that are not finite and where no feature is informative.
     """
     from sklearn.ensemble import RandomForestRegressor
 

@@ -40,8 +40,7 @@ def whole_seed(random_state) -> int:  # a whole number, a `RandomState`, or None
 # %% ../../nbs/features/50_selector.ipynb #f3e9e704
 class FeatureClusterSelector(TransformerMixin, BaseEstimator):
     """Clusters of correlated features, one column each, heaviest first (Acquaviva, Lovell & Ishida 2020).
-    Raises
-    `InputError` for features, labels and options that cannot be used.
+    Raises `InputError` for features, labels and options that cannot be used.
     """
 
     def __init__(

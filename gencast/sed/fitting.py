@@ -171,8 +171,7 @@ def fit_bagpipes(
     # status
 ):
     """Fit galaxies with BAGPIPES (Carnall et al. 2018) and nautilus (Lange 2023). Raises `InputError` where
-    these
-    are not installed (`pip install 'gencast[sed]'`), or the sample has no errors or redshifts.
+    these are not installed (`pip install 'gencast[sed]'`), or the sample has no errors or redshifts.
     """
     if unknown := set(settings) - set(SETTINGS):
         raise InputError(

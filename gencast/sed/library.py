@@ -84,8 +84,7 @@ def rebin(
     mask_lines: bool = True,  # give bins near emission lines infinite errors
 ) -> Sample:
     """Average spectra over `n` pixels, with the errors of correlated noise. Raises `InputError` for spectra
-    of
-    fewer than two bins.
+    of fewer than two bins.
     """
     if sample.bands:
         return sample

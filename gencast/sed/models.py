@@ -121,8 +121,7 @@ def build_library(
     fwhm_kms: float = 500.0,  # resolution of the spectra
 ) -> Sample:  # mapped to the files, each model with 1e10 Msun of stars
     """Draw model galaxies from the priors and keep them in a folder, or find them there. Raises `InputError`
-    for
-    a missing stellar library, or where neither wavelengths nor bands are given.
+    for a missing stellar library, or where neither wavelengths nor bands are given.
     """
     low, high = (float(Number(0.0, 10).read(z, "build_library: redshift", {})) for z in redshift)
     if (wave is None) == (not bands) or low > high or low != high and not bands:

@@ -132,8 +132,7 @@ def check_recipe(
     where: str,  # name for messages: the file and the place in it
 ) -> None:
     """Check one simulation of a suite, with a trial draw of two galaxies. Raises `InputError` that names what
-    is
-    wrong.
+    is wrong.
     """
     allowed = SIMULATION_KEYS | {"nebular"}
     if suite.redshift_range:
