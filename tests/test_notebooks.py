@@ -36,7 +36,7 @@ IN_A_KERNEL = (
 SLOW = (
     "learn/observed_galaxies",
     "learn/own_simulations",
-    "learn/twenty_universes",
+    "learn/default_suite",
     "pipeline/80_job",
     "pipeline/90_verify",
 )  # each makes a run of its own; test_run, test_own_suite, test_deep_fields and test_keeping guard the same
