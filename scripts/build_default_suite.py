@@ -1,4 +1,4 @@
-"""Write the suites of universes at z = 0.1: gencast/synthesis/suites/default.yaml (20), wide.yaml (60) and
+"""Write the suites of simulations at z = 0.1: gencast/synthesis/suites/default.yaml (20), wide.yaml (60) and
 full_optical.yaml (20).
 
     python scripts/build_default_suite.py
@@ -98,7 +98,7 @@ def history(kind: str, v: dict) -> dict:
 
 
 def metallicity(library: str, v: dict) -> dict:
-    """The metallicity recipe. M11 has nothing below half solar, so its universes are metal-rich with a flat
+    """The metallicity recipe. M11 has nothing below half solar, so its simulations are metal-rich with a flat
     relation.
     """
     if library.startswith("m11"):
@@ -163,15 +163,15 @@ SDSS = {"start": 3830, "stop": 7380, "pixels": 950, "fwhm_kms": 500}
 SUITES = [
     suite(
         "default",
-        "Twenty universes at z = 0.1 that differ in stellar library, dust, gas, histories, enrichment and "
+        "Twenty simulations at z = 0.1 that differ in stellar library, dust, gas, histories, enrichment and "
         "mass function",
         dict.fromkeys(LIBRARIES, 4),
         SDSS,
     ),
-    suite("wide", "Sixty such universes, for a tighter law", dict.fromkeys(LIBRARIES, 12), SDSS),
+    suite("wide", "Sixty such simulations, for a tighter law", dict.fromkeys(LIBRARIES, 12), SDSS),
     suite(
         "full_optical",
-        "Twenty universes at z = 0.1 on 3,000-9,000 A, from PopStar and BC03-MILES; needs the extra sed",
+        "Twenty simulations at z = 0.1 on 3,000-9,000 A, from PopStar and BC03-MILES; needs the extra sed",
         {"popstar": 7, "popstar_nebular": 6, "bc03_miles": 7},
         {"start": 3000, "stop": 9000, "pixels": 400, "fwhm_kms": 2100},
     ),

@@ -33,9 +33,11 @@ def pytest_cmdline_main(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    "Pictures are compared where pytest-mpl is installed, without being asked to."
+    "Pictures are compared where pytest-mpl is installed, without being asked to; else they are only drawn."
     if hasattr(config.option, "mpl") and config.option.mpl_generate_path is None:
         config.option.mpl = True
+    elif not hasattr(config.option, "mpl"):  # tests that return a figure are for pytest-mpl
+        config.addinivalue_line("filterwarnings", "ignore::pytest.PytestReturnNotNoneWarning")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -189,9 +189,10 @@ def test_reference_has_every_public_name_with_its_shapes(report):
 
 @pytest.mark.slow
 def test_figures_have_a_text(report):
-    cells = nbformat.read(report.staged / "figures/20_plots.ipynb", as_version=4).cells
+    pages = sorted((report.staged / "figures").glob("*.ipynb"))
+    cells = [cell for page in pages for cell in nbformat.read(page, as_version=4).cells]
     drawn = [c.source for c in cells if any("image/png" in o.get("data", {}) for o in c.get("outputs", []))]
-    assert len(drawn) > 5 and all(s.startswith("#| fig-alt: ") for s in drawn)
+    assert len(drawn) > 5 and all(s.startswith("#| fig-alt:") for s in drawn)
     assert yaml.safe_load(drawn[0].splitlines()[0][3:])["fig-alt"].endswith(".")
 
 

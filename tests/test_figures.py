@@ -291,6 +291,8 @@ def test_saved_figures_are_the_same_bytes(results, tmp_path):
 
 def test_run_compares_pictures(request):
     "`python -m pytest` compares them without being asked to."
+    if not request.config.pluginmanager.hasplugin("pytest_mpl"):
+        pytest.skip("pytest-mpl is not installed: pip install -e '.[dev]'")
     assert request.config.getoption("--mpl")
 
 

@@ -150,6 +150,7 @@ def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, c
     )
 
 
+@pytest.mark.slow
 def test_a_failing_model_is_left_out_named_and_tried_again(tmp_path, monkeypatch, capsys):
     suite_file, real, out = write_suite(tmp_path, 6), gencast.pipeline.training.train, tmp_path / "out"
     text = yaml.safe_load(suite_file.read_text())

@@ -33,7 +33,13 @@ IN_A_KERNEL = (
     "index",
     "learn/paper_figure",
 )  # as a reader runs them; the others in a fork that has the imports
-SLOW = ("learn/observed_galaxies", "learn/own_simulations")  # each makes a run of its own
+SLOW = (
+    "learn/observed_galaxies",
+    "learn/own_simulations",
+    "learn/twenty_universes",
+    "pipeline/80_job",
+    "pipeline/90_verify",
+)  # each makes a run of its own; test_run, test_own_suite, test_deep_fields and test_keeping guard the same
 
 
 def name(path):
@@ -77,6 +83,11 @@ def test_notebook_runs(path, notebook_server):
     needed(path)
     done = notebook_server.run(path)
     assert done["ok"], f"{name(path)} does not run:\n{done['text'][-3000:]}"
+
+
+def test_lists_above_name_notebooks():
+    "A notebook that moves takes its mark along."
+    assert {*NEEDS, *IN_A_KERNEL, *SLOW} <= set(map(name, PAGES))
 
 
 @pytest.mark.xdist_group("first look")  # both read the same run
@@ -414,7 +425,8 @@ def test_digest_changes_with_the_code_only(freshness):
 
 def test_a_suite_counts_as_code(freshness, monkeypatch):
     "The YAML that a module carries changes what a notebook shows."
-    before = freshness.module_facts.__wrapped__("gencast.synthesis.simulations")[0]
+    home = freshness.exported_names("gencast.synthesis")["list_suites"]
+    before = freshness.module_facts.__wrapped__(home)[0]
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + b" " * (self.suffix == ".yaml"))
-    assert freshness.module_facts.__wrapped__("gencast.synthesis.simulations")[0] != before
+    assert freshness.module_facts.__wrapped__(home)[0] != before

@@ -213,6 +213,7 @@ def test_no_leakage(results, suite_file, tmp_path, view):
     assert (models(results) == models(broken)).all(), "no other model or score may have seen its labels"
 
 
+@pytest.mark.slow
 def test_second_run_reuses_and_a_change_recomputes(results, suite_file, tmp_path):
     folder = tmp_path / "six"
     shutil.copytree(results.folder, folder)

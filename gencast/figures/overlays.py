@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator
 
-from ..features.table import line_mask
 from .marks import looks
 from .spectra import mark_lines
 from gencast.figures.style import (
@@ -92,6 +91,8 @@ def _runs(flags: np.ndarray) -> list:
 
 def _shade_lines(ax, low, own: pd.DataFrame) -> None:
     "Limits of a spectrum, emission-line windows in grey, names of lines on top."
+    from gencast.features.table import line_mask  # loads astropy, which not every figure needs
+
     wave, good = own.wave.to_numpy(), own.flux[own.compared.astype(bool)] / own.flux.median()
     ax.set(xlim=(wave[0], wave[-1]), ylim=(0, 1.25 * np.percentile(good, 99.8)))
     for a, b in _runs(~line_mask(wave)):

@@ -9,7 +9,6 @@ __all__ = ['plot_spectra', 'plot_features']
 import numpy as np
 import pandas as pd
 
-from ..features.table import MARKED_LINES, line_mask
 from .marks import looks
 from .style import BAND, BLACK, BLUE, LABEL, MID, WASH, cycle_colors, styled
 from ..report.forecasts import forecast_rows
@@ -22,6 +21,8 @@ MARKED = ("[O II]", "Ca K", "Hδ", "Hβ", "[O III]", "Mg b", "Na D", "Hα", "[S 
 
 def mark_lines(ax) -> None:
     "Name the strong lines that lie in the range of the axis, along its top."
+    from gencast.features.table import MARKED_LINES  # loads astropy, which not every figure needs
+
     low, high = ax.get_xlim()
     style = {"ha": "center", "va": "bottom", "fontsize": 6.5, "color": LABEL, "rotation": 45}
     for name in MARKED:
@@ -80,6 +81,8 @@ def plot_spectra(
 # %% ../../nbs/figures/70_spectra.ipynb #1d579e92
 def _draw_spectral_features(ax, rows: pd.DataFrame, spectra: pd.DataFrame) -> None:
     "Importance along the wavelength, a typical spectrum, and the emission lines that were left out."
+    from gencast.features.table import line_mask  # loads astropy, which not every figure needs
+
     ax.vlines(rows.wave, 0, rows.importance, color=BLUE, lw=1.6)
     typical = spectra[spectra.galaxy == "median"].groupby("wave").flux.median()
     if len(typical):

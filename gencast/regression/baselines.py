@@ -170,7 +170,7 @@ def dle(inputs: PairInputs, losses=None) -> float:  # log10 MSE
     return float(np.log10(max(expected, inputs.source.squared_error.min(), 1e-12)))
 
 
-def frechet_gaps(inputs: PairInputs):  # function that takes `Applied` to a number
+def frechet_distances(inputs: PairInputs):  # function that takes `Applied` to a number
     "Fréchet distance of galaxies from those the model was trained on, in the units of `components`."
     place = components(inputs)
     home = fit_moments(place(inputs.source.features if inputs.train is None else inputs.train))
@@ -185,10 +185,10 @@ def autoeval(inputs: PairInputs) -> float:  # log10 MSE
         raise InputError(
             f"baselines: autoeval learns from other simulations and has {len(inputs.others)}; give at least 3"
         )
-    gap = frechet_gaps(inputs)
+    distance = frechet_distances(inputs)
     known = np.log10([o.squared_error.mean() for o in inputs.others])
-    slope, intercept = np.polyfit([gap(o) for o in inputs.others], known, 1)
-    return float(intercept + slope * gap(inputs.target))
+    slope, intercept = np.polyfit([distance(o) for o in inputs.others], known, 1)
+    return float(intercept + slope * distance(inputs.target))
 
 # %% ../../nbs/regression/20_baselines.ipynb #83953723
 BASELINES = {
@@ -216,36 +216,31 @@ def baseline(
     return BASELINES[name][0](inputs)
 
 # %% ../../nbs/regression/20_baselines.ipynb #1e7b3c17
-FEWEST = 20  # galaxies; of fewer, a baseline says nothing
+FEWEST = 20  # galaxies; for fewer no baseline is computed
 
 # %% ../../nbs/regression/20_baselines.ipynb #98c2c037
 def predict_baselines(
     source: Applied,  # galaxies of the source that the model was not trained on, with labels
-    targets,  # sequence of `Applied`; their labels are not looked at
+    targets: list,  # of `Applied`; their labels are not used
     train: np.ndarray | None = None,  # features the model was trained on, dex, shape (n_train, n_feature)
-) -> (
-    dict
-):  # doc, atc, importance_weighted, dle: log10 MSE of each target; frechet: its distance. Shape (n_target,)
+    # doc, atc, importance_weighted, dle: log10 MSE of each target; frechet: its distance. Shape (n_target,)
+) -> dict:
     """The baselines of one source for many targets at once; nan for sets of fewer than 20 galaxies and for
     models whose members all agree.
     """
     pairs = [PairInputs(source, replace(t, labels=None), train) for t in targets]
-    found = {
-        name: np.full(len(pairs), np.nan) for name in ("doc", "atc", "importance_weighted", "dle", "frechet")
-    }
+    names = ("doc", "atc", "importance_weighted", "dle", "frechet")
+    found = {name: np.full(len(pairs), np.nan) for name in names}
     if len(source.features) < FEWEST:
         return found
-    losses, gap = (
-        fit_losses(PairInputs(source, source, train)),
-        frechet_gaps(PairInputs(source, source, train)),
-    )
+    own = PairInputs(source, source, train)
+    losses, distance = fit_losses(own), frechet_distances(own)
     for n, pair in enumerate(pairs):
-        if len(pair.target.features) >= FEWEST:
-            found["importance_weighted"][n], found["dle"][n], found["frechet"][n] = (
-                importance_weighted(pair),
-                dle(pair, losses),
-                gap(pair.target),
-            )
-            if source.spread.any() and pair.target.spread.any():
-                found["doc"][n], found["atc"][n] = doc(pair), atc(pair)
+        if len(pair.target.features) < FEWEST:
+            continue
+        found["importance_weighted"][n] = importance_weighted(pair)
+        found["dle"][n] = dle(pair, losses)
+        found["frechet"][n] = distance(pair.target)
+        if source.spread.any() and pair.target.spread.any():
+            found["doc"][n], found["atc"][n] = doc(pair), atc(pair)
     return found

@@ -104,9 +104,7 @@ class Consensus:
         return solve(left, self.moment[use].sum(axis=0), assume_a="pos")
 
     def predict(self, expanded: np.ndarray, *left_out: int) -> np.ndarray:
-        """Properties of galaxies from `basis.expand`, as predicted by all simulations but those left out, shape
-        (n_gal, n_property).
-        """
+        "Properties as predicted by all simulations but those left out, shape (n_gal, n_property)."
         return expanded @ self.coefficients(*left_out)
 
 # %% ../../nbs/regression/05_consensus.ipynb #7dfa5ff0

@@ -76,6 +76,16 @@ class Components:
         return columns @ np.concatenate([self.effect, self.beta]), np.sqrt(self.noise * variance)
 
 # %% ../../nbs/regression/30_variance_components.ipynb #3c67506f
+def read_factors(factors: list, n_pair: int) -> list:  # arrays of shape (n_pair, q_c)
+    "Random columns of each component, checked."
+    if not isinstance(factors, (list, tuple)) or not factors:
+        raise InputError("fit_components: factors must be a list, the columns of each component")
+    return [
+        Array("n_pair q", low=-1e30, high=1e30).read(F, f"fit_components: factor {i}", {"n_pair": n_pair})
+        for i, F in enumerate(factors)
+    ]
+
+
 @takes(
     y=Array("n_pair", low=-1e30, high=1e30),
     H=Array("n_pair p", low=-1e30, high=1e30),
@@ -90,13 +100,7 @@ def fit_components(
     "Variance components by restricted maximum likelihood."
     from scipy.optimize import minimize
 
-    if not isinstance(factors, (list, tuple)) or not factors:
-        raise InputError("fit_components: factors must be a list, the columns of each component")
-    count = {"n_pair": len(y)}
-    factors = [
-        Array("n_pair q", low=-1e30, high=1e30).read(F, f"fit_components: factor {i}", {**count})
-        for i, F in enumerate(factors)
-    ]
+    factors = read_factors(factors, len(y))
     if start is not None and len(start) != len(factors) or len(y) <= H.shape[1]:
         raise InputError(
             f"fit_components: {len(y)} pairs, {H.shape[1]} fixed columns and {len(factors)} components; "
@@ -131,14 +135,8 @@ def fit_components(
     prior, noise = np.repeat(ratio, sizes), inP[-1, -1] / (n - p)
     cross = -prior[:, None] * fixed[:, :q].T @ spread
     random = np.diag(prior) - prior[:, None] * inP[:q, :q] * prior
-    return Components(
-        found.fun,
-        noise,
-        ratio,
-        spread @ fixed[:, -1],
-        prior * inP[:q, -1],
-        np.block([[random, cross], [cross.T, spread]]),
-    )
+    covariance = np.block([[random, cross], [cross.T, spread]])
+    return Components(found.fun, noise, ratio, spread @ fixed[:, -1], prior * inP[:q, -1], covariance)
 
 
 def same(a: np.ndarray, levels: np.ndarray) -> np.ndarray:  # shape (len(a), len(levels))

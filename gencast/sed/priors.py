@@ -5,25 +5,63 @@
 # %% auto #0
 __all__ = ['Priors']
 
-# %% ../../nbs/sed/10_priors.ipynb #568c52ff
+# %% ../../nbs/sed/10_priors.ipynb #50cc66a6
+from ..synthesis.ages import AGES
+from ..core.arguments import Array
+from ..core.base import InputError
+from ..core.arguments import Number
+from ..core.arguments import Word
+from ..core.properties import Z_SUN
+from ..synthesis.agebins import age_bins
+from ..synthesis.spectra import bin_weights
 from dataclasses import dataclass
 from functools import lru_cache
-
+from ..synthesis.agebins import mass_weighted_age
 import numpy as np
-
-from ..core.arguments import Array, Number, Word, takes
-from ..core.base import InputError, rng_for
-from ..core.properties import Z_SUN
-from ..synthesis.agebins import age_bins, mass_weighted_age, recent_sfr
-from ..synthesis.ages import AGES
-from ..synthesis.spectra import bin_weights
+from ..synthesis.agebins import recent_sfr
+from ..core.base import rng_for
 from ..synthesis.ssp import surviving_fraction
+from ..core.arguments import takes
+
+# %% ../../nbs/sed/10_priors.ipynb #d40568db
+AGE_TODAY = 13.47  # Gyr, see `universe_age`
+BAGPIPES_DUST = {
+    "calzetti": "Calzetti",
+    "cardelli": "Cardelli",
+    "smc": "SMC",
+}  # our name of a law -> BAGPIPES'
+# in BAGPIPES' order; log_formed: dex(Msun)
+PARAMETERS = ("alpha", "beta", "log_formed", "metallicity", "tau", "a_v", "eta")
+LOGARITHMIC = ("alpha", "beta", "metallicity", "formed")
+LIMITS = {
+    "tau": (1e-3, 1),
+    "alpha": (1e-2, 1e3),
+    "beta": (1e-2, 1e3),
+    "metallicity": (1e-3, 5),
+    "a_v": (0, 20),
+    "eta": (1, 10),
+    "formed": (1, 1e16),
+}  # within which a range of `Priors` must lie
+
+
+def check_range(name: str, ends) -> None:
+    "Raise `InputError` for a range of a parameter that cannot be used."
+    low, high = LIMITS[name]
+    pair = isinstance(ends, (tuple, list)) and len(ends) == 2
+    if not pair or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in ends):
+        raise InputError(f"priors: {name} is {ends!r}; give (lowest, highest) between {low:g} and {high:g}")
+    oldest = AGE_TODAY if name == "tau" else 1.0  # the highest tau is given as a share of it
+    if not low <= ends[0] < ends[1] * oldest <= high * oldest:
+        words = f"(lowest, highest) between {low:g} and {high:g}"
+        if name == "tau":
+            words = f"(lowest in Gyr, highest as a share of the age of the Universe, at most {high:g})"
+        raise InputError(f"priors: {name} is {ends!r}; give {words}")
 
 # %% ../../nbs/sed/10_priors.ipynb #f6d3f6d3
 @dataclass(frozen=True)
 class Priors:
-    """What a fit assumes before it looks: ranges of the parameters; tau, a_v and eta are uniform in them, the
-    others in their logarithm.
+    """Ranges of the parameters of a fit (Carnall et al. 2018). Within them tau, a_v and eta are uniform, the
+    others are uniform in the logarithm. Raises `InputError` for a range that cannot be used.
     """
 
     tau: tuple = (0.1, 1.0)  # turn-over; from this many Gyr to this share of the age of the Universe
@@ -36,37 +74,12 @@ class Priors:
     dust: str = "calzetti"  # attenuation law: one of `BAGPIPES_DUST`
 
     def __post_init__(self):
-        limits = {
-            "tau": (1e-3, 1),
-            "alpha": (1e-2, 1e3),
-            "beta": (1e-2, 1e3),
-            "metallicity": (1e-3, 5),
-            "a_v": (0, 20),
-            "eta": (1, 10),
-            "formed": (1, 1e16),
-        }
-        for name, (low, high) in limits.items():
-            ends = getattr(self, name)
-            if (
-                not isinstance(ends, (tuple, list))
-                or len(ends) != 2
-                or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in ends)
-            ):
-                raise InputError(
-                    f"priors: {name} is {ends!r}; give (lowest, highest) between {low:g} and {high:g}"
-                )
-            oldest = AGE_TODAY if name == "tau" else 1.0  # the highest tau is given as a share of it
-            if not low <= ends[0] < ends[1] * oldest <= high * oldest:
-                words = (
-                    f"(lowest in Gyr, highest as a share of the age of the Universe, at most {high:g})"
-                    if name == "tau"
-                    else f"(lowest, highest) between {low:g} and {high:g}"
-                )
-                raise InputError(f"priors: {name} is {ends!r}; give {words}")
+        for name in LIMITS:
+            check_range(name, getattr(self, name))
         Word(tuple(BAGPIPES_DUST)).read(self.dust, "priors: dust", {})
 
     def tau_range(self, age_gyr: float) -> tuple[float, float]:  # Gyr
-        "Lowest and highest tau where the Universe is as old as this. Raises `InputError` where none is left."
+        "Lowest and highest tau at an age of the Universe. Raises `InputError` where none is left."
         low, high = self.tau[0], self.tau[1] * age_gyr
         if not low < high:
             raise InputError(
@@ -75,29 +88,8 @@ class Priors:
             )
         return low, high
 
-# %% ../../nbs/sed/10_priors.ipynb #d40568db
-AGE_TODAY = 13.47  # Gyr, see `universe_age`
-
-
-BAGPIPES_DUST = {
-    "calzetti": "Calzetti",
-    "cardelli": "Cardelli",
-    "smc": "SMC",
-}  # our name of a law -> BAGPIPES'
-
-
-PARAMETERS = (
-    "alpha",
-    "beta",
-    "log_formed",
-    "metallicity",
-    "tau",
-    "a_v",
-    "eta",
-)  # in BAGPIPES' order; log_formed: dex(Msun)
-
-
-LOGARITHMIC = ("alpha", "beta", "metallicity", "formed")
+# %% ../../nbs/sed/10_priors.ipynb #c22f3fe0
+DEFAULT_PRIORS = Priors()
 
 # %% ../../nbs/sed/10_priors.ipynb #6b2936b2
 @takes(redshift=Number(0, 20))
@@ -111,7 +103,7 @@ def universe_age(
 
     return float(FlatLambdaCDM(H0=70.0, Om0=0.3).age(redshift).value)
 
-
+# %% ../../nbs/sed/10_priors.ipynb #af72067a
 @takes(age_gyr=Number(0.2, 14), n=Number(1, 1e8, whole=True))
 def draw_parameters(
     priors: Priors,
@@ -120,14 +112,16 @@ def draw_parameters(
     seed: int,
 ) -> np.ndarray:  # in the order of `PARAMETERS`, shape (n, 7)
     "Draw from the priors."
-    cube, out = rng_for(seed, "priors").random((n, len(PARAMETERS))), np.empty((n, len(PARAMETERS)))
-    for k, name in enumerate(PARAMETERS):
-        name = name.removeprefix("log_")
-        low, high = getattr(priors, name) if name != "tau" else priors.tau_range(age_gyr)
-        out[:, k] = (
-            low * (high / low) ** cube[:, k] if name in LOGARITHMIC else low + (high - low) * cube[:, k]
-        )
-    out[:, PARAMETERS.index("log_formed")] = np.log10(out[:, PARAMETERS.index("log_formed")])
+    cube = rng_for(seed, "priors").random((n, len(PARAMETERS)))
+    out = np.empty((n, len(PARAMETERS)))
+    for k, name in enumerate(p.removeprefix("log_") for p in PARAMETERS):
+        low, high = priors.tau_range(age_gyr) if name == "tau" else getattr(priors, name)
+        if name in LOGARITHMIC:
+            out[:, k] = low * (high / low) ** cube[:, k]
+        else:
+            out[:, k] = low + (high - low) * cube[:, k]
+    mass = PARAMETERS.index("log_formed")
+    out[:, mass] = np.log10(out[:, mass])
     return out
 
 # %% ../../nbs/sed/10_priors.ipynb #11fa51c4

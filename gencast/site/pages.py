@@ -11,7 +11,7 @@ import io
 import json
 import re
 from importlib import import_module
-from inspect import Parameter, getdoc, isclass, isfunction, signature
+from inspect import Parameter, getdoc, signature
 from pathlib import Path
 from posixpath import dirname
 
@@ -140,7 +140,7 @@ def name_entry(
 def module_names(module) -> tuple:  # functions and classes, constants
     "The public names of an imported module."
     names = getattr(module, "__all__", [])
-    defined = [n for n in names if isfunction(getattr(module, n)) or isclass(getattr(module, n))]
+    defined = [n for n in names if callable(getattr(module, n)) and hasattr(getattr(module, n), "__name__")]
     return defined, [n for n in names if n not in defined]
 
 

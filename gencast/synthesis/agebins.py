@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['age_bins', 'mass_weighted_age', 'recent_sfr', 'rebin_shares']
 
-# %% ../../nbs/synthesis/35_agebins.ipynb #9959d3ed
+# %% ../../nbs/synthesis/35_agebins.ipynb #6cd67fa2
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
@@ -17,22 +17,23 @@ def age_bins(
     age_universe_gyr: float,  # age of the Universe when the galaxy is seen, Gyr
     n: int = 60,  # number of bins, 12 or more
 ) -> np.ndarray:  # edges in lookback time, Gyr, ascending from 0, shape (n + 1,)
-    "Edges of the age bins; raises `InputError` for fewer than 12 bins or a Universe younger than 0.2 Gyr."
+    """Edges of the age bins, which end at the age of the Universe. Raises `InputError` for fewer than 12 bins
+    or
+    a Universe younger than 0.2 Gyr.
+    """
     if n < 12 or not age_universe_gyr >= 0.2:
         raise InputError(
             f"age bins: n={n} and an age of {age_universe_gyr} Gyr; give at least 12 bins and 0.2 Gyr"
         )
     n_young = round((n - 3) / (1 + np.log10(age_universe_gyr / 0.1)))  # bins in the decade from 10 to 100 Myr
     n_young = min(max(n_young, 2), n - 5)
-    young, old = (
-        np.geomspace(0.01, 0.1, n_young + 1),
-        np.geomspace(0.1, age_universe_gyr, n - 3 - n_young + 1),
-    )
+    young = np.geomspace(0.01, 0.1, n_young + 1)
+    old = np.geomspace(0.1, age_universe_gyr, n - 3 - n_young + 1)
     return np.concatenate([[0, 0.001, 0.003], young, old[1:]])
 
 # %% ../../nbs/synthesis/35_agebins.ipynb #b1a1ba06
-def check_inputs(log_mstar, edges):
-    "Refuse masses that are not finite and edges that do not ascend from 0."
+def check_inputs(log_mstar, edges) -> tuple:  # both as arrays of floats
+    "Raise `InputError` for masses that are not finite or edges that do not ascend from 0."
     log_mstar, edges = np.asarray(log_mstar, dtype=float), np.asarray(edges, dtype=float)
     if log_mstar.ndim != 1 or not np.isfinite(log_mstar).all():
         raise InputError(
@@ -50,13 +51,15 @@ def check_inputs(log_mstar, edges):
     edges=Array("n_age+1", low=0, high=1000, ascending=True),
 )
 def mass_weighted_age(
-    fractions: np.ndarray,  # shape (n_gal, n_age)
-    edges: np.ndarray,  # Gyr, shape (n_age + 1,)
+    fractions: np.ndarray,  # share of the formed mass in each bin, shape (n_gal, n_age)
+    edges: np.ndarray,  # from `age_bins`, lookback time, Gyr, shape (n_age + 1,)
 ) -> np.ndarray:  # Gyr, shape (n_gal,)
-    "Mean lookback time of star formation, weighted by formed mass; stars of a bin count at its middle."
+    """Mean lookback time of star formation, weighted by formed mass. The stars of a bin count at its middle.
+    Raises `InputError` for shares that do not match the bins.
+    """
     return np.asarray(fractions, dtype=float) @ ((edges[1:] + edges[:-1]) / 2)
 
-
+# %% ../../nbs/synthesis/35_agebins.ipynb #d6954edf
 @takes(
     fractions=Array("n_gal n_age", low=-1e-6, high=1e100, least=0),
     edges=Array("n_age+1", low=0, high=1000, ascending=True),
@@ -64,13 +67,15 @@ def mass_weighted_age(
     span_gyr=Number(1e-9, 1000),
 )
 def recent_sfr(
-    fractions: np.ndarray,  # shape (n_gal, n_age)
-    edges: np.ndarray,  # Gyr, shape (n_age + 1,)
+    fractions: np.ndarray,  # share of the formed mass in each bin, shape (n_gal, n_age)
+    edges: np.ndarray,  # from `age_bins`, lookback time, Gyr, shape (n_age + 1,)
     # all mass ever formed, Msun, shape (n_gal,); 1 gives the rate per formed mass
     mass_formed: np.ndarray = 1.0,
     span_gyr: float = 0.1,  # how far back to average, Gyr
 ) -> np.ndarray:  # Msun / yr, shape (n_gal,)
-    "Mean star-formation rate of the last `span_gyr`; a bin that straddles the limit counts in part."
+    """Mean star-formation rate of the last `span_gyr`. A bin that straddles the limit counts in part. Raises
+    `InputError` for shares that do not match the bins.
+    """
     part = np.clip((span_gyr - edges[:-1]) / np.diff(edges), 0, 1)
     return np.asarray(fractions, dtype=float) @ part * mass_formed / (span_gyr * 1e9)
 
@@ -85,7 +90,7 @@ def rebin_shares(
     edges_in: np.ndarray,  # lookback time, Gyr, shape (n_in + 1,)
     edges_out: np.ndarray,  # Gyr, shape (n_out + 1,)
 ) -> np.ndarray:  # shape (n_gal, n_out)
-    """Shares in other bins of time; nothing is lost. Raises `InputError` where the new bins do not hold all
+    """Shares in other bins of age, with the sum kept. Raises `InputError` where the new bins do not hold all
     of the old ones.
     """
     if edges_out[0] > edges_in[0] or edges_out[-1] < edges_in[-1] * (1 - 1e-9):
@@ -93,7 +98,6 @@ def rebin_shares(
             f"rebin_shares: bins from {edges_out[0]:g} to {edges_out[-1]:g} Gyr do not hold those from "
             f"{edges_in[0]:g} to {edges_in[-1]:g} Gyr; widen them"
         )
-    until = (
-        np.clip(edges_out[None, :], edges_in[:-1, None], edges_in[1:, None]) - edges_in[:-1, None]
-    ) / np.diff(edges_in)[:, None]
+    inside = np.clip(edges_out[None, :], edges_in[:-1, None], edges_in[1:, None])
+    until = (inside - edges_in[:-1, None]) / np.diff(edges_in)[:, None]
     return np.asarray(shares, dtype=float) @ np.diff(until, axis=1)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Galaxies', 'draw_galaxies']
 
-# %% ../../nbs/synthesis/62_galaxies.ipynb #1c2d2af2
+# %% ../../nbs/synthesis/62_galaxies.ipynb #345e7dac
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ def draw_masses(
 # %% ../../nbs/synthesis/62_galaxies.ipynb #b1539055
 @dataclass(frozen=True)
 class Galaxies:
-    "What a simulation knows of its galaxies before they shine."
+    "Galaxies of a simulation before they have spectra."
 
     log_mstar: np.ndarray  # surviving stellar mass, dex(Msun), shape (n_gal,)
     fractions: np.ndarray  # share of all formed mass in each age bin, shape (n_gal, n_bin)
@@ -40,14 +40,16 @@ class Galaxies:
     a_v: np.ndarray  # V-band attenuation of stars older than 10 Myr, mag, shape (n_gal,)
     edges: np.ndarray  # edges of the age bins, lookback time, Gyr, shape (n_bin + 1,)
 
-
+# %% ../../nbs/synthesis/62_galaxies.ipynb #fe571d77
 def draw_galaxies(
     recipe: dict,  # one simulation of a suite
-    redshift: float,  # epoch: no star is older than the universe then
-    n: int,
+    redshift: float,  # epoch; no star is older than the Universe was then
+    n: int,  # galaxies
     seed: int,
 ) -> Galaxies:
-    "Draw masses, histories, metallicities and attenuations. Raises `InputError` for a bad recipe."
+    """Draw masses, histories, metallicities and attenuations. The same seed and name give the same galaxies.
+    Raises `InputError` for a bad recipe.
+    """
     from astropy.cosmology import Planck18
 
     def rng(what):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/synthesis/12_pixels.ipynb #d31f7cb0
+# %% ../../nbs/synthesis/12_pixels.ipynb #a4cc219d
 import numpy as np
 
 from ..core.arguments import Array, Number, takes
@@ -24,8 +24,8 @@ def bin_points(
     flux: np.ndarray,  # flux density there, shape (..., n_point)
     edges: np.ndarray,  # pixel edges, Angstrom, shape (n_wave + 1,)
 ) -> np.ndarray:  # mean flux density in the pixels, shape (..., n_wave)
-    """Bin a spectrum that is given at points and linear between them. Raises `InputError` for points that
-    descend, and for pixels beyond them.
+    """Average over pixels a spectrum that is given at points and is linear between them. Raises `InputError`
+    for points that descend and for pixels beyond them.
     """
     if (np.diff(wave) < 0).any() or wave[-1] == wave[-2]:
         raise InputError("bin_points: wave must ascend; sort the points, and give the last one once")
@@ -41,7 +41,7 @@ def bin_points(
     light = (at[..., 1:] + at[..., :-1]) / 2 * np.diff(grid)
     return np.add.reduceat(light, np.searchsorted(grid, edges[:-1]), axis=-1) / np.diff(edges)
 
-
+# %% ../../nbs/synthesis/12_pixels.ipynb #896d6806
 @takes(low=Number(1e-3, 1e12), high=Number(1e-3, 1e12), step=Number(1e-3, C_KMS))
 def log_edges(
     low: float,  # Angstrom
@@ -63,7 +63,7 @@ def box_integral(
     u: np.ndarray,  # distances
     sigma: np.ndarray,  # widths of the Gaussian, 0 allowed, broadcast against u
 ) -> np.ndarray:
-    "Integral of the cumulative Gaussian, H(u); for sigma 0 the positive part of u."
+    "Integral H(u) of the cumulative Gaussian. For a sigma of 0 it is the positive part of u."
     from scipy.special import ndtr
 
     z = u / np.maximum(sigma, 1e-12)
@@ -71,7 +71,7 @@ def box_integral(
         sigma > 0, u * ndtr(z) + sigma * np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi), np.maximum(u, 0)
     )
 
-
+# %% ../../nbs/synthesis/12_pixels.ipynb #d9678000
 @takes(
     edges_in=Array("n_in+1", low=1e-3, high=1e12, ascending=True),
     edges_out=Array("n_out+1", low=1e-3, high=1e12, ascending=True),
@@ -82,19 +82,19 @@ def resampling_matrix(
     edges_out: np.ndarray,  # Angstrom, shape (n_out + 1,)
     sigma: np.ndarray,  # Gaussian broadening of each source pixel, km/s, shape (n_in,)
 ) -> np.ndarray:  # shape (n_in, n_out): flux density in, times this, is flux density out
-    "Matrix that broadens spectra and resamples them, keeping their integral."
+    "Matrix that broadens spectra and resamples them, and keeps their integral."
     x, y, s = np.log(edges_in)[:, None], np.log(edges_out)[None], sigma[:, None] / C_KMS
     below = (box_integral(y - x[:-1], s) - box_integral(y - x[1:], s)) / (x[1:] - x[:-1])
     return np.diff(below, axis=1) * np.diff(edges_in)[:, None] / np.diff(edges_out)
 
-
+# %% ../../nbs/synthesis/12_pixels.ipynb #7777d203
 def resampling_bands(
     edges_in: np.ndarray,  # Angstrom, shape (n_in + 1,)
     edges_out: np.ndarray,  # Angstrom, shape (n_out + 1,)
     sigma: np.ndarray,  # Gaussian broadening of each source pixel, km/s, shape (n_in,)
-    reach: float = 7.0,  # sigma, beyond which a Gaussian is nothing
+    reach: float = 7.0,  # number of sigma beyond which a Gaussian is taken as zero
 ):  # scipy.sparse.csr_array, shape (n_in, n_out)
-    "The same matrix without its zeros: of each source pixel only the pixels that its light reaches."
+    "The matrix of `resampling_matrix` without its zeros: only the pixels that a source pixel reaches."
     from scipy.sparse import csr_array
 
     x, y, s = np.log(edges_in), np.log(edges_out), np.asarray(sigma, float) / C_KMS
@@ -111,7 +111,7 @@ def resampling_bands(
     )
     return csr_array((value[row, k], (row, column[row, k])), shape=(x.size - 1, n))
 
-
+# %% ../../nbs/synthesis/12_pixels.ipynb #559094d1
 def broadening(
     library: Library,
     fwhm_kms: float,  # wanted resolution; 0 for the library's own

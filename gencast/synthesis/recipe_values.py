@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/synthesis/38_recipe_values.ipynb #b8233c6f
+# %% ../../nbs/synthesis/38_recipe_values.ipynb #541249bf
 import numpy as np
 
 from ..core.arguments import Number, Word, takes
@@ -18,7 +18,7 @@ def fill_defaults(
     required: tuple,  # keys without which nothing can be drawn
     where: str,  # name for messages
 ) -> dict:  # the recipe with its defaults filled in
-    "Check the keys of a recipe; raises `InputError` that names the key and those allowed."
+    "Check the keys of a recipe. Raises `InputError` that names the wrong key and those allowed."
     if not isinstance(recipe, dict):
         raise InputError(
             f"{where}: {recipe!r} is not a table of keys and values; allowed keys: {', '.join(known)}"
@@ -39,7 +39,7 @@ def read_numbers(
     high: float,  # largest value allowed
     n: int = 1,  # 1: one number; 2: a pair, or one number for both
 ) -> np.ndarray:  # shape (n,)
-    "Read a number or a pair from a recipe; raises `InputError`."
+    "A number or a pair from a recipe. Raises `InputError` where it is neither, or out of range."
     try:
         numbers = np.broadcast_to(np.asarray(value, dtype=float), n)
     except (TypeError, ValueError):
@@ -51,10 +51,15 @@ def read_numbers(
         )
     return numbers
 
-
+# %% ../../nbs/synthesis/38_recipe_values.ipynb #7a6ab547
 @takes(n=Number(0, 1e9, whole=True), where=Word(), low=Number(-1e300, 1e300), high=Number(-1e300, 1e300))
 def draw_range(
-    value, n: int, rng: np.random.Generator, where: str, low: float, high: float
+    value,  # what the user wrote: a number, or a pair (low, high)
+    n: int,  # galaxies
+    rng: np.random.Generator,
+    where: str,  # name for messages
+    low: float,  # smallest value allowed
+    high: float,  # largest value allowed
 ) -> np.ndarray:  # shape (n,)
-    "A number for each galaxy: the same for all, or uniform between two limits; raises `InputError`."
+    "A number for each galaxy: the same for all, or uniform between two limits. Raises `InputError`."
     return rng.uniform(*read_numbers(value, where, low, high, 2), n)

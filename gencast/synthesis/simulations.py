@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['simulate']
 
-# %% ../../nbs/synthesis/70_simulations.ipynb #e284a649
+# %% ../../nbs/synthesis/70_simulations.ipynb #19eda1b7
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +26,14 @@ def recipe_grid(
     suite: Suite,
     view: str = "spectra",
 ) -> SSPGrid:
-    """The stellar library of a simulation on the grid of a view, with the light of ionised gas where the
-    recipe has it.
+    """The stellar library of a simulation on the grid of a view, with the light of gas where the recipe has
+    it.
     """
-    grid = load_ssp(
-        recipe["ssp"], suite.wave(view), getattr(suite, view)["fwhm_kms"], extend=view == "photometry"
-    )
-    return (
-        add_nebular(grid, **check_nebular(recipe["nebular"], recipe["name"])) if "nebular" in recipe else grid
-    )
+    extend = view == "photometry"
+    grid = load_ssp(recipe["ssp"], suite.wave(view), getattr(suite, view)["fwhm_kms"], extend=extend)
+    if "nebular" not in recipe:
+        return grid
+    return add_nebular(grid, **check_nebular(recipe["nebular"], recipe["name"]))
 
 # %% ../../nbs/synthesis/70_simulations.ipynb #112326ff
 def galaxy_properties(
@@ -42,10 +41,10 @@ def galaxy_properties(
     grid: SSPGrid,  # the library they shine with
     formed: np.ndarray,  # mass ever formed, Msun, shape (n_gal,)
     slope: np.ndarray,  # A_B / A_V, shape (n_gal,)
-    # `gencast.core.properties.PROPERTIES`; sfh, zh: shares of mass and of metals, (n_gal, n_bin); ssfr, 1/yr;
-    # clipped: share of mass beyond the library's metals
+    # the properties of `gencast.core.properties.PROPERTIES`; sfh and zh are shares of mass and of metals,
+    # (n_gal, n_bin); ssfr in 1/yr; clipped is the share of mass beyond the library's metallicities
 ) -> dict:
-    "The labels of simulated galaxies."
+    "The known properties of simulated galaxies."
     zmet, share = np.clip(galaxies.zmet, grid.zmet[0], grid.zmet[-1]), galaxies.fractions
     ssfr, metals = recent_sfr(share, galaxies.edges) * formed / 10**galaxies.log_mstar, share * zmet
     return {
@@ -70,14 +69,14 @@ def simulate(
     n_galaxies: int | None = None,  # default: the suite's
     # `spectra`, or `photometry`: the full range at low resolution, to be seen through bands
     view: str = "spectra",
-    scratch: str
-    | Path
-    # `.npy` file to hold the flux, for more galaxies than fit in memory; the sample is mapped to it
-    | None = None,
+    # `.npy` file that holds the flux, for more galaxies than fit in memory; the sample is mapped to it
+    scratch: str | Path | None = None,
     # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.properties.PROPERTIES`, and the
     # histories `sfh` and `zh` in the bins `meta["age_edges_gyr"]`
 ) -> Sample:
-    "Make the galaxies of one simulation. The same seed makes the same galaxies in both views."
+    """Make the galaxies of one simulation. The same seed makes the same galaxies in both views. Raises
+    `InputError` for a recipe that cannot be used.
+    """
     check_parts(recipe, "simulate")
     galaxies = draw_galaxies(recipe, suite.redshift, n_galaxies or suite.n_galaxies, seed)
     grid = recipe_grid(recipe, suite, view)
