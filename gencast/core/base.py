@@ -16,7 +16,16 @@ LONGEST_LINE = 1000  # characters of a line of a message
 
 # %% ../../nbs/core/02_base.ipynb #e6916f39
 class InputError(ValueError):
-    "What the user gave cannot be used; the message names it and says what to do."
+    """What the user gave cannot be used; the message names it and says what to do.
+
+    Example:
+
+        >>> try:
+        ...     gc.load_results("no_such_folder")
+        ... except gc.InputError as error:
+        ...     print("refused")
+        refused
+    """
 
     def __init__(self, message: str = ""):
         lines = ["".join(c if c.isprintable() else "?" for c in line) for line in str(message).split("\n")]

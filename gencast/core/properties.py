@@ -116,6 +116,11 @@ def define_property(
 ) -> Property:
     """Make a property known beside those of `PROPERTIES`. Raises `InputError` for a bad name, or one that
     means something else already.
+
+    Example:
+
+        >>> gc.define_property("gas_mass", unit="dex(Msun)", meaning="mass of cold gas").name
+        'gas_mass'
     """
     if (
         not isinstance(name, str)

@@ -109,11 +109,9 @@ class Sample:
 
     Example:
 
-        wave = np.linspace(4000, 7000, 300)  # Angstrom in vacuum, rest frame
-        flux = np.ones((12, 300))  # Lsun/Angstrom
-        mass = np.linspace(9, 11, 12)  # dex(Msun)
-        sample = Sample("toy", flux, wave, properties={"log_mstar": mass})
-        heavy = sample.take(sample.properties["log_mstar"] > 10)
+        >>> galaxies = gc.Sample("mine", wave=np.array([4000.0, 5000.0]), flux=np.ones((3, 2)))
+        >>> len(galaxies)
+        3
     """
 
     name: str  # short name, used in tables and file names
@@ -175,7 +173,15 @@ def save_sample(
     sample: Sample,
     path: str | Path,  # folder to make; replaced if it is there
 ) -> Path:  # the folder
-    "Write a sample as a folder of `.npy` files and `sample.json`. Raises `OSError` that names the file."
+    """Write a sample as a folder of `.npy` files and `sample.json`. Raises `OSError` that names the file.
+
+    Example:
+
+        >>> galaxies = gc.Sample("mine", wave=np.array([4000.0, 5000.0]), flux=np.ones((3, 2)))
+        >>> path = gc.save_sample(galaxies, folder / "mine")
+        >>> gc.load_sample(path).name
+        'mine'
+    """
     arrays = {
         "flux": sample.flux,
         "wave": sample.wave,
@@ -197,7 +203,14 @@ def load_sample(
     path: str | Path,  # folder written by `save_sample`
     mmap: bool = True,  # map the arrays instead of reading them
 ) -> Sample:
-    "Read a sample; raises `InputError` where the folder is not a complete sample, or not what was written."
+    """Read a sample; raises `InputError` where the folder is not a complete sample, or not what was written.
+
+    Example:
+
+        >>> galaxies = gc.Sample("mine", wave=np.array([4000.0, 5000.0]), flux=np.ones((3, 2)))
+        >>> len(gc.load_sample(gc.save_sample(galaxies, folder / "mine")))
+        3
+    """
     path = Path(path)
     try:
         arrays, head = load_arrays(path, "sample.json", mmap)

@@ -453,14 +453,7 @@ def load_table(
 
     Example:
 
-        columns = {
-            "frame": "observed",
-            "unit": "mag(AB)",
-            "redshift": "z",
-            "bands": {"sdss2010-g": {"column": "g", "error": "dg"}, "sdss2010-r": {"column": "r", "error":
-            "dr"}},
-            "properties": {"log_mstar": {"column": "mass", "unit": "1e10 Msun"}},
-        }
-        sample = load_table("galaxies.csv", columns)
+        >>> columns = {"bands": {"g": "mag_g", "r": "mag_r"}}  # and their units, see the page on mappings
+        >>> galaxies = gc.load_table("galaxies.fits", columns)  # doctest: +SKIP
     """
     return load_table_rows(path, columns, name, view, properties, wave)[0]

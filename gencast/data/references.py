@@ -226,9 +226,9 @@ def load_spectra(
 
     Example:
 
-        sample = load_spectra()  # NGC 3073 and NGC 3522
-        mine = load_spectra("my_spectra", skip=True)
-        mine.meta["refused"]
+        >>> galaxies = gc.load_spectra()  # the two that ppxf carries
+        >>> len(galaxies)
+        2
     """
     table = read_references(paths)
     if isinstance(ebv, (int, float)) and ebv == 0 and len(table):

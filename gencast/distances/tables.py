@@ -116,9 +116,10 @@ def distance(
 
     Example:
 
-        rng = np.random.default_rng(0)
-        source, target = rng.normal(size=(500, 5)), rng.normal(1, 1, size=(300, 5))
-        distance("energy", source, target)  # in the unit of the features
+        >>> rng = np.random.default_rng(0)
+        >>> source, target = rng.normal(size=(500, 5)), rng.normal(1, 1, size=(300, 5))
+        >>> bool(gc.distance("energy", source, target) > gc.distance("energy", source, source))
+        True
     """
     if name in METRICS and weights is not None and not METRICS[name].weighted:
         other = ", or ask for weighted" if name == "mean_euclidean" else ""
@@ -188,9 +189,10 @@ def distance_table(
 
     Example:
 
-        rng = np.random.default_rng(0)
-        sets = {name: rng.normal(i, 1, size=(200, 5)) for i, name in enumerate("abc")}
-        distance_table(sets, ("mean_euclidean", "energy"), n_bootstrap=20)
+        >>> rng = np.random.default_rng(0)
+        >>> sets = {name: rng.normal(i, 1, size=(200, 5)) for i, name in enumerate("abc")}
+        >>> len(gc.distance_table(sets, ("mean_euclidean", "energy")))  # two distances of all ordered pairs
+        12
     """
     if not isinstance(sets, dict):
         raise InputError(

@@ -202,7 +202,13 @@ def check_suite(text: dict, where: str) -> None:
 
 # %% ../../nbs/synthesis/66_recipes.ipynb #fbcd50b6
 def list_suites() -> dict:  # name -> path
-    "The suites that come with gencast."
+    """The suites that come with gencast.
+
+    Example:
+
+        >>> "default" in gc.list_suites()
+        True
+    """
     return {p.stem: p for p in sorted(SUITE_FOLDER.glob("*.yaml"))}
 
 
