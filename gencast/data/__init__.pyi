@@ -11,7 +11,6 @@ from .fetch import REFERENCE as REFERENCE
 from .fetch import fetch_3dhst as fetch_3dhst
 from .fetch import fetch_sdss as fetch_sdss
 from .fetch import read_manifest as read_manifest
-from .fields import field_meta as field_meta
 from .fields import load_catalogue as load_catalogue
 from .fields import survey_catalogue as survey_catalogue
 from .mappings import load_mapping as load_mapping
