@@ -1,7 +1,8 @@
 """Forecast how wrong a model that learned from simulated galaxies will be on real ones.
 
-`import gencast as gc`; `dir(gc)` lists the names that a user meets first, `gencast/__init__.pyi` groups them by
-task. They are loaded when they are first used. All else is reached through its wing, e.g. `gencast.distances`.
+`import gencast as gc`; `dir(gc)` lists the names that a user meets first, `gencast/__init__.pyi` groups them
+by task. They are loaded when they are first used. All else is reached through its wing, such as
+`gencast.distances`.
 """
 
 import lazy_loader

@@ -1,5 +1,5 @@
-"""Write gencast/synthesis/suites/photometry.yaml: twenty simulations for deep fields, 0.4 < z < 2, seen from the
-ultraviolet to the near infrared.
+"""Write gencast/synthesis/suites/photometry.yaml: twenty simulations for deep fields, 0.4 < z < 2, seen
+from the ultraviolet to the near infrared.
 
     python scripts/build_photometry_suite.py
 
@@ -100,8 +100,8 @@ def photometry_suite() -> dict:
     amounts = [dict(zip(RANGES, [round(float(x), 2) for x in p])) for p in points]
     return {
         "name": "photometry",
-        "about": "Twenty simulations at 0.4 < z < 2 for deep fields such as ZFOURGE and 3D-HST, each galaxy at a "
-        "redshift of its own",
+        "about": "Twenty simulations at 0.4 < z < 2 for deep fields such as ZFOURGE and 3D-HST, each galaxy "
+        "at a redshift of its own",
         "redshift": 1.0,
         "redshift_range": [0.4, 2.0],
         "n_galaxies": 6500,

@@ -137,7 +137,8 @@ def read_table(
 # %% ../../nbs/report/10_results.ipynb #84497ac5
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What one run left behind: its tables, its record, and the folder. Tables from `signals` on may be empty.
+    """What one run left behind: its tables, its record, and the folder. Tables from `signals` on may be
+    empty.
 
     Example:
 
