@@ -138,9 +138,8 @@ def campaign(
     chain: int = 5,  # kills of one run at most; then it may reach its end, and another begins
     longest: float = 0.8,  # latest moment of a kill, as a share of an undisturbed run's time
     tell=print,
-) -> (
-    dict
-):  # kills, runs that reached the end after one or more of them, stages in which they were killed, problems
+    # kills, runs that reached the end after one or more of them, stages in which they were killed, problems
+) -> dict:
     "Kill, resume and compare."
     suite, rng, log = small_suite(folder), np.random.default_rng(seed), folder / "log.txt"
     begin = time.monotonic()

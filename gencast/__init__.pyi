@@ -16,7 +16,7 @@ from .distances import distance as distance, distance_table as distance_table
 from .models import fit_model as fit_model
 
 # the error law: fit it, score it on simulations held out
-from .regression import SignalTable as SignalTable, heldout_signals as heldout_signals, signal_scores as signal_scores
+from .regression import SignalTable as SignalTable, heldout_predictions as heldout_predictions, make_law as make_law, score_table as score_table
 
 # figures
 from .figures import plot_error_distance as plot_error_distance, plot_forecast as plot_forecast, plot_predicted_true as plot_predicted_true, plot_spectra as plot_spectra, save_figure as save_figure

@@ -19,8 +19,7 @@ sys.path.insert(0, str(ROOT / "nbs" / "studies"))  # modules of the studies, whi
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """Two processes where pytest-xdist is installed and nothing else is asked for; `-n 0` is this process
-    alone.
-    Tests of a group (`xdist_group`) share what is made for them, so they stay together.
+    alone. Tests of a group (`xdist_group`) share what is made for them, so they stay together.
     """
     options = config.option
     if hasattr(config, "workerinput") or not hasattr(options, "numprocesses"):

@@ -948,7 +948,7 @@ CALLS = [
         ),
     ),
     Call(
-        "data.readers.load_mapping",
+        "data.mappings.load_mapping",
         lambda: dict(columns={"unit": "Lsun", "bands": {"u": {"column": "u", "wave": 3560.0}}}),
         blank=True,
     ),

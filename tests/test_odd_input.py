@@ -120,8 +120,7 @@ PATHS = (
     "paths",
     "suite",
     # what is no path at all is a `TypeError` of Python's own; a path that cannot be opened is an `OSError`
-    # that
-    # names it, one line on the command line
+    # that names it, one line on the command line
 )
 SET = {
     "empty": lambda v: type(v)(),
@@ -280,8 +279,8 @@ def test_a_damaged_argument_is_refused_or_keeps_the_law(call):
     tried()
 
 
-def public_functions() -> set:
-    "Module and name, without gencast, of every function without a leading underscore, helpers included."
+def functions(public: bool) -> set:
+    "Module and name, without gencast, of every public function, or of every function, helpers included."
     modules = [
         m.name
         for m in pkgutil.walk_packages(gencast.__path__, "gencast.")
@@ -290,11 +289,11 @@ def public_functions() -> set:
     found = set()
     for name in modules:
         module = importlib.import_module(name)
-        found |= {
-            f"{name[8:]}.{n}"
-            for n, value in vars(module).items()
-            if inspect.isfunction(value) and value.__module__ == name and not n.startswith("_")
-        }
+        names = getattr(module, "__all__", []) if public else vars(module)
+        for n in names:
+            value = getattr(module, n)
+            if inspect.isfunction(value) and value.__module__ == name:
+                found.add(f"{name[8:]}.{n}")
     return found
 
 
@@ -311,11 +310,11 @@ def test_every_public_function_is_tried_or_left_out_with_a_reason():
         if not c.function.startswith("studies.") and inspect.isfunction(function_of(c))
     }
     assert len(left_out) == len(set(left_out)) and not called & set(left_out), "named twice"
-    assert sorted(public_functions() - called - set(left_out)) == [], (
+    assert sorted(functions(public=True) - called - set(left_out)) == [], (
         "add a sound call to odd_calls.py, or the name to odd_left_out.yaml under its reason"
     )
-    assert sorted((called | set(left_out)) - public_functions()) == [], (
-        "no such public function: take the name out"
+    assert sorted((called | set(left_out)) - functions(public=False)) == [], (
+        "no such function: take the name out"
     )
 
 

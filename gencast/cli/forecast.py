@@ -139,8 +139,8 @@ def forecast(
     """Predict properties of your own galaxies, from spectra or photometry, with an earlier run, and forecast
     the error.
     """
-    from gencast.pipeline.observed import forecast as forecast_sample
     from gencast.pipeline.configure import load_settings
+    from gencast.pipeline.observed import forecast as forecast_sample
     from gencast.pipeline.observed import read_observed
     from gencast.report import compare_reference, forecast_bins
 

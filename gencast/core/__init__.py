@@ -1,4 +1,4 @@
-"""What everything rests on: samples of galaxies, their properties, checked arguments, files written whole, locks, progress and workers."""
+"""Samples of galaxies, their properties, checked arguments, files, locks, progress and workers, on which all other wings rest."""
 
 # Written by scripts/build_faces.py.
 import lazy_loader

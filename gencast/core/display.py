@@ -126,7 +126,5 @@ def card(
         else ""
     )
     small = f'<div style="font-size:85%;opacity:0.8;max-width:48em">{escape(note)}</div>' if note else ""
-    return (
-        "<div "
-        f'style="line-height:1.4"><b>{escape(title)}</b>{f"<div>{escape(lead)}</div>" if lead else ""}{picture}{table}{small}</div>'
-    )
+    lead = f"<div>{escape(lead)}</div>" if lead else ""
+    return f'<div style="line-height:1.4"><b>{escape(title)}</b>{lead}{picture}{table}{small}</div>'

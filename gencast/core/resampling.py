@@ -75,9 +75,8 @@ def resample(
     wave_out: np.ndarray,  # pixel centres, Angstrom, ascending, shape (n_out,)
     good: np.ndarray | None = None,  # False where a pixel is masked, shape (n_in,)
     sigma_kms: np.ndarray | float = 0.0,  # Gaussian to smooth with, km/s, one number or shape (n_in,)
-) -> (
-    tuple
-):  # flux and error, shape (n_out,), NaN where nothing good is left; share of good input, shape (n_out,)
+    # flux and error, shape (n_out,), NaN where nothing good is left; share of good input, shape (n_out,)
+) -> tuple:
     """Smooth and resample a spectrum, conserving flux, with errors; input pixels count as independent. Raises
     `InputError`.
     """

@@ -107,9 +107,8 @@ def convert_property(
     target: Property,  # what it shall be
     unit_in_file: str,
     where: str,
-) -> tuple[
-    np.ndarray, int
-]:  # in the property's unit, NaN where there is no logarithm, shape (n_gal,); values lifted to the floor
+    # in the property's unit, NaN where there is no logarithm, shape (n_gal,); values lifted to the floor
+) -> tuple[np.ndarray, int]:
     """A property in its own unit and convention. Raises `InputError` for units that do not fit and for logs
     that nobody declared.
     """

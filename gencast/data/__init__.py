@@ -1,4 +1,4 @@
-"""What comes from outside: tables, spectra, catalogues, surveys, archives, and suites of tables."""
+"""Tables, spectra, catalogues, surveys and archives become samples of galaxies in common units."""
 
 # Written by scripts/build_faces.py.
 import lazy_loader

@@ -14,7 +14,6 @@ from .fetch import read_manifest as read_manifest
 from .fields import load_catalogue as load_catalogue
 from .fields import survey_catalogue as survey_catalogue
 from .mappings import load_mapping as load_mapping
-from .observing import UNMEASURED as UNMEASURED
 from .observing import correlated_noise as correlated_noise
 from .observing import observe as observe
 from .observing import observe_spectra as observe_spectra

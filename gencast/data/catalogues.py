@@ -104,30 +104,19 @@ def read_catalogue(
     """
     path = Path(path)
     columns, _ = read_blank_table(path)
-    ids, bands = (
-        columns["id"],
-        tuple(k[2:] for k in columns if k.startswith("f_") and f"e_{k[2:]}" in columns),
-    )
-    if not bands:
-        raise InputError(f"{path} has no columns f_X with errors e_X; give the catalogue of total fluxes")
-    if len(set(ids)) < len(ids):
-        raise InputError(f"{path}: an id occurs twice; each object needs a row of its own")
-    flux, err = (np.stack([columns[f"{kind}_{b}"] for b in bands], axis=1) for kind in "fe")
-    weight = np.stack([columns.get(f"w_{b}", np.ones(len(ids))) for b in bands], axis=1)
-    odd = {
-        b: int(ids[bad][0]) for b, bad in zip(bands, ((err <= 0) & (err > -90) & (weight > 0)).T) if bad.any()
-    }
+    ids = columns["id"]
+    bands, flux, err, weight = catalogue_fluxes(path, columns)
+    wrong = ((err <= 0) & (err > -90) & (weight > 0)).T
+    odd = {b: int(ids[bad][0]) for b, bad in zip(bands, wrong) if bad.any()}
     seen = (weight > 0) & (err > 0) & (flux > -90)
-    fast, head = _matched(f, ids) if (f := _beside(path, ".fout", fout)) else ({}, [])
-    eazy, _ = _matched(f, ids) if (f := _beside(path, ".zout", zout)) else ({}, [])
-    flags = {
-        k: columns[n]
-        for k, names in {"use": USE, "star": STAR, "snr": ("snr",)}.items()
-        for n in names
-        if n in columns
-    }
+    fast, head, eazy = {}, [], {}
+    if found := _beside(path, ".fout", fout):
+        fast, head = _matched(found, ids)
+    if found := _beside(path, ".zout", zout):
+        eazy, _ = _matched(found, ids)
     redshift = _redshifts(path, fast, eazy, columns)
-    told = _told(head)
+    stated = _stated(head)
+    source = "FAST's .fout" if fast else "EAZY's .zout" if eazy else "the .cat"
     return Catalogue(
         path.stem,
         tuple(f"{i:.0f}" for i in ids),
@@ -135,16 +124,31 @@ def read_catalogue(
         np.where(seen, flux, np.nan),
         np.where(seen, err, np.nan),
         redshift,
-        flags,
-        _fast_properties(fast, told),
-        told["numbers"],
-        told["zero_point"],
-        {
-            "file": path.name,
-            "bad_errors": odd,
-            "redshift_from": "FAST's .fout" if fast else "EAZY's .zout" if eazy else "the .cat",
-        },
+        catalogue_flags(columns),
+        _fast_properties(fast, stated),
+        stated["numbers"],
+        stated["zero_point"],
+        {"file": path.name, "bad_errors": odd, "redshift_from": source},
     )
+
+
+def catalogue_fluxes(path: Path, columns: dict) -> tuple:  # bands; flux, errors, weights, (n_gal, n_band)
+    "Fluxes in all bands as in the file. Raises `InputError` where there are none, or for an id twice."
+    bands = tuple(k[2:] for k in columns if k.startswith("f_") and f"e_{k[2:]}" in columns)
+    if not bands:
+        raise InputError(f"{path} has no columns f_X with errors e_X; give the catalogue of total fluxes")
+    ids = columns["id"]
+    if len(set(ids)) < len(ids):
+        raise InputError(f"{path}: an id occurs twice; each object needs a row of its own")
+    flux, err = (np.stack([columns[f"{kind}_{b}"] for b in bands], axis=1) for kind in "fe")
+    weight = np.stack([columns.get(f"w_{b}", np.ones(len(ids))) for b in bands], axis=1)
+    return bands, flux, err, weight
+
+
+def catalogue_flags(columns: dict) -> dict:  # use, star, snr: those that the file has, shape (n_gal,)
+    "Flags by gencast's names."
+    known = {"use": USE, "star": STAR, "snr": ("snr",)}
+    return {k: columns[n] for k, names in known.items() for n in names if n in columns}
 
 
 def _redshifts(path: Path, fast: dict, eazy: dict, columns: dict) -> np.ndarray:
@@ -166,7 +170,7 @@ def _redshifts(path: Path, fast: dict, eazy: dict, columns: dict) -> np.ndarray:
     return np.where(z > 0, z, np.nan)
 
 
-def _told(head: list) -> dict:
+def _stated(head: list) -> dict:
     "What the header of a `.fout` says: zero point, mass function, filter numbers."
 
     def get(key):
@@ -191,13 +195,13 @@ def _told(head: list) -> dict:
     return {"zero_point": zero_point, "imf": get("Stellar IMF:") or "Chabrier", "numbers": numbers}
 
 
-def _fast_properties(fast: dict, told: dict) -> dict:
+def _fast_properties(fast: dict, stated: dict) -> dict:
     "FAST's masses, attenuations and star-formation rates on a Chabrier IMF, NaN where missing."
-    if told["imf"] not in IMF_TO_CHABRIER:
+    if stated["imf"] not in IMF_TO_CHABRIER:
         raise InputError(
-            f"the .fout is for the mass function {told['imf']!r}; known are {', '.join(IMF_TO_CHABRIER)}"
+            f"the .fout is for the mass function {stated['imf']!r}; known are {', '.join(IMF_TO_CHABRIER)}"
         )
-    shift = np.log10(IMF_TO_CHABRIER[told["imf"]])
+    shift = np.log10(IMF_TO_CHABRIER[stated["imf"]])
     names = {"log_mstar": ("lmass", shift), "a_v": ("Av", 0.0), "log_sfr": ("lsfr", shift)}
     for key, (name, _) in names.items():
         low, high = LIMITS[key]

@@ -41,25 +41,38 @@ def measurement_cuts(
 ) -> dict:  # reason -> True where it holds, shape (n_gal,)
     "What is wrong with each galaxy as a measurement."
     flags, n = catalogue.flags, len(catalogue.ids)
-    none, k = np.zeros(n, bool), catalogue.bands.index(reference_band) if reference_band else None
-    ratio = (
-        flags["snr"]
-        if "snr" in flags
-        else catalogue.flux[:, k] / catalogue.flux_err[:, k]
-        if k is not None
-        else np.full(n, np.inf)
-    )
+    none, ratio, unobserved = np.zeros(n, bool), np.full(n, np.inf), np.zeros(n, bool)
+    if reference_band:
+        k = catalogue.bands.index(reference_band)
+        ratio = catalogue.flux[:, k] / catalogue.flux_err[:, k]
+        unobserved = ~np.isfinite(catalogue.flux[:, k])
+    ratio = flags.get("snr", ratio)
     return {
         "use flag is not 1": flags["use"] != 1 if "use" in flags else none,
         "flagged as a star": flags["star"] == 1 if "star" in flags else none,
         f"S/N not above {snr:g}": ~(ratio > snr),
         "no redshift": ~np.isfinite(catalogue.redshift),
-        f"no flux in the reference band {reference_band}": ~np.isfinite(catalogue.flux[:, k])
-        if k is not None
-        else none,
+        f"no flux in the reference band {reference_band}": unobserved,
     }
 
 # %% ../../nbs/data/55_fields.ipynb #be08c374
+NEAR_INFRARED = 14000  # Angstrom, beyond which a band counts as near-infrared
+
+
+def why_not(curve: str | None, redshift_range: tuple, rest_range: tuple) -> str:
+    "Why simulated spectra cannot be seen through a band; empty where they can."
+    if curve is None:
+        return "no response curve"
+    low, high = redshift_range
+    first, last = band_curve(curve)[0][[0, -1]] / (1 + np.array([high, low]))
+    bluest = max(rest_range[0], LYMAN_ALPHA)
+    if first < bluest:
+        return f"sees {first:.0f} Å at z = {high:g}, blueward of {bluest:.0f} Å"
+    if last > rest_range[1]:
+        return f"sees {last:.0f} Å at z = {low:g}, redward of {rest_range[1]:.0f} Å"
+    return ""
+
+
 def choose_bands(
     catalogue: Catalogue,
     use: np.ndarray,  # galaxies that count, shape (n_gal,)
@@ -73,22 +86,12 @@ def choose_bands(
     """
     chosen, left = [], {}
     for n, band in enumerate(catalogue.bands):
-        if curves[band] is None:
-            left[band] = "no response curve"
-            continue
-        first, last = band_curve(curves[band])[0][[0, -1]] / (
-            1 + np.array([redshift_range[1], redshift_range[0]])
-        )
         measured = np.isfinite(catalogue.flux[use, n]).mean()
-        if first < max(rest_range[0], LYMAN_ALPHA):
-            left[band] = (
-                f"sees {first:.0f} Å at z = {redshift_range[1]:g}, blueward of "
-                f"{max(rest_range[0], LYMAN_ALPHA):.0f} Å"
-            )
-        elif last > rest_range[1]:
-            left[band] = f"sees {last:.0f} Å at z = {redshift_range[0]:g}, redward of {rest_range[1]:.0f} Å"
-        elif measured < share:
-            left[band] = f"measured for {100 * measured:.0f} % of the galaxies"
+        why = why_not(curves[band], redshift_range, rest_range)
+        if not why and measured < share:
+            why = f"measured for {100 * measured:.0f} % of the galaxies"
+        if why:
+            left[band] = why
         else:
             chosen.append(band)
     if len(chosen) < 3:
@@ -103,110 +106,37 @@ def reference_band(catalogue: Catalogue, use: np.ndarray, bands: tuple, curves: 
     """The near-infrared band (beyond 1.4 micron) with the highest median S/N; the reddest band where there is
     none.
     """
-    columns, wave = (
-        [catalogue.bands.index(b) for b in bands],
-        band_wavelengths(tuple(curves[b] for b in bands)),
-    )
+    columns = [catalogue.bands.index(b) for b in bands]
+    wave = band_wavelengths(tuple(curves[b] for b in bands))
+    near_infrared = wave > NEAR_INFRARED
+    if not near_infrared.any():
+        return bands[int(np.argmax(wave))]
     ratio = np.nanmedian(catalogue.flux[use][:, columns] / catalogue.flux_err[use][:, columns], axis=0)
-    return bands[
-        int(np.argmax(np.where(wave > 14000, ratio, -1.0))) if (wave > 14000).any() else int(np.argmax(wave))
-    ]
+    return bands[int(np.argmax(np.where(near_infrared, ratio, -1.0)))]
 
-# %% ../../nbs/data/55_fields.ipynb #223ceadf
-def load_catalogue(
-    path: str | Path,  # .cat file of ZFOURGE or 3D-HST, with .fout or .zout beside it
-    redshift_range: tuple = (0.4, 2.0),  # that simulations cover
-    rest_range: tuple = (1210.0, 18000.0),  # of the simulated spectra, Angstrom
-    snr: float = 20.0,  # least S/N
-    error_floor: float = 0.05,  # relative, added in quadrature
-    curves: dict | None = None,  # column -> name of its response curve, where the reader can't know it
-    wanted: tuple
-    # response curves of the bands to use, in this order; default: all that nearly all galaxies have
-    | None = None,
-    name: str | None = None,  # of the sample; default: of the file
-    fout: str | Path | None = None,
-    zout: str | Path | None = None,
-    # nu L_nu in Lsun, with errors and redshifts; properties are FAST's, for comparison; meta counts what was
-    # left
-    # out
-) -> Sample:
-    "A deep-field catalogue as a sample of galaxies in common bands. Raises `InputError`."
-    catalogue = read_catalogue(path, fout, zout)
-    curves, z = band_curves(catalogue, curves), catalogue.redshift
-    low, high = redshift_range
-    within = (z >= low) & (z <= high)
-    first, _ = count_first(measurement_cuts(catalogue, snr))
-    if not (first & within).any():
-        raise InputError(
-            f"catalogue {catalogue.name!r}: no galaxy passes the cuts at redshift {low:g} to {high:g}"
-        )
-    bands, left = (
-        choose_bands(catalogue, first & within, redshift_range, rest_range, curves)
-        if wanted is None
-        else _wanted_bands(catalogue, wanted, curves)
-    )
+# %% ../../nbs/data/55_fields.ipynb #98f2a9ee
+def pick_bands(
+    path: str | Path,  # of the catalogue, for messages
+    catalogue: Catalogue,
+    use: np.ndarray,  # galaxies that count, shape (n_gal,)
+    redshift_range: tuple,
+    rest_range: tuple,  # Angstrom
+    curves: dict,  # column -> name of its curve
+    wanted: tuple | None,  # curves of the bands to use; None: those that nearly all galaxies have
+) -> tuple:  # columns; column -> why it is not used
+    "The bands of a sample. Raises `InputError` for a band with an error that is zero or negative."
+    if wanted is None:
+        bands, left = choose_bands(catalogue, use, redshift_range, rest_range, curves)
+    else:
+        bands, left = _wanted_bands(catalogue, wanted, curves)
     if bad := [b for b in bands if b in catalogue.meta["bad_errors"]]:
         raise InputError(
             f"{path}: e_{bad[0]} is zero or negative for id {catalogue.meta['bad_errors'][bad[0]]}, which "
             "is observed; errors must be positive, -99 marks what is missing"
         )
-    reference = reference_band(catalogue, first & within, bands, curves)
-    columns = [catalogue.bands.index(b) for b in bands]
-    flux, err = catalogue.flux[:, columns], catalogue.flux_err[:, columns]
-    checks = measurement_cuts(catalogue, snr, reference)
-    passing, counted = count_first(checks)
-    checks |= {
-        f"redshift outside {low:g} to {high:g}": ~within,
-        "not observed in a common band": ~np.isfinite(flux).all(axis=1),
-        "flux not positive in a common band": ~(flux > 0).all(axis=1),
-    }
-    keep, counted = count_first(checks)
-    keep = np.flatnonzero(keep)
-    wave = band_wavelengths(tuple(curves[b] for b in bands))
-    to_lum = nu_l_nu(
-        np.full((len(keep), len(bands)), 10 ** (0.4 * (22.5 - catalogue.zero_point))), z[keep], wave
-    )
-    with np.errstate(over="ignore"):
-        lum = flux[keep] * to_lum
-        total = np.hypot(err[keep] * to_lum, error_floor * lum)
-    if odd := odd_light(lum, total, list(bands), "photometry"):
-        (band, reason), bad = next(iter(odd.items()))
-        raise InputError(
-            f"{path}: {band} of id {catalogue.ids[keep[int(np.argmax(bad))]]} {reason}; {int(bad.sum())} "
-            "galaxies have such values"
-        )
-    meta = {
-        "kind": "photometry",
-        "survey": "deep field",
-        "source": catalogue.meta["file"],
-        "n_catalogue": len(z),
-        "n_pass_cuts": int(passing.sum()),
-        "n_kept": len(keep),
-        "left_out": counted,
-        "columns": list(bands),
-        "bands_left_out": left,
-        "reference_band": reference,
-        "error_floor": error_floor,
-        "redshift_range": list(redshift_range),
-        "redshift_from": catalogue.meta["redshift_from"],
-        "reference_from": "FAST (.fout)",
-        "cosmology": "Planck18",
-        "flux": "as in the catalogue, which corrects for apertures and Galactic extinction",
-    }
-    name = name or re.sub(r"[^\w.-]", "_", catalogue.name)
-    return Sample(
-        name,
-        lum,
-        wave,
-        tuple(curves[b] for b in bands),
-        total,
-        z[keep],
-        tuple(catalogue.ids[i] for i in keep),
-        {k: v[keep] for k, v in catalogue.reference.items()},
-        meta,
-    )
+    return bands, left
 
-# %% ../../nbs/data/55_fields.ipynb #5851dd0c
+
 def _wanted_bands(catalogue: Catalogue, wanted: tuple, curves: dict) -> tuple:
     "The columns with the curves wanted, in that order."
     column = {curve: band for band, curve in reversed(curves.items())}
@@ -218,6 +148,116 @@ def _wanted_bands(catalogue: Catalogue, wanted: tuple, curves: dict) -> tuple:
     chosen = tuple(column[c] for c in wanted)
     return chosen, {b: "not in the run" for b in catalogue.bands if b not in chosen}
 
+# %% ../../nbs/data/55_fields.ipynb #02a20031
+def band_luminosities(
+    path: str | Path,  # of the catalogue, for messages
+    catalogue: Catalogue,
+    rows: np.ndarray,  # galaxies, shape (n_keep,)
+    bands: tuple,  # columns
+    wave: np.ndarray,  # effective wavelengths of the bands, Angstrom, shape (n_band,)
+    error_floor: float,  # relative, added in quadrature
+) -> tuple:  # nu L_nu and its error, Lsun, shape (n_keep, n_band)
+    "Luminosities in the bands. Raises `InputError` for one outside the limits."
+    columns = [catalogue.bands.index(b) for b in bands]
+    flux, err = catalogue.flux[:, columns], catalogue.flux_err[:, columns]
+    per_flux = np.full((len(rows), len(bands)), 10 ** (0.4 * (22.5 - catalogue.zero_point)))
+    to_lum = nu_l_nu(per_flux, catalogue.redshift[rows], wave)
+    with np.errstate(over="ignore"):
+        lum = flux[rows] * to_lum
+        total = np.hypot(err[rows] * to_lum, error_floor * lum)
+    if odd := odd_light(lum, total, list(bands), "photometry"):
+        (band, reason), bad = next(iter(odd.items()))
+        raise InputError(
+            f"{path}: {band} of id {catalogue.ids[rows[int(np.argmax(bad))]]} {reason}; "
+            f"{int(bad.sum())} galaxies have such values"
+        )
+    return lum, total
+
+# %% ../../nbs/data/55_fields.ipynb #87765be7
+def comparison_cuts(
+    catalogue: Catalogue, bands: tuple, redshift_range: tuple
+) -> dict:  # reason -> True where it holds, shape (n_gal,)
+    "What keeps each galaxy from being compared with simulations."
+    low, high = redshift_range
+    flux = catalogue.flux[:, [catalogue.bands.index(b) for b in bands]]
+    within = (catalogue.redshift >= low) & (catalogue.redshift <= high)
+    return {
+        f"redshift outside {low:g} to {high:g}": ~within,
+        "not observed in a common band": ~np.isfinite(flux).all(axis=1),
+        "flux not positive in a common band": ~(flux > 0).all(axis=1),
+    }
+
+# %% ../../nbs/data/55_fields.ipynb #0cb6ad6c
+def field_meta(catalogue: Catalogue, bands: tuple, redshift_range: tuple) -> dict:
+    "Where a sample of a deep field came from."
+    return {
+        "kind": "photometry",
+        "survey": "deep field",
+        "source": catalogue.meta["file"],
+        "n_catalogue": len(catalogue.redshift),
+        "columns": list(bands),
+        "redshift_range": list(redshift_range),
+        "redshift_from": catalogue.meta["redshift_from"],
+        "reference_from": "FAST (.fout)",
+        "cosmology": "Planck18",
+        "flux": "as in the catalogue, which corrects for apertures and Galactic extinction",
+    }
+
+# %% ../../nbs/data/55_fields.ipynb #9690e0d0
+def load_catalogue(
+    path: str | Path,  # .cat file of ZFOURGE or 3D-HST, with .fout or .zout beside it
+    redshift_range: tuple = (0.4, 2.0),  # lowest and highest redshift that simulations cover
+    rest_range: tuple = (1210.0, 18000.0),  # wavelengths of the simulated spectra, Angstrom, rest frame
+    snr: float = 20.0,  # least S/N
+    error_floor: float = 0.05,  # relative, added in quadrature
+    curves: dict | None = None,  # column -> name of its response curve, where the reader cannot know it
+    # response curves of the bands to use, in this order; default: all that nearly all galaxies have
+    wanted: tuple | None = None,
+    name: str | None = None,  # of the sample; default: of the file
+    fout: str | Path | None = None,  # FAST's file; default: of the same name
+    zout: str | Path | None = None,  # EAZY's file; default: of the same name where there is one
+    # nu L_nu in Lsun with errors and redshifts; properties are FAST's; meta counts what was left out
+) -> Sample:
+    """A deep-field catalogue as a sample of galaxies in common bands. Raises `InputError` where a file is
+    damaged, no galaxy passes the cuts, or fewer than three bands can be used.
+    """
+    catalogue = read_catalogue(path, fout, zout)
+    curves, z = band_curves(catalogue, curves), catalogue.redshift
+    low, high = redshift_range
+    first, _ = count_first(measurement_cuts(catalogue, snr))
+    use = first & (z >= low) & (z <= high)
+    if not use.any():
+        raise InputError(
+            f"catalogue {catalogue.name!r}: no galaxy passes the cuts at redshift {low:g} to {high:g}"
+        )
+    bands, left = pick_bands(path, catalogue, use, redshift_range, rest_range, curves, wanted)
+    reference = reference_band(catalogue, use, bands, curves)
+    checks = measurement_cuts(catalogue, snr, reference)
+    passing, _ = count_first(checks)
+    keep, counted = count_first(checks | comparison_cuts(catalogue, bands, redshift_range))
+    rows, names = np.flatnonzero(keep), tuple(curves[b] for b in bands)
+    wave = band_wavelengths(names)
+    lum, err = band_luminosities(path, catalogue, rows, bands, wave, error_floor)
+    meta = field_meta(catalogue, bands, redshift_range) | {
+        "n_pass_cuts": int(passing.sum()),
+        "n_kept": len(rows),
+        "left_out": counted,
+        "bands_left_out": left,
+        "reference_band": reference,
+        "error_floor": error_floor,
+    }
+    return Sample(
+        name or re.sub(r"[^\w.-]", "_", catalogue.name),
+        lum,
+        wave,
+        names,
+        err,
+        z[rows],
+        tuple(catalogue.ids[i] for i in rows),
+        {k: v[rows] for k, v in catalogue.reference.items()},
+        meta,
+    )
+
 # %% ../../nbs/data/55_fields.ipynb #aa447243
 def survey_catalogue(
     path: str | Path,  # catalogue: .cat, or a table that a mapping describes
@@ -225,9 +265,8 @@ def survey_catalogue(
     redshift_range: tuple = (0.4, 2.0),  # that simulations cover
     rest_range: tuple = (1210.0, 18000.0),  # of the simulated spectra, Angstrom
     snr: float = 20.0,  # least S/N, for .cat files
-    wanted: tuple
     # response curves of the bands to use, in this order; default: chosen here, or those of the mapping
-    | None = None,
+    wanted: tuple | None = None,
 ) -> Sample:
     """Observed galaxies as simulations will be observed. Raises `InputError` for a table without errors,
     redshifts or curves.
@@ -236,7 +275,31 @@ def survey_catalogue(
         if Path(path).suffix != ".cat":
             raise InputError(f"{path} is not a .cat file; say with --map which of its columns is what")
         return load_catalogue(path, redshift_range, rest_range, snr, wanted=wanted)
-    found = load_table(path, columns, view="photometry")
+    found = _check_survey(load_table(path, columns, view="photometry"), path)
+    wave = band_wavelengths(found.bands)  # also refuses bands without a curve
+    # nu L_nu belongs to the wavelength of the curve, not to that of the mapping
+    found = replace(
+        found, flux=found.flux * found.wave / wave, flux_err=found.flux_err * found.wave / wave, wave=wave
+    )
+    low, high = redshift_range
+    keep = (found.redshift >= low) & (found.redshift <= high)
+    if not keep.any():
+        raise InputError(
+            f"{path}: no galaxy lies at redshift {low:g} to {high:g}, which the simulations cover"
+        )
+    meta = found.meta | {
+        "n_catalogue": found.meta["rows"],
+        "left_out": found.meta["left_out"] | {f"redshift outside {low:g} to {high:g}": int((~keep).sum())},
+        "n_kept": int(keep.sum()),
+        "columns": list(found.bands),
+        "reference_band": _deepest_band(found),
+        "redshift_range": list(redshift_range),
+    }
+    return replace(found.take(keep), meta=meta)
+
+
+def _check_survey(found: Sample, path: str | Path) -> Sample:
+    "The same sample; `InputError` where it has no errors, errors of zero, or no redshifts."
     if found.flux_err is None or found.redshift is None:
         raise InputError(
             f"{path}: {'no errors' if found.flux_err is None else 'no redshifts'}; a survey needs frame: "
@@ -244,28 +307,13 @@ def survey_catalogue(
         )
     if (found.flux_err <= 0).any():
         raise InputError(f"{path}: an error is zero; correct it, or leave the galaxy out with missing: [0]")
-    wave = band_wavelengths(found.bands)  # also refuses bands without a curve
-    found = replace(
-        found, flux=found.flux * found.wave / wave, flux_err=found.flux_err * found.wave / wave, wave=wave
-    )  # nu L_nu at the curve's wavelength, not the mapping's
-    keep = (found.redshift >= redshift_range[0]) & (found.redshift <= redshift_range[1])
-    if not keep.any():
-        raise InputError(
-            f"{path}: no galaxy lies at redshift {redshift_range[0]:g} to {redshift_range[1]:g}, which the "
-            "simulations cover"
-        )
-    ratio = (
-        np.where(wave > 14000, np.median(found.flux / found.flux_err, axis=0), -1.0)
-        if (wave > 14000).any()
-        else wave
-    )
-    meta = found.meta | {
-        "n_catalogue": found.meta["rows"],
-        "left_out": found.meta["left_out"]
-        | {f"redshift outside {redshift_range[0]:g} to {redshift_range[1]:g}": int((~keep).sum())},
-        "n_kept": int(keep.sum()),
-        "columns": list(found.bands),
-        "reference_band": found.bands[int(np.argmax(ratio))],
-        "redshift_range": list(redshift_range),
-    }
-    return replace(found.take(keep), meta=meta)
+    return found
+
+
+def _deepest_band(found: Sample) -> str:
+    "The near-infrared band with the highest median S/N; the reddest band where there is none."
+    near_infrared = found.wave > NEAR_INFRARED
+    if not near_infrared.any():
+        return found.bands[int(np.argmax(found.wave))]
+    ratio = np.median(found.flux / found.flux_err, axis=0)
+    return found.bands[int(np.argmax(np.where(near_infrared, ratio, -1.0)))]

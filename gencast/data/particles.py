@@ -36,7 +36,7 @@ MOST_MASS = 1e12  # Msun
 
 LEAST_ZMET = 1e-6  # metal mass fraction that metal-free stars are given, so that it has a logarithm
 
-# %% ../../nbs/data/65_particles.ipynb #f696538e
+# %% ../../nbs/data/65_particles.ipynb #2920cd40
 @dataclass(frozen=True)
 class StarParticles:
     "Stars of a simulation's galaxies, one entry a particle."
@@ -48,37 +48,24 @@ class StarParticles:
     redshift: float  # of the snapshot
     left_out: dict  # reason -> how many particles
 
+# %% ../../nbs/data/65_particles.ipynb #c1294ed5
+def particle_columns(path: str | Path, columns: dict) -> tuple:  # names by quantity; columns by quantity
+    "Columns of particles as they stand in the file. Raises `InputError` for one that is missing."
+    keys = [k for k in ("formation", "mass", "metallicity", "galaxy") if k in columns]
+    names = {k: str(columns[k]) for k in keys}
+    text = (names["galaxy"],) if "galaxy" in names else ()
+    found = read_columns(path, names.values(), columns.get("part", ""), text=text)
+    return names, {k: found[name] for k, name in names.items()}
 
-def read_particles(
-    path: str | Path,  # HDF5 or any other table, one row a particle
-    # galaxy (without it the file is one galaxy), formation, mass, metallicity: columns; time, mass_unit,
-    # age_unit, part
-    columns: dict,
-    redshift: float,  # of the snapshot
-) -> StarParticles:
-    """Read star particles; wind is left out and counted. Raises `InputError` naming column and row: values
-    missing, negative, or stars from the future.
-    """
-    from astropy.cosmology import Planck18
 
-    where = f"{path}: columns"
-    check_keys(columns, {"formation", "mass", "metallicity", "mass_unit"}, PARTICLE_KEYS, where)
-    columns = {"time": "scale_factor", **columns}
-    choice(columns, "time", where, TIMES, "time")
-    if not 0 <= redshift < 20:
-        raise InputError(f"{path}: the snapshot's redshift is {redshift}; give one from 0 to 20")
-    names = {k: str(columns[k]) for k in ("formation", "mass", "metallicity", "galaxy") if k in columns}
-    found = read_columns(
-        path, names.values(), columns.get("part", ""), text=(names["galaxy"],) if "galaxy" in names else ()
-    )
-    formed, mass, zmet = (found[names[k]].values for k in ("formation", "mass", "metallicity"))
-    galaxy = found[names["galaxy"]].values if "galaxy" in names else np.full(len(formed), Path(path).stem)
-    wind = formed <= 0 if columns["time"] == "scale_factor" else np.zeros(len(formed), bool)
-    for key, values, low, high in (
-        ("formation", formed, -np.inf, np.inf),
-        ("mass", mass, 0, np.inf),
-        ("metallicity", zmet, -1e-300, 1),
+def check_values(path: str | Path, names: dict, found: dict, wind: np.ndarray) -> None:
+    "`InputError` for a value that cannot be that of a star."
+    for key, low, high in (
+        ("formation", -np.inf, np.inf),
+        ("mass", 0, np.inf),
+        ("metallicity", -1e-300, 1),
     ):
+        values = found[key].values
         bad = ~wind & ~(np.isfinite(values) & (values > low) & (values < high))
         if bad.any():
             row = int(np.argmax(bad))
@@ -86,36 +73,96 @@ def read_particles(
                 f"{path}: column {names[key]!r}, row {row + 1}: {values[row]:.4g} cannot be the {key} of a "
                 f"star; {int(bad.sum())} particles have such values"
             )
+
+# %% ../../nbs/data/65_particles.ipynb #dbeefc61
+def star_ages(
+    formed: np.ndarray,  # as in the file, shape (n_star,)
+    time: str,  # `scale_factor`, `redshift` or `age`
+    redshift: float,  # of the snapshot
+    wind: np.ndarray,  # True for particles of wind, shape (n_star,)
+    to_gyr: float = 1.0,  # from the unit of an age to Gyr
+) -> tuple:  # ages in Gyr; True where a star formed after the snapshot; both of shape (n_star,)
+    "Ages of stars when the snapshot was taken."
+    from astropy.cosmology import Planck18
+
+    if time == "age":
+        return formed * to_gyr, formed < 0
+    scale = np.linspace(1e-3, 1 / (1 + redshift), 4000)
+    birth = np.where(wind, scale[-1], formed if time == "scale_factor" else 1 / (1 + formed))
     now = float(Planck18.age(redshift).value)
-    if columns["time"] == "age":
-        future, age = (
-            formed < 0,
-            formed
-            * _factor(
-                columns.get("age_unit") or found[names["formation"]].unit,
-                "Gyr",
-                f"{path}: column {names['formation']!r}",
-            ),
-        )
-    else:
-        a = np.linspace(1e-3, 1 / (1 + redshift), 4000)
-        birth = np.where(wind, a[-1], formed if columns["time"] == "scale_factor" else 1 / (1 + formed))
-        future, age = birth > a[-1] * (1 + 1e-6), now - np.interp(birth, a, Planck18.age(1 / a - 1).value)
-    wrong = ~wind & (future | (age > 1.05 * now))
+    age = now - np.interp(birth, scale, Planck18.age(1 / scale - 1).value)
+    return age, birth > scale[-1] * (1 + 1e-6)
+
+
+def check_ages(
+    path: str | Path, column: str, formed: np.ndarray, wrong: np.ndarray, future: np.ndarray, redshift: float
+) -> None:
+    "`InputError` for a star from after the snapshot or from before the Big Bang."
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InputError(
-            f"{path}: column {names['formation']!r}, row {row + 1}: {formed[row]:.4g} is "
+            f"{path}: column {column!r}, row {row + 1}: {formed[row]:.4g} is "
             f"{'after the snapshot' if future[row] else 'before the Big Bang'}, at redshift {redshift:g}; "
             "check time: and the redshift"
         )
-    scale = _factor(columns["mass_unit"], "Msun", f"{path}: column {names['mass']!r}")
-    if (bad := ~wind & ~(mass * scale < MOST_MASS)).any():
+
+
+def check_masses(path: str | Path, column: str, mass: np.ndarray, unit: str, bad: np.ndarray) -> None:
+    "`InputError` for a particle that is too massive."
+    if bad.any():
         row = int(np.argmax(bad))
         raise InputError(
-            f"{path}: column {names['mass']!r}, row {row + 1}: {mass[row]:.4g} {columns['mass_unit']} is "
+            f"{path}: column {column!r}, row {row + 1}: {mass[row]:.4g} {unit} is "
             f"more than the {MOST_MASS:g} Msun of any star particle; check mass_unit:"
         )
+
+# %% ../../nbs/data/65_particles.ipynb #c1b9faf7
+def unit_factor(unit, wanted: str, where: str) -> float:
+    "From a unit to the one wanted; `InputError` where they do not fit."
+    try:
+        return parse_unit(unit, where).to(wanted)
+    except u.UnitConversionError as err:
+        raise InputError(f"{where}: unit {unit} cannot become {wanted}") from err
+
+
+def check_particle_mapping(path: str | Path, columns: dict, redshift: float) -> dict:
+    "The mapping with its default; `InputError` for unknown keys, times or redshifts."
+    where = f"{path}: columns"
+    check_keys(columns, {"formation", "mass", "metallicity", "mass_unit"}, PARTICLE_KEYS, where)
+    columns = {"time": "scale_factor", **columns}
+    choice(columns, "time", where, TIMES, "time")
+    if not 0 <= redshift < 20:
+        raise InputError(f"{path}: the snapshot's redshift is {redshift}; give one from 0 to 20")
+    return columns
+
+# %% ../../nbs/data/65_particles.ipynb #2e321730
+def read_particles(
+    path: str | Path,  # HDF5 or any other table, one row a particle
+    # columns: galaxy (without it the file is one galaxy), formation, mass, metallicity; and time, mass_unit,
+    # age_unit, part
+    columns: dict,
+    redshift: float,  # of the snapshot, 0 to 20
+) -> StarParticles:  # wind is left out and counted
+    """Read star particles. Raises `InputError` naming column and row for values that are missing or
+    negative, for stars from the future, and for units that do not fit.
+    """
+    from astropy.cosmology import Planck18
+
+    columns = check_particle_mapping(path, columns, redshift)
+    names, found = particle_columns(path, columns)
+    formed, mass, zmet = (found[k].values for k in ("formation", "mass", "metallicity"))
+    galaxy = found["galaxy"].values if "galaxy" in found else np.full(len(formed), Path(path).stem)
+    wind = formed <= 0 if columns["time"] == "scale_factor" else np.zeros(len(formed), bool)
+    check_values(path, names, found, wind)
+    to_gyr = 1.0
+    if columns["time"] == "age":
+        unit = columns.get("age_unit") or found["formation"].unit
+        to_gyr = unit_factor(unit, "Gyr", f"{path}: column {names['formation']!r}")
+    age, future = star_ages(formed, columns["time"], redshift, wind, to_gyr)
+    now = float(Planck18.age(redshift).value)
+    check_ages(path, names["formation"], formed, ~wind & (future | (age > 1.05 * now)), future, redshift)
+    scale = unit_factor(columns["mass_unit"], "Msun", f"{path}: column {names['mass']!r}")
+    check_masses(path, names["mass"], mass, columns["mass_unit"], ~wind & ~(mass * scale < MOST_MASS))
     keep = ~wind
     if not keep.any():
         raise InputError(f"{path}: all {len(wind)} particles are wind")
@@ -128,23 +175,14 @@ def read_particles(
         {"wind": int(wind.sum())} if wind.any() else {},
     )
 
-
-def _factor(unit, wanted: str, where: str) -> float:
-    "From a unit to the one wanted; `InputError` where they do not fit."
-    try:
-        return parse_unit(unit, where).to(wanted)
-    except u.UnitConversionError as err:
-        raise InputError(f"{where}: unit {unit} cannot become {wanted}") from err
-
 # %% ../../nbs/data/65_particles.ipynb #1720c587
 @takes(a_v=Array("n_gal", low=0, high=1000, single=True), least=Number(1, 1e12, whole=True))
 def particle_histories(
     stars: StarParticles,
     grid: SSPGrid,  # the stellar library, which tells how much mass survives
-    a_v: np.ndarray
     # V-band attenuation of stars older than 10 Myr, mag; one number or one a galaxy (in the order of their
     # names)
-    | float = 0.0,
+    a_v: np.ndarray | float = 0.0,
     least: int = 100,  # particles of a galaxy
 ) -> tuple[Galaxies, np.ndarray]:  # the galaxies, and their names in ascending order
     """Histories of star formation and enrichment from star particles. Raises `InputError` where no galaxy has

@@ -47,9 +47,8 @@ def _band(name: str) -> tuple:
 @takes(bands=Words())
 def band_wavelengths(
     bands=SDSS_BANDS,  # names as in `gencast.data.bands.band_curve`, n_band of them
-) -> (
-    np.ndarray
-):  # photon-weighted effective wavelength for an AB source, Angstrom, observed frame, shape (n_band,)
+    # photon-weighted effective wavelength for an AB source, Angstrom, observed frame, shape (n_band,)
+) -> np.ndarray:
     "Effective wavelengths of bands."
     return np.array([_band(name)[0] for name in bands])
 

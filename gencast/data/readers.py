@@ -447,22 +447,13 @@ def load_table(
     were left out, by reason; `meta["sha256"]` is the checksum of the file.
 
     Raises `InputError`, naming the file, the column and the row, for a file that is damaged or lacks a
-    column,
-    for a unit that is missing, unknown or does not fit the frame, for values that are missing or that no
-    galaxy
-    has (unless the mapping says `bad: leave out`), for negative errors, for an id that stands twice, and for
-    spectra that do not cover `wave`.
+    column, for a unit that is missing, unknown or does not fit the frame, for values that are missing or that
+    no galaxy has (unless the mapping says `bad: leave out`), for negative errors, for an id that stands
+    twice, and for spectra that do not cover `wave`.
 
     Example:
 
-        columns = {
-            "frame": "observed",
-            "unit": "mag(AB)",
-            "redshift": "z",
-            "bands": {"sdss2010-g": {"column": "g", "error": "dg"}, "sdss2010-r": {"column": "r", "error":
-            "dr"}},
-            "properties": {"log_mstar": {"column": "mass", "unit": "1e10 Msun"}},
-        }
-        sample = load_table("galaxies.csv", columns)
+        >>> columns = {"bands": {"g": "mag_g", "r": "mag_r"}}  # and their units, see the page on mappings
+        >>> galaxies = gc.load_table("galaxies.fits", columns)  # doctest: +SKIP
     """
     return load_table_rows(path, columns, name, view, properties, wave)[0]

@@ -164,35 +164,41 @@ def load_suite(
         return read_recipes(suite)
     return _load_own(path, text)
 
-
-def _load_own(path: Path, text: dict) -> OwnSuite:
-    "A suite file with tables."
-    where, folder = str(path), path.resolve().parent
-    check_keys(text, {"name", "simulations"}, OWN_KEYS, where)
-    if not isinstance(text["name"], str) or not re.fullmatch(
-        r"[A-Za-z0-9][\w-]{0,79}", text["name"], re.ASCII
-    ):
+# %% ../../nbs/data/20_suites.ipynb #28575b23
+def check_suite_name(name, where: str) -> None:
+    "`InputError` unless a name can be that of a suite."
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w-]{0,79}", name, re.ASCII):
         raise InputError(
-            f"{where}: name {text['name']!r} must be a word of at most 80 letters, digits, '_' and '-'; "
+            f"{where}: name {name!r} must be a word of at most 80 letters, digits, '_' and '-'; "
             "put a number in quotes"
         )
-    if not isinstance(text["simulations"], list) or not text["simulations"]:
-        raise InputError(f"{where}: simulations must be a list")
-    defaults = text.get("tables") or {}
-    check_keys(defaults, set(), {"columns", "split"}, f"{where}: tables")
-    properties = {
-        str(k): dict(_mapping(v, f"{where}: properties: {k}"))
-        for k, v in _mapping(text.get("properties"), f"{where}: properties").items()
-    }
-    for name, what in properties.items():
+
+
+def _declared_properties(text: dict, where: str) -> dict:  # name -> label, unit, meaning
+    "Properties that a suite file declares, checked."
+    content = _mapping(text.get("properties"), f"{where}: properties")
+    found = {str(k): dict(_mapping(v, f"{where}: properties: {k}")) for k, v in content.items()}
+    for name, what in found.items():
         check_keys(what, set(), {"label", "unit", "meaning"}, f"{where}: properties: {name}")
         parse_unit(what.get("unit") or "1", f"{where}: properties: {name}")
         _check_label(what.get("label", ""), f"{where}: properties: {name}")
+    return found
+
+
+def _read_head(path: Path, text: dict) -> OwnSuite:
+    "A suite without its simulations. Raises `InputError` naming the key."
+    where = str(path)
+    check_keys(text, {"name", "simulations"}, OWN_KEYS, where)
+    check_suite_name(text["name"], where)
+    if not isinstance(text["simulations"], list) or not text["simulations"]:
+        raise InputError(f"{where}: simulations must be a list")
+    check_keys(text.get("tables") or {}, set(), {"columns", "split"}, f"{where}: tables")
+    properties = _declared_properties(text, where)
     if "n_galaxies" in text:
         number(text, "n_galaxies", where, 100, 1e7, whole=True)
     if text.get("redshift") is not None:
         number(text, "redshift", where, 0, 5)
-    base = OwnSuite(
+    return OwnSuite(
         text["name"],
         str(text.get("about", "")),
         text.get("redshift"),
@@ -201,33 +207,41 @@ def _load_own(path: Path, text: dict) -> OwnSuite:
         _grid(text, "photometry", where),
         (),
         properties=properties,
-        folder=str(folder),
+        folder=str(path.resolve().parent),
     )
+
+# %% ../../nbs/data/20_suites.ipynb #dfa9e1d0
+def _read_entry(
+    entry, defaults: dict, base: OwnSuite, grid: np.ndarray | None, where: str, at: str
+) -> tuple:  # domains, and the table
+    "One simulation of a suite file that names a table."
+    check_keys(entry, {"name", "table"}, ENTRY_KEYS, at)
+    check_name(entry["name"], at)
+    at, folder = f"{at} ({entry['name']})", Path(base.folder)
+    table = beside(folder, entry["table"], at)
+    shared = _columns(defaults.get("columns"), folder, f"{where}: tables")
+    wanted = {
+        **entry,
+        "columns": shared | _columns(entry.get("columns"), folder, at),
+        "split": entry.get("split", defaults.get("split")),
+        "family": _family(entry.get("family"), at),
+    }
+    made, data = resolve_table(wanted, table, base.definitions, grid, at)
+    return [d | {"file": entry["table"]} for d in made], data
+
+
+def _load_own(path: Path, text: dict) -> OwnSuite:
+    "A suite file with tables."
+    where, base = str(path), _read_head(path, text)
+    defaults = text.get("tables") or {}
     domains, tables, grid = [], [], base.wave() if base.spectra else None
     for position, entry in enumerate(text["simulations"]):
         at = f"{where}: simulation {position + 1}"
         if isinstance(entry, dict) and "table" not in entry:
             domains.append(_recipe(entry, base, at))
             continue
-        check_keys(entry, {"name", "table"}, ENTRY_KEYS, at)
-        check_name(entry["name"], at)
-        at, table = f"{at} ({entry['name']})", beside(folder, entry["table"], f"{at} ({entry['name']})")
-        columns = _columns(defaults.get("columns"), folder, f"{where}: tables") | _columns(
-            entry.get("columns"), folder, at
-        )
-        made, data = resolve_table(
-            {
-                **entry,
-                "columns": columns,
-                "split": entry.get("split", defaults.get("split")),
-                "family": _family(entry.get("family"), at),
-            },
-            table,
-            base.definitions,
-            grid,
-            at,
-        )
-        domains += [d | {"file": entry["table"]} for d in made]
+        made, data = _read_entry(entry, defaults, base, grid, where, at)
+        domains += made
         tables.append(data)
         if grid is None and "spectra" in data.samples:
             grid = data.samples["spectra"].wave
@@ -479,5 +493,6 @@ def restore_suite(
         if "family" in entry:
             entry["family"] = {kind: entry["family"][kind] for kind in entry["kinds"]}
     suite = OwnSuite(**content)
-    suite.definitions  # makes them known
+    for name, what in suite.properties.items():
+        define_property(name, **what)
     return suite

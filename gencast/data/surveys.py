@@ -164,9 +164,8 @@ def read_galaxies(
     redshift: float | dict | None = None,  # to use instead of the file's; a number, or by file name
     accept=(),  # names of files whose class and redshift warning are overruled
     ebv: float | dict = 0.0,  # Galactic E(B-V), mag; a number, or by file name
-) -> (
-    tuple
-):  # (spectrum, redshift, E(B-V), accepted by name) of each galaxy; a line for each file that is refused
+    # (spectrum, redshift, E(B-V), accepted by name) of each galaxy; a line for each file that is refused
+) -> tuple:
     """The galaxies among spec files, whatever wavelengths they cover; `InputError` for wrong paths, names or
     ebv.
     """
@@ -192,8 +191,8 @@ def read_galaxies(
 # %% ../../nbs/data/30_surveys.ipynb #052dac99
 def load_sdss_spectra(
     paths=None,  # spec files or folders of them; None: the two galaxies that ppxf carries
-    wave: np.ndarray
-    | None = None,  # rest-frame grid, Angstrom in vacuum, log-spaced, shape (n_wave,); None: WAVE_GRID
+    # rest-frame grid, Angstrom in vacuum, log-spaced, shape (n_wave,); None: WAVE_GRID
+    wave: np.ndarray | None = None,
     redshift: float | dict | None = None,  # to use instead of the file's; a number, or by file name
     accept=(),  # names of files whose class and redshift warning are overruled
     ebv: float | dict = 0.0,  # Galactic E(B-V), mag; a number, or by file name

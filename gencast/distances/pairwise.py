@@ -220,9 +220,8 @@ def scan(
     own: int | None,  # column of the first row's own galaxy where b is a
     kernel: tuple | None,  # (kind, bandwidth)
     q: int,  # neighbours to look for
-) -> (
-    tuple
-):  # sum of distances, sum of the kernel, rows' nearest columns (n_row, q), columns' nearest rows (n_b, q)
+    # sum of distances, sum of the kernel, rows' nearest columns (n_row, q), columns' nearest rows (n_b, q)
+) -> tuple:
     "One tile on the processor."
     (n, _), m = left.shape, right.shape[1]
     grouped = min(n, m) >= 4 * SPLIT**2 * q > 0

@@ -116,9 +116,10 @@ def distance(
 
     Example:
 
-        rng = np.random.default_rng(0)
-        source, target = rng.normal(size=(500, 5)), rng.normal(1, 1, size=(300, 5))
-        distance("energy", source, target)  # in the unit of the features
+        >>> rng = np.random.default_rng(0)
+        >>> source, target = rng.normal(size=(500, 5)), rng.normal(1, 1, size=(300, 5))
+        >>> bool(gc.distance("energy", source, target) > gc.distance("energy", source, source))
+        True
     """
     if name in METRICS and weights is not None and not METRICS[name].weighted:
         other = ", or ask for weighted" if name == "mean_euclidean" else ""
@@ -171,29 +172,27 @@ def warn_of_shrinkage(ready: dict, plan: Plan) -> list:  # names of sets whose c
 def distance_table(
     sets: dict,  # name -> features, dex, shape (n_gal, n_feature)
     names: tuple = FAST,  # from `METRICS`
-    weights: np.ndarray
-    | None = None,  # of each feature, shape (n_feature,); used where they change something
+    # of each feature, shape (n_feature,); used where they change something
+    weights: np.ndarray | None = None,
     jobs: int = 1,  # threads; -1 for all cores
     seed: int = 0,
     n_bootstrap: int = 0,  # random halves for the standard error; 0 for none
     options: dict | None = None,  # name of a distance -> its options, e.g. {"mmd": {"kernel": "laplace"}}
     device: str = "auto",  # a GPU where torch finds one; "numpy" for none
-) -> (
-    pd.DataFrame
-):  # source, target, distance, value, stderr (if asked for); a row an ordered pair and distance
+    # source, target, distance, value, stderr (if asked for); a row an ordered pair and distance
+) -> pd.DataFrame:
     """Distances between all sets. `attrs` of the table holds the length scale and the sets whose covariance
-    was
-    shrunk.
+    was shrunk.
 
     Raises `InputError` for fewer than two sets, an unknown distance or option, and sets that cannot be
-    compared;
-    warns (`ShrinkageWarning`) where a covariance has no inverse.
+    compared; warns (`ShrinkageWarning`) where a covariance has no inverse.
 
     Example:
 
-        rng = np.random.default_rng(0)
-        sets = {name: rng.normal(i, 1, size=(200, 5)) for i, name in enumerate("abc")}
-        distance_table(sets, ("mean_euclidean", "energy"), n_bootstrap=20)
+        >>> rng = np.random.default_rng(0)
+        >>> sets = {name: rng.normal(i, 1, size=(200, 5)) for i, name in enumerate("abc")}
+        >>> len(gc.distance_table(sets, ("mean_euclidean", "energy")))  # two distances of all ordered pairs
+        12
     """
     if not isinstance(sets, dict):
         raise InputError(
@@ -328,8 +327,7 @@ def profile(
     weights: np.ndarray,  # their weights, sum one
 ) -> DistanceProfile:
     """The distances of the default run of a target from a source, in two passes over the pairs. Raises
-    `InputError`
-    for a feature that does not exist.
+    `InputError` for a feature that does not exist.
     """
     if (highest := max(chosen.max(), representatives.max())) >= source.shape[1]:
         raise InputError(

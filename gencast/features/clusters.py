@@ -72,8 +72,8 @@ def standard_ranks(
 # %% ../../nbs/features/40_clusters.ipynb #fbeb4f6e
 def rank_correlation(
     X: np.ndarray,  # features, shape (n_gal, n_feature)
-    precise: bool
-    | None = None,  # double precision; None: up to 1,500 features. Single precision errs by 2e-7
+    # double precision; None: up to 1,500 features. Single precision errs by 2e-7
+    precise: bool | None = None,
     block: int = 1024,  # galaxies at a time, in single precision
 ) -> np.ndarray:  # Spearman's rho, float64, shape (n_feature, n_feature)
     "Rank correlation of every pair of features (Spearman 1904). Raises `InputError` for a constant feature."
@@ -231,8 +231,7 @@ def cluster_features(
     constant: str = "raise",  # what to do about constant features: `raise`, or `leave out` with a warning
 ) -> FeatureClusters:
     """Cluster correlated features, one representative each (Acquaviva, Lovell & Ishida 2020). Raises
-    `InputError`
-    for features or options that cannot be clustered.
+    `InputError` for features or options that cannot be clustered.
 
     Example:
 

@@ -130,8 +130,7 @@ def measure_indices(
     wave: np.ndarray,  # Angstrom in vacuum, ascending, shape (n_wave,)
 ) -> dict:  # name -> values, shape (n_gal,); None for an index that the grid does not cover
     """All indices that a grid allows (Trager et al. 1998; Worthey & Ottaviani 1997; Bruzual 1983; Balogh et
-    al. 1999).
-    Raises `InputError` for flux that is not positive and for a wrong grid.
+    al. 1999). Raises `InputError` for flux that is not positive and for a wrong grid.
     """
     flux, wave = np.asarray(flux, dtype=float), np.asarray(wave, dtype=float)
     if flux.ndim != 2 or wave.shape != flux.shape[1:] or wave.size < 3 or not (np.diff(wave) > 0).all():

@@ -40,8 +40,15 @@ def whole_seed(random_state) -> int:  # a whole number, a `RandomState`, or None
 # %% ../../nbs/features/50_selector.ipynb #f3e9e704
 class FeatureClusterSelector(TransformerMixin, BaseEstimator):
     """Clusters of correlated features, one column each, heaviest first (Acquaviva, Lovell & Ishida 2020).
-    Raises
-    `InputError` for features, labels and options that cannot be used.
+    Raises `InputError` for features, labels and options that cannot be used.
+
+    Example:
+
+        >>> rng = np.random.default_rng(0)
+        >>> one, two = rng.normal(size=(2, 200, 1))
+        >>> X = np.hstack([one, one + 0.01, two])  # the first two say the same
+        >>> gc.FeatureClusterSelector(n_clusters=2).fit(X, X[:, 2]).transform(X).shape
+        (200, 2)
     """
 
     def __init__(

@@ -103,15 +103,14 @@ def check_space(kind: str, wave: np.ndarray | None, n_feature: int) -> None:
 # %% ../../nbs/features/30_spaces.ipynb #85a07e02
 class FeatureSpace(TransformerMixin, BaseEstimator):
     """From log flux to one of the feature spaces, as a scikit-learn transformer. Raises `InputError` for an
-    unknown
-    space, missing wavelengths and values that are not finite.
+    unknown space, missing wavelengths and values that are not finite.
     """
 
     def __init__(
         self,
         kind: str = "shape",  # one of `SPACES`
-        wave: np.ndarray
-        | None = None,  # Angstrom, nan for a column without, (n_feature,); `continuum`, `indices`
+        # Angstrom, nan for a column without, (n_feature,); `continuum`, `indices`
+        wave: np.ndarray | None = None,
         luminosity: bool = True,  # add the median log flux as a column (`shape`, `continuum`, `indices`)
         n_components: int = 25,  # at most (`components`)
         degree: int = 8,  # of the polynomial (`continuum`)

@@ -21,8 +21,8 @@ from .ranking import check_labelled, rank_features, top_features
 def selection_stability(
     sets: list,  # features chosen each time, indices, each of shape (n_chosen,)
     n_feature: int,  # how many there were to choose from
-    alike: np.ndarray
-    | None = None,  # similarity, 0 to 1, (n_feature, n_feature); None: only of each to itself
+    # similarity, 0 to 1, (n_feature, n_feature); None: only of each to itself
+    alike: np.ndarray | None = None,
 ) -> float:  # 1 for always the same, 0 on average for random choices
     """Stability of a choice (Nogueira et al. 2018; with `alike` the effective stability of Sechidis et al.
     2020). Raises `InputError`.
@@ -183,8 +183,8 @@ def choice_stability(
     y: np.ndarray,  # the property, shape (n_gal,)
     groups: np.ndarray | None = None,  # simulation of each galaxy: leave each out; None: bootstrap. (n_gal,)
     n_boot: int = 20,  # how many bootstraps
-    alike: np.ndarray
-    | None = None,  # similarity of features, e.g. `close_wavelengths`, (n_feature, n_feature)
+    # similarity of features, e.g. `close_wavelengths`, (n_feature, n_feature)
+    alike: np.ndarray | None = None,
     seed: int = 0,
 ) -> Stability:
     """Choose again from other galaxies, or without each simulation, and measure how much changes (Nogueira et

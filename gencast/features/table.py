@@ -72,8 +72,9 @@ def feature_table(
 
     Example:
 
-        sample = Sample("toy", flux=np.full((2, 3), 1e7), wave=np.array([4000.0, 5500.0, 7000.0]))
-        feature_table(sample).values  # 7 dex everywhere
+        >>> galaxies = gc.Sample("mine", wave=np.array([4000.0, 5400.0]), flux=np.full((3, 2), 100.0))
+        >>> gc.feature_table(galaxies).values[0].tolist()
+        [2.0, 2.0]
     """
     keep = np.ones(sample.wave.size, bool)
     if mask_lines and not sample.bands:

@@ -72,6 +72,11 @@ def plot_error_distance(
 ):  # the axes
     """Error against distance for one target, with its own fit and the law that never saw it. Raises
     `InputError` for names that the run does not have.
+
+    Example:
+
+        >>> results = gc.load_results(folder)
+        >>> axes = gc.plot_error_distance(results, results.simulations.name[0])
     """
     look, which = looks(results, color_by), choices(results, view, property, distance, law)
     held = heldout_pairs(results, target, **which).sort_values("value")

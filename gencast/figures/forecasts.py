@@ -49,7 +49,13 @@ def plot_forecast(
     color_by: str | None = None,  # column of simulations.csv that makes the families; None: the first
     ax=None,  # axes to draw on; None: new ones
 ):  # the axes
-    "Forecast RMSE on one target with its 90 % interval, a row for each source."
+    """Forecast RMSE on one target with its 90 % interval, a row for each source.
+
+    Example:
+
+        >>> results = gc.load_results(folder)
+        >>> axes = gc.plot_forecast(results, "toy_survey")
+    """
     look, rows = looks(results, color_by), forecast_rows(results, target, property, view)
     rows = rows.assign(inside=rows.in_support.astype(bool) & rows.rmse.notna())
     order = ["inside", "rmse", "distance_value"]

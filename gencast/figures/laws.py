@@ -43,7 +43,13 @@ def plot_predicted_true(
     color_by: str | None = None,  # families of the targets
     ax=None,  # axes to draw on; None: new ones
 ):  # the axes
-    "Held-out predicted against true log10 MSE, with the 1:1 line and 90 % intervals."
+    """Held-out predicted against true log10 MSE, with the 1:1 line and 90 % intervals.
+
+    Example:
+
+        >>> results = gc.load_results(folder)
+        >>> axes = gc.plot_predicted_true(results)
+    """
     look, rows = looks(results, color_by), heldout_pairs(results, None, view, property, distance, law)
     property = rows.property.iloc[0]
     bars = rows[np.isfinite(rows.upper)]

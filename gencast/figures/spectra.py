@@ -56,7 +56,13 @@ def plot_spectra(
     property: str | None = None,  # whose features measure the distance
     ax=None,  # axes to draw on; None: new ones
 ):  # the axes
-    "A spectrum of the target over the typical spectra of the simulations closest to it."
+    """A spectrum of the target over the typical spectra of the simulations closest to it.
+
+    Example:
+
+        >>> results = gc.load_results(folder)
+        >>> axes = gc.plot_spectra(results, "toy_survey")
+    """
     look, own = looks(results), select(results.spectra, target=target)
     is_simulation = own.kind.iloc[0] == "simulation"
     rows = forecast_rows(results, target, property, "spectra").nsmallest(n, "distance_value")

@@ -106,7 +106,14 @@ def save_figure(
     formats: tuple = FORMATS,  # endings: pdf, svg, png
     dpi: float = 200,  # pixels per inch of the PNG
 ) -> list:  # paths of the files
-    "Save a figure in several formats. Raises `InputError` for a format that it does not know."
+    """Save a figure in several formats. Raises `InputError` for a format that it does not know.
+
+    Example:
+
+        >>> axes = gc.plot_predicted_true(gc.load_results(folder))
+        >>> [path.name for path in gc.save_figure(axes, folder / "figure", formats=("png",))]
+        ['figure.png']
+    """
     import matplotlib
 
     if not formats or not set(formats) <= set(FORMATS):

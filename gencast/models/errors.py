@@ -18,12 +18,10 @@ def error_metrics(
     truth: np.ndarray,  # the property, shape (n_gal,); a history in bins of time, (n_gal, n_bin)
     predicted: np.ndarray,  # the model's predictions, same shape
     edges: np.ndarray | None = None,  # of the bins of a history, Gyr, shape (n_bin + 1,)
-) -> (
-    dict
-):  # mse, rmse, bias, nmad, n; of a history with edges also smape (median) and wasserstein (mean, Gyr)
+    # mse, rmse, bias, nmad, n; of a history with edges also smape (median) and wasserstein (mean, Gyr)
+) -> dict:
     """Summaries of the error `predicted - truth`, in the property's unit. Raises `InputError` where the two
-    do not
-    match, or are empty.
+    do not match, or are empty.
     """
     if np.shape(truth) != np.shape(predicted) or np.size(truth) == 0 or np.ndim(truth) > 2:
         raise InputError(

@@ -62,10 +62,11 @@ def fit_model(
 
     Example:
 
-        rng = np.random.default_rng(0)
-        values, mass = rng.normal(size=(500, 20)), rng.normal(10, 1, size=500)
-        model = fit_model("random_forest", values, mass, seed=1)
-        predict_with_spread(model, values[:5])  # prediction and spread, dex
+        >>> rng = np.random.default_rng(0)
+        >>> values = rng.normal(size=(200, 3))
+        >>> model = gc.fit_model("random_forest", values, values[:, 0], seed=0, n_trees=10)
+        >>> model.predict(values[:5]).shape
+        (5,)
     """
     if np.ndim(labels) not in (1, 2) or len(labels) != len(values):
         raise InputError(

@@ -233,6 +233,11 @@ def run(
     """Simulate, select, measure, train, regress, forecast, and write it down. Raises `InputError` for bad
     input, before any work; `Stopped` where the machine is at fault; `RunFailed` where gencast, or too many
     simulations, failed.
+
+    Example:
+
+        >>> results = gc.run("default", quick=True, properties=["log_mstar"])  # doctest: +SKIP
+        >>> print(gc.describe_forecast(results, "sdss_spectra"))  # doctest: +SKIP
     """
     settings = make_settings(suite, quick, **changes)
     folder = Path(out) if out else Path("results") / (settings.suite.name + ("-quick" if quick else ""))

@@ -166,6 +166,11 @@ def forecast(
     """Forecast the error of every simulation's model on observed galaxies, and predict their properties: a
     table of forecasts by source, and one of single galaxies. Raises `InputError` for a folder that is no run
     or is of another version, and for galaxies that cannot be compared with its simulations.
+
+    Example:
+
+        >>> sample = gc.load_spectra(["my_spectra"])  # doctest: +SKIP
+        >>> by_source, by_galaxy = gc.forecast("results/default", sample)  # doctest: +SKIP
     """
     folder, settings = Path(folder), load_settings(folder)
     view = "photometry" if sample.bands else "spectra"

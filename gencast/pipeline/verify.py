@@ -279,6 +279,10 @@ def verify_run(
 ) -> Verification:
     """Check a results folder; writes nothing. Raises `InputError` where there is no run, or where its
     run.json is damaged.
+
+    Example:
+
+        >>> gc.verify_run("results/default", sample=4)  # doctest: +SKIP
     """
     folder = Path(folder)
     settings = load_settings(folder)

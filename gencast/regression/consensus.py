@@ -65,8 +65,8 @@ SQUARE_PENALTY = 0.01  # ridge penalty of squares and products, in units of thei
 # %% ../../nbs/regression/05_consensus.ipynb #afc330c8
 def noise_penalty(
     basis: Basis,
-    noise: float
-    | np.ndarray,  # standard deviation of the features' noise, dex; one number or shape (n_feature,)
+    # standard deviation of the features' noise, dex; one number or shape (n_feature,)
+    noise: float | np.ndarray,
 ) -> np.ndarray:  # shape (n_column, n_column)
     """Ridge penalty that noise in the features amounts to (Bishop 1995). Raises `InputError` for noise that
     is not positive.

@@ -66,9 +66,8 @@ def split_error(
     # by a model trained on the target itself, shape (n_gal,); of refits, (n_refit, n_gal), their mean is
     # taken
     predicted_own: np.ndarray,
-) -> (
-    dict
-):  # mse, in_domain, wrong_inverse, refit, cross, wrong_offset2, share_wrong_inverse; dex^2 but the share
+    # mse, in_domain, wrong_inverse, refit, cross, wrong_offset2, share_wrong_inverse; dex^2 but the share
+) -> dict:
     """Mean squared error = in-domain error + mean squared gap of the two inverse functions + variance between
     refits + cross term; exact.
     """
@@ -95,8 +94,7 @@ def decomposition_table(
     names: tuple,  # of the simulations, length n_sim
     distance: np.ndarray | None = None,  # of the pairs, shape (n_sim, n_sim); becomes a column
     # one row an ordered pair: source, target, mse, in_domain, wrong_inverse, refit, cross, offset2, scatter,
-    # ...;
-    # dex^2
+    # ...; dex^2
 ) -> pd.DataFrame:
     "The decomposition of every E_ij; raises `InputError` where predictions do not match the truth."
     if not all(

@@ -51,8 +51,7 @@ def evidence_from_features(
     families: np.ndarray | None = None,  # family of each simulation, shape (n_sim,), to hold out as a whole
 ) -> Evidence:
     """The evidence of one property from plain arrays. Raises `InputError` where they do not belong together
-    or
-    are not finite.
+    or are not finite.
     """
     names = tuple(names) or tuple(f"sim{i}" for i in range(len(train)))
     train, labels = read_galaxies(train, labels, names, "train")

@@ -242,9 +242,8 @@ def relation_test(
     n_perm: int = 999,  # permutations of the simulations
     n_boot: int = 999,  # draws that calibrate the jackknife; 0 for Student's t
     seed: int = 0,
-) -> (
-    pd.DataFrame
-):  # signal, coefficient (dex per unit), se_naive, se_dyadic, low, high (95 %), p_naive, p_dyadic, p_mrqap
+    # signal, coefficient (dex per unit), se_naive, se_dyadic, low, high (95 %), p_naive, p_dyadic, p_mrqap
+) -> pd.DataFrame:
     """Is each signal related to the error? Naive, dyad-robust (calibrated jackknife) and permutation test;
     raises `InputError`.
     """

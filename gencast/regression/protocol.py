@@ -122,6 +122,14 @@ def heldout_predictions(
     """Every pair predicted with its target (or its target's family) held out, with nested intervals. Raises
     `InputError` for an unknown law, signal or interval, families that leave too few simulations, and
     signals that are not finite.
+
+    Example:
+
+        >>> from gencast.regression import toy_signals
+        >>> table = toy_signals()
+        >>> heldout = gc.heldout_predictions(table, "ridge")  # every pair, with its target held out
+        >>> bool((heldout.lower_90 < heldout.upper_90).all())
+        True
     """
     from joblib import Parallel, cpu_count, delayed
 
@@ -156,6 +164,13 @@ def score_table(
     """Scores of a law: R2, mean absolute error (dex of log10 MSE), rank correlation within a target, coverage
     and width of the intervals, and direction (first row only). Raises `InputError` for a level whose bounds
     the table does not have.
+
+    Example:
+
+        >>> from gencast.regression import toy_signals
+        >>> heldout = gc.heldout_predictions(toy_signals(), "ridge")
+        >>> gc.score_table(heldout)["target"][0]
+        'all'
     """
     check_levels(heldout, levels)
     groups = [("all", heldout), *heldout.groupby("target", sort=False)]

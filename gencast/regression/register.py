@@ -174,7 +174,16 @@ def make_law(
     seed: int = 0,
     signal: str | None = None,  # for laws of one signal: which, instead of their default
 ) -> ErrorLaw:
-    "An unfitted law. Raises `InputError` for an unknown law, or a signal that it needs and the table lacks."
+    """An unfitted law. Raises `InputError` for an unknown law, or a signal that it needs and the table lacks.
+
+    Example:
+
+        >>> from gencast.regression import toy_signals
+        >>> table = toy_signals()
+        >>> source, target = np.nonzero(table.training_pairs())
+        >>> law = gc.make_law("ridge", table.signals)
+        >>> law = law.fit(table.values[source, target], table.log_mse[source, target], source, target)
+    """
     spec = find_law(name)
     if signal is not None and len(spec.signals) != 1:
         several = "several signals" if spec.signals else "all signals"

@@ -18,6 +18,13 @@ from ..core.base import InputError, rng_for
 class SignalTable:
     """Signals and errors of all ordered pairs of simulations, for one property. The first axis is the source,
     the second the target. Raises `InputError` where the shapes do not belong together.
+
+    Example:
+
+        >>> from gencast.regression import toy_signals
+        >>> table = toy_signals()
+        >>> table.values.shape[:2] == (len(table.names), len(table.names))
+        True
     """
 
     names: tuple  # of the simulations, length n_sim

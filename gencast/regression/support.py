@@ -44,10 +44,10 @@ class SupportReport:
         return float(self.galaxy_inside.mean())
 
     def excess(
-        self, edge: bool = False
-    ) -> (
-        dict
-    ):  # name -> number; above 0 for a statistic that is farther than those of all held-out simulations
+        self,
+        edge: bool = False,
+        # name -> number; above 0 for a statistic that is farther than those of all held-out simulations
+    ) -> dict:
         "By how much each statistic exceeds the limit of `inside` (or of `edge`), in units of its scatter."
         e = "edge_" if edge else ""
         return {k: (s[f"{e}value"] - s[f"{e}limit"]) / s[f"{e}scatter"] for k, s in self.statistics.items()}
@@ -240,15 +240,15 @@ def fit_support_model(
     # of each simulation, dex, each of shape (n_gal, n_feature); about 1,500 galaxies are enough
     features: list,
     families=None,  # family of each simulation, e.g. its stellar library; None: no `edge`
-    noise: float
-    | np.ndarray = 0.003,  # differences below this do not matter, dex; a number or shape (n_feature,)
+    # differences below this do not matter, dex; a number or shape (n_feature,)
+    noise: float | np.ndarray = 0.003,
     seed: int = 0,
     rate: float = 0.05,  # of false alarms; not below 1 / (n_sim + 1)
     n_component: int = 12,  # principal components of each simulation, at most
     n_ref: int = 1000,  # galaxies that describe a simulation, at most two thirds
     n_cal: int = 300,  # galaxies that stand for it when it is held out, at most
-    light: np.ndarray
-    | None = None,  # which features grow with brightness, boolean, shape (n_feature,); None: all
+    # which features grow with brightness, boolean, shape (n_feature,); None: all
+    light: np.ndarray | None = None,
 ) -> SupportModel:
     """Learn the range of the simulations from unlabelled features. Raises `InputError` for features,
     families or noise that do not fit.

@@ -110,8 +110,8 @@ def fit_sheet(
 def compare(
     sheet: Sheet,
     values: np.ndarray,  # features of galaxies over the noise, float32, shape (n_gal, n_feature)
-    variance: np.ndarray
-    | None = None,  # of their measurement, over the noise squared, shape (n_gal, n_feature)
+    # of their measurement, over the noise squared, shape (n_gal, n_feature)
+    variance: np.ndarray | None = None,
     neighbour: int = 3,
 ) -> np.ndarray:  # `STATISTICS` of each galaxy against this simulation, shape (n_statistic, n_gal)
     "How far galaxies are from one simulation."

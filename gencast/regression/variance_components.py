@@ -147,9 +147,8 @@ def same(a: np.ndarray, levels: np.ndarray) -> np.ndarray:  # shape (len(a), len
 def kernel_columns(
     Z: np.ndarray,  # signals of the fitted pairs, standardised, shape (n_pair, n_signal)
     rank: int = 40,  # columns
-) -> tuple[
-    np.ndarray, Callable
-]:  # shape (n_pair, rank), and a function that gives the columns of other pairs
+    # shape (n_pair, rank), and a function that gives the columns of other pairs
+) -> tuple[np.ndarray, Callable]:
     """Columns F with F F' near the squared-exponential kernel; its length is the median distance between
     pairs.
     """

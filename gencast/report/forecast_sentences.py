@@ -49,7 +49,15 @@ def describe_forecast(
     property: str | None = None,  # None: the run's own
     view: str | None = None,  # None: the run's own where the target was seen in several
 ) -> str:  # a few sentences
-    "The forecast for one target in words that a paper could quote."
+    """The forecast for one target in words that a paper could quote.
+
+    Example:
+
+        >>> results = gc.load_results(folder)
+        >>> text = gc.describe_forecast(results, "toy_survey")  # made-up results
+        >>> "RMSE" in text or "error" in text
+        True
+    """
     best = best_forecast(results, target, property, view)
     what, unit = plain_name(best.property), best.unit
     if not best.source:

@@ -25,8 +25,7 @@ def pair_table(
     # assumes
 ) -> pd.DataFrame:
     """Error and distance of every ordered pair of simulations. Raises `InputError` for names that the run
-    does
-    not have, and where several models are left to choose from.
+    does not have, and where several models are left to choose from.
     """
     which = choices(results, view, property, distance)
     errors = select(results.errors, view=which["view"], property=which["property"], model=model)

@@ -137,7 +137,14 @@ def read_table(
 # %% ../../nbs/report/10_results.ipynb #84497ac5
 @dataclass(frozen=True, eq=False)
 class Results:
-    "What one run left behind: its tables, its record, and the folder. Tables from `signals` on may be empty."
+    """What one run left behind: its tables, its record, and the folder. Tables from `signals` on may be empty.
+
+    Example:
+
+        >>> results = gc.load_results(folder)
+        >>> "rmse" in results.errors
+        True
+    """
 
     errors: pd.DataFrame  # error on `target` of the model trained on `source`
     distances: pd.DataFrame  # distance between `source` and `target` in the selected features
@@ -311,6 +318,12 @@ def load_results(
 ) -> Results:
     """Read what a run left behind. Properties of the suite's own become known by their names. Raises
     `InputError` where the folder or a table is missing, incomplete or not what the run wrote.
+
+    Example:
+
+        >>> results = gc.load_results(folder)  # e.g. "results/default"
+        >>> bool(results.scores.r2.max() < 1)
+        True
     """
     folder = Path(folder)
     if not folder.is_dir():

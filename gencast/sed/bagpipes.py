@@ -6,28 +6,21 @@
 __all__ = []
 
 # %% ../../nbs/sed/30_bagpipes.ipynb #6a91de5e
-from .priors import BAGPIPES_DUST
-from ..core.constants import C_ANGSTROM
-from ..core.constants import C_KMS
-from ..core.constants import FWHM_OVER_SIGMA
-from ..synthesis.libraries import IMF_TO_CHABRIER
-from ..core.base import InputError
-from .priors import Priors
-from types import SimpleNamespace
-from ..synthesis.libraries import air_to_vacuum
-from dataclasses import asdict
-from ..data.bands import band_curve
-from contextlib import contextmanager
-from dataclasses import dataclass
-from ..core.base import digest
-from importlib.util import find_spec
-from importlib import import_module
-import numpy as np
 import os
-from contextlib import redirect_stderr
-from contextlib import redirect_stdout
 import tempfile
-from .priors import universe_age
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import numpy as np
+
+from ..core.base import InputError, digest
+from ..core.constants import C_ANGSTROM, C_KMS, FWHM_OVER_SIGMA
+from ..data.bands import band_curve
+from .priors import BAGPIPES_DUST, Priors, universe_age
+from ..synthesis.libraries import IMF_TO_CHABRIER, air_to_vacuum
 
 # %% ../../nbs/sed/30_bagpipes.ipynb #d5025476
 SETTINGS = {

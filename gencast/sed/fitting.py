@@ -6,39 +6,27 @@
 __all__ = ['fit_bagpipes', 'missing_fits', 'fit_sample']
 
 # %% ../../nbs/sed/40_fitting.ipynb #697bea02
-from .priors import DEFAULT_PRIORS
-from ..core.base import InputError
-from ..core.arguments import Number
-from .intervals import PERCENTILES
-from ..core.properties import PROPERTIES
-from pathlib import Path
-from .priors import Priors
-from ..core.progress import Progress
-from .bagpipes import SETTINGS
-from ..core.sample import Sample
-from .bagpipes import Task
-from ..core.arguments import Word
-from dataclasses import asdict
-from .models import build_library
-from ..core.failures import caught
-from .library import check_library
-from .priors import derive_properties
-from importlib.util import find_spec
-from .intervals import fit_models
-from .bagpipes import fit_versions
-from ..core.locks import hold_folder
-from .intervals import narrow_priors
-from .bagpipes import need_bagpipes
-import numpy as np
-from .library import pixel_weights
-from ..core.cache import read_arrays
-from .library import rebin
-from .bagpipes import sample_posterior
-from ..core.arguments import takes
 import time
-from .priors import universe_age
-from ..core.cache import write_arrays
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from ..core.arguments import Number, Word, takes
+from ..core.base import InputError
+from ..core.cache import read_arrays, write_arrays
+from ..core.failures import caught
 from ..core.files import write_json
+from ..core.locks import hold_folder
+from ..core.progress import Progress
+from ..core.properties import PROPERTIES
+from ..core.sample import Sample
+from .bagpipes import SETTINGS, Task, fit_versions, need_bagpipes, sample_posterior
+from .intervals import PERCENTILES, fit_models, narrow_priors
+from .library import check_library, pixel_weights, rebin
+from .models import build_library
+from .priors import DEFAULT_PRIORS, Priors, derive_properties, universe_age
 
 # %% ../../nbs/sed/40_fitting.ipynb #dde7763d
 def read_fit(path: Path, task: Task) -> dict | None:
@@ -171,8 +159,7 @@ def fit_bagpipes(
     # status
 ):
     """Fit galaxies with BAGPIPES (Carnall et al. 2018) and nautilus (Lange 2023). Raises `InputError` where
-    these
-    are not installed (`pip install 'gencast[sed]'`), or the sample has no errors or redshifts.
+    these are not installed (`pip install 'gencast[sed]'`), or the sample has no errors or redshifts.
     """
     if unknown := set(settings) - set(SETTINGS):
         raise InputError(

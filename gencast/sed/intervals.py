@@ -6,23 +6,17 @@
 __all__ = ['fit_models']
 
 # %% ../../nbs/sed/25_intervals.ipynb #680657f7
-from ..synthesis.libraries import IMF_TO_CHABRIER
-from .priors import LOGARITHMIC
-from ..core.arguments import Number
-from .priors import PARAMETERS
-from ..core.properties import PROPERTIES
-from .priors import Priors
-from .library import SCALED
-from ..core.sample import Sample
-from .library import check_library
-from .library import chi2_matrix
-from .priors import derive_properties
-from .models import library_parameters
-from .library import model_block
-import numpy as np
-from .library import pixel_weights
 from dataclasses import replace
-from ..core.arguments import takes
+
+import numpy as np
+
+from ..core.arguments import Number, takes
+from ..core.properties import PROPERTIES
+from ..core.sample import Sample
+from .library import SCALED, check_library, chi2_matrix, model_block, pixel_weights
+from .models import library_parameters
+from .priors import LOGARITHMIC, PARAMETERS, Priors, derive_properties
+from ..synthesis.libraries import IMF_TO_CHABRIER
 
 # %% ../../nbs/sed/25_intervals.ipynb #b96d82db
 PERCENTILES = {"_p05": 5, "_p16": 16, "": 50, "_p84": 84, "_p95": 95}  # ending of the column -> percentile

@@ -6,16 +6,16 @@
 __all__ = ['rebin', 'fit_library']
 
 # %% ../../nbs/sed/20_library.ipynb #b3323cc4
-from ..core.constants import C_KMS
-from ..core.constants import FWHM_OVER_SIGMA
+from dataclasses import replace
+
+import numpy as np
+
+from ..core.arguments import Number, takes
 from ..core.base import InputError
-from ..core.arguments import Number
+from ..core.constants import C_KMS, FWHM_OVER_SIGMA
 from ..core.properties import PROPERTIES
 from ..core.sample import Sample
 from ..features.table import line_mask
-import numpy as np
-from dataclasses import replace
-from ..core.arguments import takes
 
 # %% ../../nbs/sed/20_library.ipynb #8a0cdfdf
 SCALED = ("log_mstar", "log_sfr")  # properties that move with the amplitude, dex
@@ -84,8 +84,7 @@ def rebin(
     mask_lines: bool = True,  # give bins near emission lines infinite errors
 ) -> Sample:
     """Average spectra over `n` pixels, with the errors of correlated noise. Raises `InputError` for spectra
-    of
-    fewer than two bins.
+    of fewer than two bins.
     """
     if sample.bands:
         return sample

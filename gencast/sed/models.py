@@ -6,41 +6,31 @@
 __all__ = ['build_library']
 
 # %% ../../nbs/sed/15_models.ipynb #a7bf2798
-from ..core.arguments import Array
-from ..core.constants import C_KMS
-from .priors import DEFAULT_PRIORS
-from ..synthesis.galaxies import Galaxies
-from ..core.base import InputError
-from ..core.arguments import Number
-from pathlib import Path
-from .priors import Priors
-from ..core.sample import Sample
-from ..core.arguments import Word
-from ..core.arguments import Words
-from ..core.properties import Z_SUN
-from ..synthesis.agebins import age_bins
-from dataclasses import asdict
-from ..data.photometry import band_luminosity
-from ..data.photometry import band_wavelengths
-from .priors import derive_properties
-from ..core.base import digest
-from .priors import draw_parameters
-from ..core.files import file_checksum
-from .priors import history_fractions
-from ..core.sample import load_sample
-from ..synthesis.ssp import load_ssp
-from ..synthesis.spectra import map_array
-import numpy as np
-from ..core.files import part_path
-from ..core.files import read_sealed
-from ..core.files import replace_folder
-from ..core.base import rng_for
-from ..core.files import save_array
 import shutil
-from ..synthesis.spectra import synthesize
-from ..core.arguments import takes
-from .priors import universe_age
-from ..core.files import write_json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ..core.arguments import Array, Number, Word, Words, takes
+from ..core.base import InputError, digest, rng_for
+from ..core.constants import C_KMS
+from ..core.files import file_checksum, part_path, read_sealed, replace_folder, save_array, write_json
+from ..core.properties import Z_SUN
+from ..core.sample import Sample, load_sample
+from ..data.photometry import band_luminosity, band_wavelengths
+from gencast.sed.priors import (
+    DEFAULT_PRIORS,
+    Priors,
+    derive_properties,
+    draw_parameters,
+    history_fractions,
+    universe_age,
+)
+from ..synthesis.agebins import age_bins
+from ..synthesis.galaxies import Galaxies
+from ..synthesis.spectra import map_array, synthesize
+from ..synthesis.ssp import load_ssp
 
 # %% ../../nbs/sed/15_models.ipynb #e18a8088
 def library_parameters(
@@ -121,8 +111,7 @@ def build_library(
     fwhm_kms: float = 500.0,  # resolution of the spectra
 ) -> Sample:  # mapped to the files, each model with 1e10 Msun of stars
     """Draw model galaxies from the priors and keep them in a folder, or find them there. Raises `InputError`
-    for
-    a missing stellar library, or where neither wavelengths nor bands are given.
+    for a missing stellar library, or where neither wavelengths nor bands are given.
     """
     low, high = (float(Number(0.0, 10).read(z, "build_library: redshift", {})) for z in redshift)
     if (wave is None) == (not bands) or low > high or low != high and not bands:

@@ -6,22 +6,18 @@
 __all__ = ['Priors']
 
 # %% ../../nbs/sed/10_priors.ipynb #50cc66a6
-from ..synthesis.ages import AGES
-from ..core.arguments import Array
-from ..core.base import InputError
-from ..core.arguments import Number
-from ..core.arguments import Word
-from ..core.properties import Z_SUN
-from ..synthesis.agebins import age_bins
-from ..synthesis.spectra import bin_weights
 from dataclasses import dataclass
 from functools import lru_cache
-from ..synthesis.agebins import mass_weighted_age
+
 import numpy as np
-from ..synthesis.agebins import recent_sfr
-from ..core.base import rng_for
+
+from ..core.arguments import Array, Number, Word, takes
+from ..core.base import InputError, rng_for
+from ..core.properties import Z_SUN
+from ..synthesis.agebins import age_bins, mass_weighted_age, recent_sfr
+from ..synthesis.ages import AGES
+from ..synthesis.spectra import bin_weights
 from ..synthesis.ssp import surviving_fraction
-from ..core.arguments import takes
 
 # %% ../../nbs/sed/10_priors.ipynb #d40568db
 AGE_TODAY = 13.47  # Gyr, see `universe_age`

@@ -18,8 +18,7 @@ def age_bins(
     n: int = 60,  # number of bins, 12 or more
 ) -> np.ndarray:  # edges in lookback time, Gyr, ascending from 0, shape (n + 1,)
     """Edges of the age bins, which end at the age of the Universe. Raises `InputError` for fewer than 12 bins
-    or
-    a Universe younger than 0.2 Gyr.
+    or a Universe younger than 0.2 Gyr.
     """
     if n < 12 or not age_universe_gyr >= 0.2:
         raise InputError(

@@ -78,8 +78,7 @@ def young_level(
     ref: int,  # index of a metallicity with young stars
 ) -> float:  # natural logarithm
     """Level of a library at metallicity `i` over the level expected from metallicity `ref`, at 5400-5600 Å
-    and
-    the youngest age of metallicity `i`.
+    and the youngest age of metallicity `i`.
     """
     at, log = library.youngest[[i]], np.log(bin_library(library, V_WINDOW, 0.0)[..., 0])
     ages, donor = popstar_log_flux(V_WINDOW, 0.0, library.zmet[[i, ref]])
@@ -134,8 +133,7 @@ def read_library(
     name: str,  # one of `LIBRARIES`
 ) -> Library:  # at its own ages and pixels
     """A stellar library in Lsun/Angstrom for one solar mass formed. Raises `InputError` for an unknown name,
-    or
-    where the package or the files that hold the library are missing.
+    or where the package or the files that hold the library are missing.
     """
     if name not in LIBRARIES:
         raise InputError(f"unknown stellar-population library {name!r}; choose one of {', '.join(LIBRARIES)}")

@@ -87,8 +87,7 @@ FAMILIES = {
 # %% ../../nbs/synthesis/40_histories.ipynb #58e05fb8
 def list_histories():  # pandas.DataFrame, one row per family
     """The families of star-formation histories, formulas and tables: meaning, shapes with their default
-    ranges,
-    and source.
+    ranges, and source.
     """
     import pandas as pd
 

@@ -81,9 +81,8 @@ def line_ratios(
     zmet: np.ndarray,  # Z, shape (n_zmet,)
     # dex by which [O III] exceeds the mean relation, and [O II], [N II] and [S II] fall below it
     excitation: float = 0.0,
-) -> (
-    tuple
-):  # names; vacuum wavelengths in Angstrom (n_line,); luminosities relative to Hbeta (n_zmet, n_line)
+    # names; vacuum wavelengths in Angstrom (n_line,); luminosities relative to Hbeta (n_zmet, n_line)
+) -> tuple:
     """Emission lines of star-forming galaxies by metallicity (Storey & Hummer 1995 for hydrogen, Curti et al.
     2020 for metals).
     """

@@ -68,8 +68,7 @@ def read_population(
     name: str,  # diffstar_tng, diffstar_galacticus or diffstar_um
 ) -> Population:
     """The galaxies of a table (Alarcon et al. 2025). Raises `InputError` where the file cannot be read or is
-    not
-    the one that was built.
+    not the one that was built.
     """
     from astropy.io import fits
 

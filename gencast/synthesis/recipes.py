@@ -132,8 +132,7 @@ def check_recipe(
     where: str,  # name for messages: the file and the place in it
 ) -> None:
     """Check one simulation of a suite, with a trial draw of two galaxies. Raises `InputError` that names what
-    is
-    wrong.
+    is wrong.
     """
     allowed = SIMULATION_KEYS | {"nebular"}
     if suite.redshift_range:
@@ -203,7 +202,13 @@ def check_suite(text: dict, where: str) -> None:
 
 # %% ../../nbs/synthesis/66_recipes.ipynb #fbcd50b6
 def list_suites() -> dict:  # name -> path
-    "The suites that come with gencast."
+    """The suites that come with gencast.
+
+    Example:
+
+        >>> "default" in gc.list_suites()
+        True
+    """
     return {p.stem: p for p in sorted(SUITE_FOLDER.glob("*.yaml"))}
 
 

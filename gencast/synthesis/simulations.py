@@ -76,6 +76,13 @@ def simulate(
 ) -> Sample:
     """Make the galaxies of one simulation. The same seed makes the same galaxies in both views. Raises
     `InputError` for a recipe that cannot be used.
+
+    Example:
+
+        >>> from gencast.synthesis import read_recipes
+        >>> suite = read_recipes("default")
+        >>> len(gc.simulate(suite.simulations[0], suite, seed=1, n_galaxies=20))
+        20
     """
     check_parts(recipe, "simulate")
     galaxies = draw_galaxies(recipe, suite.redshift, n_galaxies or suite.n_galaxies, seed)

@@ -112,8 +112,7 @@ def synthesize(
     # L_lambda, Lsun/Angstrom, float32, shape (n_gal, n_wave); formed mass, Msun, shape (n_gal,)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rest-frame luminosity density of each galaxy, normalised to its surviving mass, with dust as in Charlot
-    &
-    Fall (2000). Raises `InputError` for dust that cannot be used.
+    & Fall (2000). Raises `InputError` for dust that cannot be used.
     """
     return synthesize_with_slope(galaxies, grid, dust, block, out)[:2]
 

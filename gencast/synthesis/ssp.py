@@ -79,9 +79,8 @@ def surviving_fraction(
     remnants: bool = True,  # count white dwarfs, neutron stars and black holes
 ) -> np.ndarray:  # mass left of one solar mass formed, shape (n_zmet, n_age)
     """Mass in stars and remnants on a Chabrier (2003) IMF from 0.1 to 100 Msun, with the lifetimes of
-    Raiteri,
-    Villata & Navarro (1996) and the remnants of Renzini & Ciotti (1993). Raises `InputError` for values out
-    of range.
+    Raiteri, Villata & Navarro (1996) and the remnants of Renzini & Ciotti (1993). Raises `InputError` for
+    values out of range.
     """
     m = np.geomspace(0.1, 100.0, 4000)
     mass = chabrier_imf(m) * m  # in equal steps of log m
@@ -236,8 +235,7 @@ def mass_to_light(
     band: str = "V",  # V or r
 ) -> np.ndarray:  # solar units, per mass formed on a Chabrier IMF, shape (n_zmet, n_age)
     """Mass-to-light ratios of a library in a band (solar magnitudes of Willmer 2018). Raises `InputError`
-    where
-    the grid does not cover the band.
+    where the grid does not cover the band.
     """
     import speclite.filters
 

@@ -174,8 +174,8 @@ def choose_without(
     """The mean absolute error (dex) when the distance for each target is chosen on all pairs without it.
     Raises `InputError`.
 
-    Gives `mae`, that of `against`, their `difference` with its `se`, and `chosen`: for each
-    (choice, distance, form) the number of targets that chose it.
+    Gives `mae`, that of `against`, their `difference` with its `se`, and `chosen`: for each (choice,
+    distance, form) the number of targets that chose it.
     """
     keys = [k for k in scored if k[0] == property]
     if not isinstance(against, tuple) or (property, *against) not in keys:

@@ -222,9 +222,8 @@ def observed_gaps(
     table: pd.DataFrame,  # `observed` of `load_methods`
     method: str = "consensus",
     other: str = "bagpipes",
-) -> (
-    pd.DataFrame
-):  # one row a galaxy and property: gap, forecast, posterior (half widths), inside68, inside90
+    # one row a galaxy and property: gap, forecast, posterior (half widths), inside68, inside90
+) -> pd.DataFrame:
     "Disagreement of two methods on observed galaxies."
     a, b = two_methods(table, method, other)
     rows = []
