@@ -1880,6 +1880,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'gencast/regression/protocol.py'),
                                              'gencast.regression.protocol.rank_correlation': ( 'regression/protocol.html#rank_correlation',
                                                                                                'gencast/regression/protocol.py'),
+                                             'gencast.regression.protocol.read_levels': ( 'regression/protocol.html#read_levels',
+                                                                                          'gencast/regression/protocol.py'),
                                              'gencast.regression.protocol.score_table': ( 'regression/protocol.html#score_table',
                                                                                           'gencast/regression/protocol.py'),
                                              'gencast.regression.protocol.target_rows': ( 'regression/protocol.html#target_rows',

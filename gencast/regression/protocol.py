@@ -9,6 +9,7 @@ __all__ = ['heldout_predictions', 'score_table', 'direction_scores']
 import numpy as np
 import pandas as pd
 
+from ..core.arguments import Number, Word, takes
 from ..core.base import InputError
 from .intervals import INTERVALS, LEVELS, interval_bounds
 from .register import LAWS, find_law, make_law
@@ -31,6 +32,18 @@ def check_families(families, table: SignalTable) -> np.ndarray | None:
             "simulations; with the target's and one more left out at least 2 simulations must stay"
         )
     return families
+
+
+def read_levels(levels: tuple) -> None:
+    "Raise `InputError` for levels that are not a tuple of numbers between 0 and 1."
+
+    def good(level):
+        return isinstance(level, (int, float)) and not isinstance(level, bool) and 0 < level < 1
+
+    if not isinstance(levels, (tuple, list)) or not all(good(level) for level in levels):
+        raise InputError(
+            f"levels is {str(levels)[:80]!r}; give a tuple of numbers between 0 and 1, such as (0.5, 0.9)"
+        )
 
 # %% ../../nbs/regression/45_protocol.ipynb #fda01859
 def predict_targets(
@@ -90,6 +103,7 @@ def target_task(spec, law, *arguments) -> pd.DataFrame:
     return target_rows(arguments[0], law, *arguments[1:])
 
 # %% ../../nbs/regression/45_protocol.ipynb #7c237939
+@takes(law=Word(), seed=Number(0, 2**32 - 1, whole=True), jobs=Number(1, 1e4, whole=True))
 def heldout_predictions(
     table: SignalTable,
     law: str = "stack",  # one of `LAWS`
@@ -121,14 +135,16 @@ def heldout_predictions(
 
     if interval not in INTERVALS:
         raise InputError(f"unknown interval {interval!r}; choose from {', '.join(INTERVALS)}")
+    read_levels(levels)
     families = check_families(families, table)
     signals = table.without if without_family is None else np.asarray(without_family)
     if signals.shape != table.without.shape:
         raise InputError(f"without_family has shape {signals.shape}, expected {table.without.shape}")
+    fresh = [make_law(law, table.signals, seed, signal) for _ in table.names]
     work = (
         delayed(target_task)(
             find_law(law),
-            make_law(law, table.signals, seed, signal),
+            fresh[k],
             table,
             k,
             levels,
