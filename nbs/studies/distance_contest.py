@@ -138,9 +138,9 @@ def load_contest(
     """
     folder, settings = Path(folder), load_settings(folder)
     properties = _check_properties(folder, settings, properties)
-    names, simulations = settings.suite.names, open_simulations(folder, settings, "spectra")
     columns = ("view", "property", "source", "target", "model")
     errors = read_table(folder / "errors.csv", columns, ("mse", "bias"))
+    names, simulations = settings.suite.names, open_simulations(folder, settings, "spectra")
     square = {(p, c): error_matrix(errors, settings, p, c) for p in properties for c in ("mse", "bias")}
     chosen = [load_rows(simulations, n, "selection") for n in names]
     tests = [load_rows(simulations, n, "test")[0] for n in names]
