@@ -32,7 +32,7 @@ def choices_of(
     if choices is None:
         columns = _choice_columns(simulations)
     elif hasattr(choices, "__iter__"):
-        columns = [Word().read(c, "failures: a choice", {}) for c in choices]
+        columns = list(dict.fromkeys(Word().read(c, "failures: a choice", {}) for c in choices))
     else:
         raise InputError(
             f"failures: choices is {str(choices)[:80]!r}; give a tuple of columns of the table of simulations"

@@ -152,7 +152,7 @@ def _surviving(age_gyr: float) -> tuple:
     return np.log10(zmet), surviving_fraction(zmet, AGES) @ bin_weights(AGES, age_bins(age_gyr)).T
 
 
-@takes(parameters=Array("n_gal 7"), age_gyr=Number(0.2, 14))
+@takes(parameters=Array("n_gal 7", low=-1e6, high=1e6), age_gyr=Number(0.2, 14))
 def derive_properties(
     parameters: np.ndarray,  # in the order of `PARAMETERS`; log_formed on a Chabrier IMF; shape (n_gal, 7)
     age_gyr: float,  # of the Universe
