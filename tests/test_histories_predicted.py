@@ -360,7 +360,7 @@ def test_the_consensus_mistakes_of_others_tell_what_the_truth_may_be():
 def test_histories_of_those_held_out_have_no_say():
     _, view, known = history_view()
     for k, changes in ((0, False), (2, False), (3, True)):
-        answers = list(known.answers)
+        answers = list(known.samples)
         answers[k] = (answers[k][0], answers[k][1][::-1])
         assert (
             np.array_equal(consensus(view, replace(known, samples=answers)), consensus(view, known))
@@ -370,7 +370,7 @@ def test_histories_of_those_held_out_have_no_say():
 
 def test_a_handful_of_galaxies_is_enough():
     _, view, known = history_view()
-    few = replace(known, samples=[(c[:2], y[:2]) for c, y in known.answers])
+    few = replace(known, samples=[(c[:2], y[:2]) for c, y in known.samples])
     rows, drawn = likely_truths(view.take(np.array([5])), few)
     assert (
         rows.tolist() == [0]
