@@ -66,6 +66,10 @@ def execute(path: Path) -> str:  # what went wrong, or ""
     # a kernel draws into the notebook only where no other backend is asked for, and imports this source tree
     env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(NBS.parent), env.get("PYTHONPATH")]))
+    exports = [c for c in nb.cells if c.cell_type == "code" and "nbdev_export()" in c.source]
+    sources = [c.source for c in exports]
+    for cell in exports:  # two notebooks that export at a time would read each other's half-written files
+        cell.source = ""
     client = NotebookClient(
         nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
     )
@@ -74,6 +78,8 @@ def execute(path: Path) -> str:  # what went wrong, or ""
     except CellExecutionError as err:
         print(f"{path.relative_to(NBS)} FAILS\n{err}", file=sys.stderr, flush=True)
         return str(err)
+    for cell, source in zip(exports, sources):
+        cell.source = source
     shrink(nb)
     nb.metadata["gencast"] = {"code": code_digest(nb, path.parent)}
     nbformat.write(nb, path)
