@@ -119,8 +119,7 @@ def main() -> int:
         paths = list(stale)
     with ThreadPoolExecutor(given.jobs) as pool:  # each thread waits for a kernel, a process of its own
         failed = sum(map(bool, pool.map(execute, paths)))
-    for path in paths:
-        subprocess.run(["nbdev-clean", "--fname", str(path)], check=True, cwd=NBS.parent)
+    subprocess.run(["nbdev-clean"], check=True, cwd=NBS.parent)
     return int(bool(failed))
 
 
