@@ -2475,6 +2475,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'gencast.site.links.what_is_wrong': ('site/links.html#what_is_wrong', 'gencast/site/links.py'),
                                     'gencast.site.links.without_code': ('site/links.html#without_code', 'gencast/site/links.py')},
             'gencast.site.pages': { 'gencast.site.pages._cell': ('site/pages.html#_cell', 'gencast/site/pages.py'),
+                                    'gencast.site.pages._first_sentence': ('site/pages.html#_first_sentence', 'gencast/site/pages.py'),
                                     'gencast.site.pages._type': ('site/pages.html#_type', 'gencast/site/pages.py'),
                                     'gencast.site.pages.add_alt_text': ('site/pages.html#add_alt_text', 'gencast/site/pages.py'),
                                     'gencast.site.pages.argument_table': ('site/pages.html#argument_table', 'gencast/site/pages.py'),

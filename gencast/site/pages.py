@@ -199,13 +199,18 @@ def reference_pages(
     return {"reference.qmd": REFERENCE + "\n".join(index) + "\n", **pages}
 
 # %% ../../nbs/site/20_pages.ipynb #70a0f951
+def _first_sentence(text: str) -> str:
+    "The first sentence of a docstring, on one line."
+    return re.split(r"(?<=\.)\s", " ".join(text.split("\n\n")[0].split()), maxsplit=1)[0]
+
+
 def figure_words() -> dict:  # name of a figure function -> what it draws
     "First lines of the docstrings of all figure functions."
     from gencast._modidx import d
 
     names = [full.rpartition(".") for symbols in d["syms"].values() for full in symbols]
     return {
-        name: getdoc(getattr(import_module(module), name)).splitlines()[0]
+        name: _first_sentence(getdoc(getattr(import_module(module), name)))
         for module, _, name in names
         if re.match(r"plot_\w+$", name)
     }
