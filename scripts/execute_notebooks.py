@@ -43,10 +43,12 @@ def is_meant(path: Path, word: str) -> bool:
 
 
 def shrink(nb) -> None:
-    "Store every PNG of a notebook with a palette."
+    "Store every PNG with a palette, and no warnings of other packages, which name paths of this machine."
     from PIL import Image
 
     for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if "site-packages" not in o.get("text", "")]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "image/png" in data:
