@@ -22,12 +22,7 @@ def pytest_cmdline_main(config):
     alone. Tests of a group (`xdist_group`) share what is made for them, so they stay together.
     """
     options = config.option
-    if hasattr(
-        config, "workerinput"
-    ):  # a worker hears of --dist from the command line only, so it is told here
-        options.loadgroup = True
-        return
-    if not hasattr(options, "numprocesses"):
+    if hasattr(config, "workerinput") or not hasattr(options, "numprocesses"):
         return
     if options.numprocesses is None and not (options.usepdb or options.collectonly or options.tx):
         options.numprocesses = 2

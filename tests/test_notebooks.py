@@ -90,10 +90,14 @@ def test_lists_above_name_notebooks():
     assert {*NEEDS, *IN_A_KERNEL, *SLOW} <= set(map(name, PAGES))
 
 
-@pytest.mark.xdist_group("first look")  # both read the same run
-@pytest.mark.parametrize("word", IN_A_KERNEL)
-def test_notebook_runs_in_a_kernel(word):
-    "As Jupyter runs it; the how-to finds the run that the front page made."
+def test_notebooks_run_in_a_kernel():
+    "As Jupyter runs them, one after the other: the how-to finds the run that the front page made."
+    for word in IN_A_KERNEL:
+        run_in_a_kernel(word)
+
+
+def run_in_a_kernel(word: str) -> None:
+    "Execute a notebook in a kernel of its own; at least one figure must come out."
     from nbclient import NotebookClient
 
     path = ROOT / "nbs" / f"{word}.ipynb"
