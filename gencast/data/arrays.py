@@ -115,7 +115,9 @@ def on_grid(
 ) -> tuple:  # spectrum, redshift, E(B-V), False, and what `rest_frame` gives
     "One galaxy on the grid. Raises `InputError` where it cannot be brought there."
     if not 0 < redshift < 10:
-        raise InputError(f"its redshift is {redshift:g}, which gives no distance; correct it, or leave it out")
+        raise InputError(
+            f"its redshift is {redshift:g}, which gives no distance; correct it, or leave it out"
+        )
     factor = flux_factor(wave, unit)
     spec = as_spectrum(name, wave, factor * flux, factor * error, redshift, resolution)
     check_grid(spec, redshift, grid, fwhm_kms)
@@ -138,7 +140,8 @@ def sample_from_spectra(
     *,
     unit: str,  # of flux and error, e.g. `1e-17 erg / (s cm2 AA)` or `uJy`
     resolution_kms: float | np.ndarray,  # FWHM of the spectrograph, km/s; also for each pixel
-    grid: np.ndarray | None = None,  # of the run, `settings.suite.wave()`: rest frame, Angstrom; None: WAVE_GRID
+    grid: np.ndarray
+    | None = None,  # of the run, `settings.suite.wave()`: rest frame, Angstrom; None: WAVE_GRID
     fwhm_kms: float = FWHM_KMS,  # common resolution, km/s, spectrograph included
     ebv: float = 0.0,  # Galactic E(B-V), mag, the same for all
     ids: tuple = (),  # names of the galaxies; empty: 0, 1, 2, ...
@@ -161,8 +164,15 @@ def sample_from_spectra(
     """
     rows = spectra_rows(wave, flux, error, redshift, resolution_kms)
     where = "sample_from_spectra"
-    ebv, fwhm_kms = Number(0, 5).read(ebv, f"{where}: ebv", {}), Number(0, C_KMS).read(fwhm_kms, f"{where}: fwhm_kms", {})
-    grid = WAVE_GRID if grid is None else Array("n", low=1e-3, ascending=True, least=2).read(grid, f"{where}: grid", {})
+    ebv, fwhm_kms = (
+        Number(0, 5).read(ebv, f"{where}: ebv", {}),
+        Number(0, C_KMS).read(fwhm_kms, f"{where}: fwhm_kms", {}),
+    )
+    grid = (
+        WAVE_GRID
+        if grid is None
+        else Array("n", low=1e-3, ascending=True, least=2).read(grid, f"{where}: grid", {})
+    )
     done, refused = [], []
     for galaxy, row in zip(galaxy_names(ids, len(rows)), rows):
         try:
