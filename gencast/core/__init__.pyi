@@ -68,8 +68,16 @@ from .properties import PROPERTIES as PROPERTIES
 from .properties import Property as Property
 from .properties import Z_SUN as Z_SUN
 from .properties import define_property as define_property
+from .resampling import NEAR as NEAR
+from .resampling import RUN as RUN
+from .resampling import WIDE as WIDE
+from .resampling import fill_gaps as fill_gaps
+from .resampling import irregular_gaps as irregular_gaps
 from .resampling import pixel_edges as pixel_edges
+from .resampling import regular_gaps as regular_gaps
 from .resampling import resample as resample
+from .resampling import spread as spread
+from .resampling import usual_steps as usual_steps
 from .sample import Sample as Sample
 from .sample import load_sample as load_sample
 from .sample import save_sample as save_sample
