@@ -7,7 +7,7 @@ from .report import Results as Results, describe_forecast as describe_forecast, 
 
 # galaxies: simulated and observed
 from .core import InputError as InputError, Sample as Sample, define_property as define_property, load_sample as load_sample, save_sample as save_sample
-from .data import load_spectra as load_spectra, load_table as load_table
+from .data import load_spectra as load_spectra, load_table as load_table, sample_from_spectra as sample_from_spectra
 from .synthesis import list_suites as list_suites, simulate as simulate
 
 # features, distances, models
