@@ -9,7 +9,18 @@ __all__ = ['AB', 'WORDS', 'plain_unit']
 import re
 
 # %% ../../nbs/core/48_unit_names.ipynb #c8799160
-AB = ("ab", "abmag", "magab", "abmags", "magsab", "mag(ab)", "abmagnitude", "abmagnitudes", "magnitude(ab)", "m(ab)")
+AB = (
+    "ab",
+    "abmag",
+    "magab",
+    "abmags",
+    "magsab",
+    "mag(ab)",
+    "abmagnitude",
+    "abmagnitudes",
+    "magnitude(ab)",
+    "m(ab)",
+)
 WORDS = {
     r"(?:10|1\.?0*[eE])\s*\^?\s*\(([+-]?\d+)\)": r"1e\1",  # 10^(-17)
     r"(?<![\w.])(\d+\.?\d*)[Ee]([+-]?\d+)": r"\1e\2",  # 1E-17

@@ -12,6 +12,7 @@ import numpy as np
 from astropy import units as u
 
 from .base import InputError
+from .cosmology import find_cosmology
 from .logs import check_declared
 from .properties import Z_SUN, Property
 from .unit_names import plain_unit
@@ -81,10 +82,9 @@ def brightness_factor(
     redshift: np.ndarray | None,  # shape (n_gal,), needed where observed
     spectra: bool,  # to Lsun/Angstrom in the rest frame; else to nu L_nu in Lsun
     where: str,
+    cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
 ) -> np.ndarray:  # what to multiply values with, shape (1 or n_gal, n_wave)
     "From any unit of brightness to gencast's. Raises `InputError` for a unit that does not fit the frame."
-    from astropy.cosmology import Planck18
-
     scale, kind = None, u.spectral_density(wave * u.AA)
     magnitude, shown = isinstance(unit, u.MagUnit), unit
     if log_slope(unit) is not None:
@@ -95,7 +95,8 @@ def brightness_factor(
         except u.UnitConversionError:
             pass
         if scale is not None:
-            distance = Planck18.luminosity_distance(redshift)[:, None] if frame == "observed" else 10 * u.pc
+            far = find_cosmology(cosmology, where).luminosity_distance
+            distance = far(redshift)[:, None] if frame == "observed" else 10 * u.pc
             stretch = (1 + redshift)[:, None] if frame == "observed" else 1.0
             scale = scale * 4 * np.pi * distance**2 * (stretch if spectra else wave * u.AA)
     else:
@@ -136,9 +137,7 @@ def convert_property(
     log_in = bool(entry.get("log", slope is not None))
     if log_in and slope is not None:
         values = values * slope
-    source, wanted = (
-        unit if log_slope(unit) is None else unit.physical_unit for unit in (source, wanted)
-    )
+    source, wanted = (unit if log_slope(unit) is None else unit.physical_unit for unit in (source, wanted))
     try:
         factor = source.to(wanted)
     except u.UnitConversionError as err:
