@@ -19,6 +19,7 @@ from gencast.cli.options import (
     Columns,
     Ebv,
     Jobs,
+    OwnModel,
     Scheduler,
     Skip,
     left_out_lines,
@@ -135,6 +136,7 @@ def forecast(
     out: Tables = None,
     jobs: Jobs = None,
     scheduler: Scheduler = "",
+    model: OwnModel = None,
 ):
     """Predict properties of your own galaxies, from spectra or photometry, with an earlier run, and forecast
     the error.
@@ -150,7 +152,7 @@ def forecast(
     sample = read_observed(
         settings, data, columns or "", accept=tuple(accept or ()), ebv=ebv, aperture=aperture, skip=skip
     )
-    table, galaxies = forecast_sample(run, sample, wanted, jobs, scheduler=scheduler)
+    table, galaxies = forecast_sample(run, sample, wanted, jobs, scheduler=scheduler, model=model)
     compared = compare_reference(galaxies)
     print_forecast(sample, table, galaxies, compared)
     if out:

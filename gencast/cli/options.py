@@ -36,6 +36,14 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", help="Number of processes. [default: as many as there are cores]"),
 ]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Of a run with somebody's own estimator: its import path. The code is run, so name it only if you "
+        "trust it.",
+    ),
+]
 Scheduler = Annotated[
     str,
     typer.Option(

@@ -20,6 +20,7 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample, load_sample
 from ..data.suites import OwnSuite, suite_families, suite_properties
+from .own_models import own_facts
 from .parts import sample_path
 from .settings import Settings
 from ..report.results import table_checksum
@@ -193,7 +194,7 @@ def run_record(
 ) -> dict:
     "What run.json says."
     names, views = settings.suite.names, settings.views
-    return settings_record(settings) | {
+    return settings_record(settings) | own_facts(settings.model) | {
         "started": started,
         "stages": {k: round(v, 2) for k, v in progress.seconds.items()},
         "jobs": progress.jobs,
