@@ -40,8 +40,8 @@ OwnModel = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Of a run with somebody's own estimator: its import path. The code is run, so name it only if you "
-        "trust it.",
+        help="Of a run with somebody's own estimator: its import path. The code is run, so name it only if "
+        "you trust it.",
     ),
 ]
 Scheduler = Annotated[

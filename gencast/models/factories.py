@@ -20,7 +20,7 @@ import numpy as np
 from ..core.base import InputError, digest
 from ..core.files import checksum
 
-# %% ../../nbs/models/74_factories.ipynb #4f5219dc
+# %% ../../nbs/models/74_factories.ipynb #fef90924
 PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(\(.*\))?", re.DOTALL)
 HOW = "give an import path such as my_models:make_model, where my_models.py lies in the current folder"
 
@@ -32,7 +32,7 @@ def is_import_path(model) -> bool:
 
 def split_path(path: str) -> tuple[str, str, dict]:  # module, name in it, arguments
     "The parts of an import path. Raises `InputError` for text that is none."
-    found = PATH.fullmatch(path.strip())
+    found = PATH.fullmatch(path.strip()) if isinstance(path, str) else None
     if not found:
         raise InputError(f"model {path!r} is no import path; {HOW}")
     module, name, arguments = found.groups()
@@ -52,7 +52,7 @@ def read_arguments(path: str, text: str) -> dict:
             "write a function that returns the estimator"
         ) from err
 
-# %% ../../nbs/models/74_factories.ipynb #d809569e
+# %% ../../nbs/models/74_factories.ipynb #d546c805
 def import_path(
     model,  # a name, an import path, a function or class that returns an estimator, or an unfitted estimator
 ) -> str:
@@ -63,8 +63,8 @@ def import_path(
         return path_of(model)
     if not hasattr(model, "get_params"):
         raise InputError(
-            f"model is of kind {type(model).__name__}, expected a name, an import path, a function that returns an "
-            f"estimator, or an estimator; {HOW}"
+            f"model is of kind {type(model).__name__}, expected a name, an import path, a function that "
+            f"returns an estimator, or an estimator; {HOW}"
         )
     return path_of(type(model)) + changed_parameters(model)
 
@@ -94,8 +94,9 @@ def changed_parameters(model) -> str:
             read_arguments("", f"({text})")
     except InputError as err:
         raise InputError(
-            f"model {type(model).__name__}: some of its parameters are objects, which cannot be written down; "
-            "put the line that makes it into a function in a file, and give model='my_models:make_model'"
+            f"model {type(model).__name__}: some of its parameters are objects, which cannot be written "
+            "down; put the line that makes it into a function in a file, and give "
+            "model='my_models:make_model'"
         ) from err
     return f"({text})" if changed else ""
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OwnModel', 'try_factory']
 
-# %% ../../nbs/models/76_own_estimators.ipynb #333bbbc8
+# %% ../../nbs/models/76_own_estimators.ipynb #4c7c36a7
 import random
 import sys
 import warnings
@@ -15,7 +15,7 @@ from inspect import signature
 import numpy as np
 
 from ..core.base import InputError
-from .ensembles import member_moments
+from .estimators import predict_with_spread
 from .factories import Factory, what_failed
 from .timebins import as_shares
 
@@ -43,7 +43,7 @@ def global_seeds(seed: int):
         if torch:
             torch.set_rng_state(states[2])
 
-# %% ../../nbs/models/76_own_estimators.ipynb #6524791a
+# %% ../../nbs/models/76_own_estimators.ipynb #63bee2f5
 FORMS = ((False, np.float64), (True, np.float64), (False, np.float32), (True, np.float32))  # column?, precision
 
 
@@ -77,25 +77,35 @@ def fit_one(factory: Factory, X: np.ndarray, y: np.ndarray, seed: int) -> tuple:
             first = first or err
     raise first
 
-# %% ../../nbs/models/76_own_estimators.ipynb #b2f0e0e7
-def last_step(estimator):
-    "The last step of a Pipeline; any other estimator as it is."
-    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+# %% ../../nbs/models/76_own_estimators.ipynb #36e5bb65
+def last_step(model):
+    "The estimator at the end of a pipeline; any other estimator as it is."
+    return model.steps[-1][1] if hasattr(model, "steps") else model
 
 
-def own_spread(estimator, X: np.ndarray) -> tuple:  # prediction, and its spread or None
-    "Prediction of a fitted estimator, and its spread where it has one."
-    from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+def spread_way(model) -> str:  # `return_spread`, `return_std`, `forest`, or nothing
+    "How an estimator says how certain it is."
+    from sklearn.ensemble._forest import ForestRegressor
 
-    known = signature(last_step(estimator).predict).parameters
+    final = last_step(model)
+    takes = signature(final.predict).parameters
     for word in ("return_spread", "return_std"):
-        if word in known:
-            return estimator.predict(X, **{word: True})
-    if isinstance(estimator, (ExtraTreesRegressor, RandomForestRegressor)):
-        return member_moments(tree.predict(X) for tree in estimator.estimators_)
-    return estimator.predict(X), None
+        if word in takes:
+            return word
+    return "forest" if isinstance(final, ForestRegressor) else ""
 
-# %% ../../nbs/models/76_own_estimators.ipynb #455a1f2e
+
+def raw_predictions(model, X: np.ndarray) -> tuple:  # prediction, and its spread or None
+    "Prediction and spread as the estimator gives them; None for a spread that it does not give."
+    way = spread_way(model)
+    if way in ("return_spread", "return_std"):
+        return model.predict(X, **{way: True})
+    if way == "forest":
+        inner = model[:-1].transform(X) if hasattr(model, "steps") and len(model.steps) > 1 else X
+        return predict_with_spread(last_step(model), np.asarray(inner))
+    return model.predict(X), None
+
+# %% ../../nbs/models/76_own_estimators.ipynb #dbafb5fb
 class OwnModel:
     "An estimator of your own, fitted to one simulation, with `predict(X, return_spread=True)`."
 
@@ -124,9 +134,9 @@ class OwnModel:
         return self
 
     def predict(self, X, return_spread: bool = False):
-        """Prediction, shape (n_gal,) or (n_gal, n_bin); with `return_spread` also its standard deviation, same
-        shape, zero where the estimator has none. Raises `InputError` for predictions that are not finite or
-        have another shape.
+        """Prediction, shape (n_gal,) or (n_gal, n_bin); with `return_spread` also its standard deviation, of
+        that shape, zero where the estimator has none. Raises `InputError` for predictions that are not
+        finite or have another shape.
         """
         found = [self._predict_member(*member, X) for member in self.members_]
         mean, spread = (np.column_stack(part) if len(found) > 1 else part[0] for part in zip(*found))
@@ -137,7 +147,7 @@ class OwnModel:
         "Prediction and spread of one estimator, checked."
         X = as_given(X, precision)
         shape = (len(X), *self.shape_) if len(self.members_) == 1 else (len(X),)
-        mean, spread = own_spread(estimator, X)
+        mean, spread = raw_predictions(estimator, X)
         spread = np.zeros(shape) if spread is None else spread
         return self._check(mean, shape, "predictions"), self._check(spread, shape, "spreads")
 

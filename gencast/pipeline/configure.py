@@ -85,7 +85,7 @@ LAW_DISTANCES = (
 
 
 def known_models(model: str) -> tuple:
-    "Models that a run may have: the built-in ones, and an import path. Raises `InputError` for a broken path."
+    "Models that a run may have: built-in ones, and an import path. Raises `InputError` for a broken one."
     if not is_import_path(model):
         return *MODELS, "an import path such as my_models:make_model"
     split_path(model)

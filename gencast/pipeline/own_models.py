@@ -37,7 +37,11 @@ def own_facts(model: str) -> dict:  # empty for a built-in model
     if not is_import_path(model):
         return {}
     factory = load_factory(model)
-    facts = {"estimator": factory.estimator, "files": dict(factory.sources), "packages": dict(factory.versions)}
+    facts = {
+        "estimator": factory.estimator,
+        "files": dict(factory.sources),
+        "packages": dict(factory.versions),
+    }
     return {"own_model": {"path": factory.path, **facts}}
 
 

@@ -194,15 +194,21 @@ def run_record(
 ) -> dict:
     "What run.json says."
     names, views = settings.suite.names, settings.views
-    return settings_record(settings) | own_facts(settings.model) | {
-        "started": started,
-        "stages": {k: round(v, 2) for k, v in progress.seconds.items()},
-        "jobs": progress.jobs,
-        "versions": run_versions(),
-        "surveys": survey_facts(surveys),
-        "simulations": {n: {v: simulation_facts(sample_path(folder, v, n)) for v in views} for n in names},
-        "tables": {name: table_checksum(folder, name) for name in sorted(tables)},
-        "failures": [
-            {k: v for k, v in asdict(f).items() if k != "traceback"} | {"log": f.log} for f in failures
-        ],
-    }
+    return (
+        settings_record(settings)
+        | own_facts(settings.model)
+        | {
+            "started": started,
+            "stages": {k: round(v, 2) for k, v in progress.seconds.items()},
+            "jobs": progress.jobs,
+            "versions": run_versions(),
+            "surveys": survey_facts(surveys),
+            "simulations": {
+                n: {v: simulation_facts(sample_path(folder, v, n)) for v in views} for n in names
+            },
+            "tables": {name: table_checksum(folder, name) for name in sorted(tables)},
+            "failures": [
+                {k: v for k, v in asdict(f).items() if k != "traceback"} | {"log": f.log} for f in failures
+            ],
+        }
+    )

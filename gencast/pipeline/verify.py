@@ -294,9 +294,8 @@ def verify_run(
     # of a run with somebody's own estimator: its import path; the code runs, so name it only if you trust it
     model=None,
 ) -> Verification:
-    """Check a results folder; writes nothing. Errors of an own estimator are computed again only where `model`
-    names it. Raises `InputError` where there is no run, or where its
-    run.json is damaged.
+    """Check a results folder; writes nothing. Errors of an own estimator are computed again only where
+    `model` names it. Raises `InputError` where there is no run, or where its run.json is damaged.
 
     Example:
 
