@@ -44,7 +44,12 @@ def global_seeds(seed: int):
             torch.set_rng_state(states[2])
 
 # %% ../../nbs/models/76_own_estimators.ipynb #63bee2f5
-FORMS = ((False, np.float64), (True, np.float64), (False, np.float32), (True, np.float32))  # column?, precision
+FORMS = (
+    (False, np.float64),
+    (True, np.float64),
+    (False, np.float32),
+    (True, np.float32),
+)  # column?, precision
 
 
 def as_given(values: np.ndarray, precision: type) -> np.ndarray:
