@@ -20,6 +20,7 @@ from gencast.cli.options import (
     Cosmology,
     Ebv,
     Jobs,
+    OwnModel,
     Redshift,
     Scheduler,
     Skip,
@@ -155,6 +156,7 @@ def forecast(
     out: Tables = None,
     jobs: Jobs = None,
     scheduler: Scheduler = "",
+    model: OwnModel = None,
 ):
     """Predict properties of your own galaxies, from spectra or photometry, with an earlier run, and forecast
     the error.
@@ -170,7 +172,7 @@ def forecast(
     options = {"accept": tuple(accept or ()), "aperture": aperture, "skip": skip, "cosmology": cosmology}
     options |= {"ebv": None if ebv is None else read_ebv(ebv), "redshift": read_redshift(redshift)}
     sample = read_observed(settings, data, columns or "", **options)
-    table, galaxies = forecast_sample(run, sample, wanted, jobs, scheduler=scheduler)
+    table, galaxies = forecast_sample(run, sample, wanted, jobs, scheduler=scheduler, model=model)
     compared = compare_reference(galaxies)
     print_forecast(sample, table, galaxies, compared)
     if out:

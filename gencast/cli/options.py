@@ -36,6 +36,14 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", help="Number of processes. [default: as many as there are cores]"),
 ]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Of a run with somebody's own estimator: its import path. The code is run, so name it only if "
+        "you trust it.",
+    ),
+]
 Scheduler = Annotated[
     str,
     typer.Option(
@@ -56,8 +64,8 @@ Ebv = Annotated[
     str | None,
     typer.Option(
         help="Galactic reddening E(B-V) of the spectra in magnitudes, or `sfd` for the map of Schlegel et "
-        "al. on the scale of Schlafly & Finkbeiner 2011 (needs the extra `sfd`). [default: that in reference.csv "
-        "beside them, else in the files; else none is removed]",
+        "al. on the scale of Schlafly & Finkbeiner 2011 (needs the extra `sfd`). [default: that in "
+        "reference.csv beside them, else in the files; else none is removed]",
         show_default=False,
     ),
 ]

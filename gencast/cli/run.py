@@ -93,8 +93,9 @@ Distance = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Model that is trained on each simulation: random_forest, extra_trees, boosting, or cnn "
-        "(spectra only; needs the extra `cnn`). [default: random_forest]"
+        help="Model that is trained on each simulation: random_forest, extra_trees, boosting, cnn (spectra "
+        "only; needs the extra `cnn`), or the import path of your own: my_models:make_model returns an "
+        "unfitted estimator. That code is run. [default: random_forest]"
     ),
 ]
 Notebooks = Annotated[bool, typer.Option(help="Execute a notebook for every target.")]
@@ -134,7 +135,7 @@ def job_choices(
 
 def check_retry(context: typer.Context) -> None:
     "Raises `InputError` where a setting is given together with --retry-failed."
-    free = ("suite", "quick", "out", "jobs", "notebooks", "scheduler", "retry_failed")
+    free = ("suite", "quick", "out", "jobs", "notebooks", "scheduler", "retry_failed", "model")
     typed = [p for p in context.params if context.get_parameter_source(p).name == "COMMANDLINE"]
     settings = [p for p in typed if p not in free]
     if settings:

@@ -15,6 +15,7 @@ from ..core.failures import read_failures
 from ..core.files import read_sealed
 from ..data.suites import load_suite, restore_suite, suite_properties, suite_views
 from ..models.estimators import MODELS
+from ..models.factories import import_path, is_import_path, split_path
 from .settings import Settings
 from ..regression.laws import LAWS
 
@@ -51,6 +52,8 @@ def read_changes(changes: dict, known: Settings) -> dict:
     changes = {k: v for k, v in changes.items() if v is not None}
     if "ebv" in changes:
         changes["ebv"] = read_ebv(changes["ebv"])
+    if "model" in changes:
+        changes["model"] = import_path(changes["model"])
     names = {k: as_names(changes[k]) for k in ("properties", "views", "spectra", "accept") if k in changes}
     return changes | names
 
@@ -104,12 +107,20 @@ LAW_DISTANCES = (
 )  # means over the target's galaxies, so that a small survey has them too
 
 
+def known_models(model: str) -> tuple:
+    "Models that a run may have: built-in ones, and an import path. Raises `InputError` for a broken one."
+    if not is_import_path(model):
+        return *MODELS, "an import path such as my_models:make_model"
+    split_path(model)
+    return *MODELS, model
+
+
 def check_names(settings: Settings) -> None:
     "`InputError` for an unknown property, view, model, law or distance."
     for what, chosen, known in (
         ("property", settings.properties, suite_properties(settings.suite)),
         ("view", settings.views, suite_views(settings.suite)),
-        ("model", [settings.model], MODELS),
+        ("model", [settings.model], known_models(settings.model)),
         ("law", [settings.law], LAWS),
         ("distance", [settings.distance], LAW_DISTANCES),
     ):

@@ -29,6 +29,7 @@ from .evidence import gather_property, gather_view
 from .forecasts import galaxy_rows, survey_forecast
 from .job import make_simulations
 from .laws import FORECAST_COLUMNS
+from .own_models import check_trusted, check_unchanged
 from gencast.pipeline.settings import (
     LawSettings,
     ModelSettings,
@@ -87,7 +88,7 @@ def is_given(value) -> bool:
 
 
 def with_options(columns: str | Path | dict, options: dict) -> dict:
-    "A mapping with what options of a command say besides: cosmology, reddening, whether bad rows are left out."
+    "A mapping with what options say besides: cosmology, reddening, whether bad rows are left out."
     mapping = load_mapping(columns)
     mapping = {"cosmology": options["cosmology"]} | mapping
     if options.get("skip"):
@@ -208,6 +209,8 @@ def forecast(
     jobs: int | None = None,  # processes; default: as many as there are cores
     progress: bool = True,  # show progress bars
     scheduler: str = "",  # address of a Dask scheduler that does the work; empty: this machine
+    # of a run with somebody's own estimator: its import path; the code runs, so name it only if you trust it
+    model=None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # as forecasts.csv and galaxies.csv
     """Forecast the error of every simulation's model on observed galaxies, and predict their properties: a
     table of forecasts by source, and one of single galaxies. Raises `InputError` for a folder that is no run
@@ -219,6 +222,7 @@ def forecast(
         >>> by_source, by_galaxy = gc.forecast("results/default", sample)  # doctest: +SKIP
     """
     folder, settings = Path(folder), load_settings(folder)
+    check_trusted(settings, model, folder)
     check_properties(properties or (), settings)
     view = "photometry" if sample.bands else "spectra"
     if view not in settings.views:
@@ -231,6 +235,7 @@ def forecast(
     sample = match_survey(settings.suite, view, sample, given, settings.seed)
     check_forecast(settings, sample, given)
     check_code(settings, folder, view, given)
+    check_unchanged(settings, read_sealed(folder / "run.json", must=False), folder)
     properties = properties or settings.properties
     with hold_folder(folder, shared=True), open_workers(scheduler, folder, jobs, progress) as (folder, p):
         return forecast_tables(settings, folder, sample, survey, properties, p)
