@@ -624,6 +624,12 @@ CALLS = [
     Call("distances.tables.spread", lambda: dict(values=X), blank=True),
     Call("distances.pairwise.feature_set", lambda: dict(values=X, weights=np.ones(4))),
     # models, laws
+    Call(
+        "models.factories.load_factory",
+        lambda: dict(path="sklearn.linear_model:Ridge", folder=None),
+        lambda f, g: f.path == g["path"],
+        kept=("folder",),
+    ),
     Call("models.estimators.make_model", lambda: dict(name="random_forest", n_feature=4, seed=0, n_trees=2)),
     Call(
         "models.estimators.fit_model",
@@ -967,6 +973,22 @@ CALLS = [
         "data.surveys.load_sdss_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)
     ),
     Call("data.references.load_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)),
+    Call(
+        "data.arrays.sample_from_spectra",
+        lambda: dict(
+            wave=np.linspace(3700.0, 9500.0, 3000),
+            flux=np.full((2, 3000), 30.0),
+            error=np.full((2, 3000), 2.0),
+            redshift=np.array([0.1, 0.12]),
+            unit="1e-17 erg / (s cm2 AA)",
+            resolution_kms=150.0,
+            ebv=0.1,
+            fwhm_kms=500.0,
+            ids=("a", "b"),
+        ),
+        lambda f, g: bool(np.isfinite(f.flux).all()),
+        blank=True,
+    ),
     Call("core.checks.load_yaml", lambda: dict(path="no such file.yaml")),
     Call("studies.distance_contest.load_contest", lambda: dict(folder="no such folder", n_galaxies=100)),
     Call("pipeline.notebooks.template_path", lambda: dict(name="survey")),

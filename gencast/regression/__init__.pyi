@@ -11,6 +11,7 @@ from .decomposition import decomposition_table as decomposition_table
 from .decomposition import split_error as split_error
 from .decomposition import split_residual as split_residual
 from .evidence import Evidence as Evidence
+from .evidence import add_survey as add_survey
 from .evidence import baselines_of as baselines_of
 from .evidence import compute_signals as compute_signals
 from .evidence import toy_evidence as toy_evidence
@@ -19,6 +20,7 @@ from .forecasts import Trial as Trial
 from .forecasts import forecast_errors as forecast_errors
 from .forecasts import forecast_survey as forecast_survey
 from .forecasts import hold_trial as hold_trial
+from .forecasts import hold_trials as hold_trials
 from .from_features import evidence_from_features as evidence_from_features
 from .from_features import toy_galaxies as toy_galaxies
 from .inference import jackknife_test as jackknife_test
