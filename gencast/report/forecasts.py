@@ -113,7 +113,6 @@ def _choose_best(rows: pd.DataFrame, combined: pd.DataFrame | None) -> BestForec
         largest_rmse=inside.rmse.max(),
     )
 
-
 # %% ../../nbs/report/40_forecasts.ipynb #f3c1ae64
 def best_forecast(
     results: Results,  # a run, from `load_results`
