@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.base import InputError
-from .as_results import FEATURE_COLUMNS
 from ..core.properties import PROPERTIES, define_property
+from .as_results import FEATURE_COLUMNS
 from ..regression.intervals import conformal_interval
 from ..regression.laws import fit_line
 from ..regression.protocol import heldout_predictions, score_table
@@ -42,7 +42,9 @@ def check_rows(rows: pd.DataFrame, columns: list) -> None:
     if not isinstance(rows, pd.DataFrame):
         raise InputError(f"errors: {type(rows).__name__} is no table; give a pandas DataFrame")
     if lost := [c for c in columns if c not in rows]:
-        raise InputError(f"errors: there is no column {lost[0]!r}; it has {', '.join(map(str, rows.columns))}")
+        raise InputError(
+            f"errors: there is no column {lost[0]!r}; it has {', '.join(map(str, rows.columns))}"
+        )
     twice = rows[rows.duplicated(["source", "target"])]
     if len(twice):
         raise InputError(f"errors: the pair {twice.source.iloc[0]} -> {twice.target.iloc[0]} occurs twice")
