@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ErrorForecaster']
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #119f5523
+# %% ../../nbs/forecaster/40_forecaster.ipynb #2b41169c
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -23,13 +23,13 @@ from gencast.forecaster.domain_errors import (
 )
 from gencast.forecaster.domains import (
     TRAIN_SHARE,
-    as_numbers,
     check_same_features,
     feature_names,
     read_domains,
     read_families,
     refuse_known_rows,
     split_domain,
+    as_numbers,
 )
 from .estimators import apply_estimator, train_estimator
 from ..regression.evidence import add_survey
@@ -67,7 +67,7 @@ def distance_versions(distances: dict, train: list, test: list, units: list) -> 
         versions.append(distances | single)
     return [*versions, distances]
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #1e502230
+# %% ../../nbs/forecaster/40_forecaster.ipynb #04975222
 def map_jobs(n_jobs: int):  # a function (function, tuples of arguments) -> results
     "Work on several cores; the result does not depend on how many."
     from joblib import Parallel, delayed
@@ -81,11 +81,11 @@ def map_jobs(n_jobs: int):  # a function (function, tuples of arguments) -> resu
 def train_and_try(estimator, train: tuple, test: list, name: str, names: tuple, seed: int) -> tuple:
     "One model: fitted, its predictions for the test rows of all domains, and their spread."
     model = train_estimator(estimator, *train, name, seed)
-    found = [apply_estimator(model, x, name, target) for x, target in zip(test, names)]
+    found = [apply_estimator(model, x, target) for x, target in zip(test, names)]
     predicted, spread = (np.concatenate(part) for part in zip(*found))
     return model, predicted, spread
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #9805377a
+# %% ../../nbs/forecaster/40_forecaster.ipynb #0a777039
 class ErrorForecaster(RegressorMixin, BaseEstimator):
     """Forecast how wrong an estimator will be on a survey, from its errors between domains. Raises
     `InputError` for domains, estimators and surveys that cannot be used.
@@ -146,10 +146,7 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
 
     def _train(self, features: list, labels: list) -> None:
         "Train a model on each domain and apply it to all."
-        cut = [
-            split_domain(n, len(x), self.random_state, self.train_share)
-            for n, x in zip(self.names_, features)
-        ]
+        cut = [split_domain(n, len(x), self.random_state, self.train_share) for n, x in zip(self.names_, features)]
         self.rows_ = {n: (b, len(x)) for n, x, (_, b) in zip(self.names_, features, cut)}
         self.train_ = [x[a] for x, (a, _) in zip(features, cut)], [y[a] for y, (a, _) in zip(labels, cut)]
         self.test_ = [x[b] for x, (_, b) in zip(features, cut)], [y[b] for y, (_, b) in zip(labels, cut)]
@@ -157,7 +154,8 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
             (self.estimator, (x, y), self.test_[0], name, self.names_, self.random_state)
             for name, x, y in zip(self.names_, *self.train_)
         ]
-        self.models_, predicted, spread = zip(*map_jobs(self.n_jobs)(train_and_try, tasks))
+        self._fitted_models, predicted, spread = zip(*map_jobs(self.n_jobs)(train_and_try, tasks))
+        self.models_ = [model.members_[0][0] for model in self._fitted_models]
         self._predictions = np.array(predicted), np.array(spread)
 
     def _learn(self) -> None:
@@ -226,7 +224,7 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
     ) -> np.ndarray:  # the property, shape (n_row,)
         "The property itself: the mean of all models. How wrong it is, `forecast` says."
         X = self._read(X, "predict")
-        found = [apply_estimator(m, X, n, "new rows")[0] for m, n in zip(self.models_, self.names_)]
+        found = [apply_estimator(m, X, "new rows")[0] for m in self._fitted_models]
         return np.mean(found, axis=0)
 
     def forecast(
@@ -249,7 +247,7 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
         "What the models and the domains say about a survey, and where it lies. Raises `InputError`."
         X = self._read(X, name)
         refuse_known_rows(X, [*self.train_[0], *self.test_[0]], (*self.names_, *self.names_))
-        found = [apply_estimator(m, X, n, name) for m, n in zip(self.models_, self.names_)]
+        found = [apply_estimator(m, X, name) for m in self._fitted_models]
         predicted, spread = (np.array(part) for part in zip(*found))
         rows = np.array([pair_distances(x, X, unit) for x, unit in zip(self.train_[0], self._units)])
         distances = {"mean_euclidean": rows[:, 0], "nearest": rows[:, 1]}
@@ -276,7 +274,9 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
     ) -> Results:
         "The tables of a run, for figures and sentences."
         model = type(self.estimator).__name__
-        return to_results(self._fitted(), *forecasts, property=self.property, unit=self.unit, model=model)
+        return to_results(
+            self._fitted(), *forecasts, property=self.property, unit=self.unit, model=model
+        )
 
     def describe(
         self,
