@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ErrorForecaster']
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #2b41169c
+# %% ../../nbs/forecaster/40_forecaster.ipynb #26ecbda5
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -85,7 +85,7 @@ def train_and_try(estimator, train: tuple, test: list, name: str, names: tuple, 
     predicted, spread = (np.concatenate(part) for part in zip(*found))
     return model, predicted, spread
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #0a777039
+# %% ../../nbs/forecaster/40_forecaster.ipynb #0edd8949
 class ErrorForecaster(RegressorMixin, BaseEstimator):
     """Forecast how wrong an estimator will be on a survey, from its errors between domains. Raises
     `InputError` for domains, estimators and surveys that cannot be used.
@@ -246,7 +246,8 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
     ) -> tuple:  # `Evidence` with the survey; `SupportReport`
         "What the models and the domains say about a survey, and where it lies. Raises `InputError`."
         X = self._read(X, name)
-        refuse_known_rows(X, [*self.train_[0], *self.test_[0]], (*self.names_, *self.names_))
+        known = [np.concatenate(parts) for parts in zip(self.train_[0], self.test_[0])]
+        refuse_known_rows(X, known, self.names_)
         found = [apply_estimator(m, X, name) for m in self._fitted_models]
         predicted, spread = (np.array(part) for part in zip(*found))
         rows = np.array([pair_distances(x, X, unit) for x, unit in zip(self.train_[0], self._units)])
