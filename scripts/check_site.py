@@ -126,17 +126,20 @@ def written(text: str) -> tuple:  # headings, paragraphs
     return headings, sum(not inside.match(b) for b in blocks)
 
 
+def all_blocks(blocks: list) -> list:
+    "Blocks of pandoc, those inside boxes too."
+    inside = [all_blocks(b["c"][1]) for b in blocks if b["t"] == "Div"]
+    return [b for b in blocks if b["t"] != "Div"] + [b for part in inside for b in part]
+
+
 def rendered(text: str) -> tuple:  # headings, paragraphs
     "The same counted by pandoc in what it made of the text."
     import pypandoc
 
     tree = json.loads(pypandoc.convert_text(text, "json", format="markdown-yaml_metadata_block"))
-    kinds = Counter(block["t"] for block in tree["blocks"])
-    images = sum(
-        block["t"] == "Para" and [i["t"] for i in block["c"]] == ["Image"] for block in tree["blocks"]
-    )
-    maths = sum(block["t"] == "Para" and [i["t"] for i in block["c"]] == ["Math"] for block in tree["blocks"])
-    return kinds["Header"], kinds["Para"] - images - maths
+    blocks = all_blocks(tree["blocks"])
+    alone = [[i["t"] for i in b["c"]] in (["Image"], ["Math"]) for b in blocks if b["t"] == "Para"]
+    return sum(b["t"] == "Header" for b in blocks), len(alone) - sum(alone)
 
 
 def pages_that_read_otherwise(staged: Path) -> list:  # sentences

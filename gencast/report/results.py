@@ -181,7 +181,7 @@ class Results:
     def __repr__(self) -> str:
         surveys = sorted(set(self.forecasts.query("kind != 'simulation'").target))
         return (
-            f"Results {self.folder.name!r}: {_contents(self)}; "
+            f"Results {self.folder.resolve().name!r}: {_contents(self)}; "
             f"forecasts for {', '.join(surveys) or 'no survey'}"
         )
 
@@ -192,7 +192,7 @@ class Results:
         from gencast.report.wording import CAVEAT
 
         return card(
-            f"Results {self.folder.name}",
+            f"Results {self.folder.resolve().name}",
             _contents(self),
             [*score_cells(self), *forecast_cells(self)],
             ("", "law or model", "", "RMSE", "90 % interval", "range"),
