@@ -2,8 +2,8 @@
 
     python scripts/build_front_figure.py results/default
 
-Left: the forecast error of every model against its true error, with the simulation that it was applied to held
-out. Middle: how far off such forecasts are, the more is held out with it. Right: the forecast for galaxies.
+Left: the forecast error of every model against its true error, with the simulation that it was applied to
+held out. Middle: how far off forecasts are, the more is held out with it. Right: the forecast for galaxies.
 """
 
 import io

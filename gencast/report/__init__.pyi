@@ -28,6 +28,7 @@ from .record import describe_failures as describe_failures
 from .record import provenance as provenance
 from .record import stage_times as stage_times
 from .record import tabulate_simulation as tabulate_simulation
+from .results import PLOTS as PLOTS
 from .results import Results as Results
 from .results import choices as choices
 from .results import load_results as load_results

@@ -109,7 +109,9 @@ def tabulate_laws(
 ) -> pd.DataFrame:  # one row a law, best first; a column for what was held out; then mae_dex and coverage_90
     """Scores of every law, a column for each test. Raises `InputError` for another score."""
     if score not in ("r2", "mae_dex", "rank_correlation", "coverage_90"):
-        raise InputError(f"{score!r} is no score of a law; choose r2, mae_dex, rank_correlation or coverage_90")
+        raise InputError(
+            f"{score!r} is no score of a law; choose r2, mae_dex, rank_correlation or coverage_90"
+        )
     where = choices(results, view, property)
     rows = select(results.scores, target=target, view=where["view"], property=where["property"])
     family = rows.family if "family" in rows else [""] * len(rows)
