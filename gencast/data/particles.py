@@ -52,9 +52,7 @@ class StarParticles:
     cosmology: object = None  # an `astropy.cosmology.FLRW`, in which ages were found; None: Planck18
 
 # %% ../../nbs/data/65_particles.ipynb #c1294ed5
-def particle_columns(
-    path: str | Path, columns: dict
-) -> tuple:  # names, and columns, by quantity
+def particle_columns(path: str | Path, columns: dict) -> tuple:  # names, and columns, by quantity
     "Columns of particles as they stand in the file. Raises `InputError` for one that is missing."
     keys = [k for k in ("formation", "mass", "metallicity", "galaxy") if k in columns]
     names = {k: str(columns[k]) for k in keys if k != "galaxy"}
@@ -186,9 +184,7 @@ def read_particles(
     check_masses(path, names["mass"], mass, columns.get("mass_unit", ""), ~wind & ~(mass * scale < MOST_MASS))
     keep = ~wind & ~alone
     if not keep.any():
-        raise InputError(
-            f"{path}: none of {len(wind)} particles is a star of a galaxy"
-        )
+        raise InputError(f"{path}: none of {len(wind)} particles is a star of a galaxy")
     counts = {"wind": int(wind.sum()), "in no galaxy": int((alone & ~wind).sum())}
     return StarParticles(
         galaxy[keep],
