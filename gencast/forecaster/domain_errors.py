@@ -77,7 +77,9 @@ class Forecast:
         return plain._repr_html_()
 
 # %% ../../nbs/forecaster/30_domain_errors.ipynb #66bb7fda
-def galaxy_table(evidence: Evidence, found: SurveyForecast, ids, report: SupportReport | None) -> pd.DataFrame:
+def galaxy_table(
+    evidence: Evidence, found: SurveyForecast, ids, report: SupportReport | None
+) -> pd.DataFrame:
     "One row for each observed galaxy."
     predicted = evidence.predicted[:, evidence.edges[-2] :]
     inside = np.full(predicted.shape[1], np.nan) if report is None else report.galaxy_inside
@@ -218,7 +220,9 @@ class DomainErrors:
             ("error on other domains, median", f"{self.errors.rmse[~own].median():.3g}"),
         ]
         for score in self.scores[self.scores.target == "all"].itertuples():
-            rows.append((f"law, {score.protocol}", f"R² {score.r2:.2f}, misses log10 MSE by {score.mae_dex:.2f} dex"))
+            rows.append(
+                (f"law, {score.protocol}", f"R² {score.r2:.2f}, misses log10 MSE by {score.mae_dex:.2f} dex")
+            )
         return card("Errors of models on domains", f"{len(self.names)} domains", rows, ("", ""))
 
 # %% ../../nbs/forecaster/30_domain_errors.ipynb #328c7f59
@@ -278,7 +282,9 @@ def forecast_evidence(
     families = domain_errors.families if hard else None
     table, without = domain_errors.law_table, None
     if hard:
-        without = domain_errors.without_family[..., [domain_errors.table.signals.index(s) for s in table.signals]]
+        without = domain_errors.without_family[
+            ..., [domain_errors.table.signals.index(s) for s in table.signals]
+        ]
     n_survey, law, seed = len(evidence.survey_consensus), domain_errors.law, domain_errors.seed
     trials = []
     if tier != "outside":

@@ -23,13 +23,13 @@ from gencast.forecaster.domain_errors import (
 )
 from gencast.forecaster.domains import (
     TRAIN_SHARE,
+    as_numbers,
     check_same_features,
     feature_names,
     read_domains,
     read_families,
     refuse_known_rows,
     split_domain,
-    as_numbers,
 )
 from .estimators import apply_estimator, train_estimator
 from ..regression.evidence import add_survey
@@ -146,7 +146,10 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
 
     def _train(self, features: list, labels: list) -> None:
         "Train a model on each domain and apply it to all."
-        cut = [split_domain(n, len(x), self.random_state, self.train_share) for n, x in zip(self.names_, features)]
+        cut = [
+            split_domain(n, len(x), self.random_state, self.train_share)
+            for n, x in zip(self.names_, features)
+        ]
         self.rows_ = {n: (b, len(x)) for n, x, (_, b) in zip(self.names_, features, cut)}
         self.train_ = [x[a] for x, (a, _) in zip(features, cut)], [y[a] for y, (a, _) in zip(labels, cut)]
         self.test_ = [x[b] for x, (_, b) in zip(features, cut)], [y[b] for y, (_, b) in zip(labels, cut)]
@@ -275,9 +278,7 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
     ) -> Results:
         "The tables of a run, for figures and sentences."
         model = type(self.estimator).__name__
-        return to_results(
-            self._fitted(), *forecasts, property=self.property, unit=self.unit, model=model
-        )
+        return to_results(self._fitted(), *forecasts, property=self.property, unit=self.unit, model=model)
 
     def describe(
         self,
