@@ -39,7 +39,7 @@ from gencast.report.examples import toy_results
 from gencast.report.results import load_results
 from gencast.report.surveys import survey_notes, tabulate_galaxies, tabulate_survey
 from gencast.report.wording import escape_markdown
-from gencast.site.build import stage_targets
+from gencast.site.targets import stage_targets
 
 ROOT = Path(__file__).resolve().parent.parent
 BANDS = {"u": {"column": "f_u", "wave": 3560.0}, "g": {"column": "f_g", "wave": 4700.0}}
@@ -286,14 +286,17 @@ def test_damaged_catalogues(tmp_path):
     cat, fout = tmp_path / "f.cat", tmp_path / "f.fout"
     cat.write_text("# id f_r e_r\n1 5 1\n2 6 1\n")
     for text, message in [
-        ("# id z lmass\n# AB ZP: 25.\x00\n1 0.5 10\n2 0.6 10\n", "header of the .fout is damaged"),
+        ("# id z lmass\n# AB ZP: 25.x\n1 0.5 10\n2 0.6 10\n", "header of the .fout is damaged"),
         ("# id z lmass\n# AB ZP: 1e9\n1 0.5 10\n2 0.6 10\n", "AB zero point of 1e\\+09"),
-        ("# id z lmass\n1 0.5 10\n2 0.6 1e300\n", "lmass = 1e\\+300, outside 0 to 16"),
+        ("# id z lmass\n1 0.5 10\n2 0.6 10\n", "nothing says which AB magnitude"),
         ("# id z z\n1 0.5 10\n2 0.6 10\n", "two columns are called 'z'"),
     ]:
         fout.write_text(text)
         with pytest.raises(InputError, match=message):
             read_catalogue(cat)
+    fout.write_text("# id z lmass\n# AB ZP: 25\n1 0.5 10\n2 0.6 1e300\n")
+    found = read_catalogue(cat)
+    assert np.isnan(found.reference["log_mstar"][1]) and found.meta["unlikely_reference"] == {"log_mstar": 1}
 
 
 @pytest.mark.parametrize(

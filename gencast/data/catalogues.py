@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.base import InputError
 from ..core.sample import Sample
-from .bands import eazy_band, eazy_filters
+from .bands import eazy_band
 from .columns import unique_names
 from .limits import LIMITS
 from .photometry import nu_l_nu
@@ -26,8 +26,8 @@ from ..synthesis.libraries import IMF_TO_CHABRIER
 def read_blank_table(
     path: str | Path,  # text, columns parted by blanks
 ) -> tuple:  # columns by name, each of shape (n_row,), ids as words; comment lines
-    """Columns and comments of a `.cat`, `.fout` or `.zout` file; `InputError` that names the line. The column of
-    ids is called `id` however the file writes it.
+    """Columns and comments of a `.cat`, `.fout` or `.zout` file; `InputError` that names the line. The column
+    of ids is called `id` however the file writes it.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -129,7 +129,7 @@ def read_catalogue(
     columns, comments = read_blank_table(path)
     ids = columns["id"]
     bands, flux, err, weight = catalogue_fluxes(path, columns)
-    wrong = ((err <= 0) & (err > -90) & (weight > 0)).T
+    wrong = ((err < 0) & (err > -90) & (weight > 0)).T
     odd = {b: str(ids[bad][0]) for b, bad in zip(bands, wrong) if bad.any()}
     seen = (weight > 0) & (err > 0) & (err < NO_ERROR) & (flux > -90)
     fast, head, eazy = {}, [], {}
@@ -241,8 +241,8 @@ def _stated(head: list) -> dict:
 
 
 def _fast_properties(fast: dict, stated: dict) -> tuple:  # name -> values; name -> number of impossible ones
-    """FAST's masses, attenuations and star-formation rates on a Chabrier IMF, NaN where missing. A value outside
-    the limits is missing, too: FAST writes -34 for a rate that it found to be nothing.
+    """FAST's masses, attenuations and star-formation rates on a Chabrier IMF, NaN where missing. A value
+    outside the limits is missing, too: FAST writes -34 for a rate that it found to be nothing.
     """
     if stated["imf"] not in IMF_TO_CHABRIER:
         raise InputError(
@@ -378,7 +378,10 @@ FIELD_NAMES = {
 
 
 MEDIUM = dict(
-    zip((427, 445, 464, 484, 505, 527, 550, 574, 598, 624, 651, 679, 709, 738, 767, 797, 827, 856), range(181, 199))
+    zip(
+        (427, 445, 464, 484, 505, 527, 550, 574, 598, 624, 651, 679, 709, 738, 767, 797, 827, 856),
+        range(181, 199),
+    )
 )  # Subaru's medium bands, nm -> EAZY's number
 
 
@@ -394,8 +397,8 @@ def number_candidates(band: str) -> tuple:  # EAZY's numbers, the likeliest firs
 
 
 def named_numbers(bands: tuple, listed: tuple) -> dict:  # band -> EAZY's number; only those that are known
-    """EAZY's number of each column by its name, among those that the `.fout` lists, each used once. A list has
-    the order of the columns, so of several candidates the next in the list is taken.
+    """EAZY's number of each column by its name, among those that the `.fout` lists, each used once. A list
+    has the order of the columns, so of several candidates the next in the list is taken.
     """
     found, at, free = {}, 0, list(listed)
     for band in bands:
@@ -412,7 +415,7 @@ def named_numbers(bands: tuple, listed: tuple) -> dict:  # band -> EAZY's number
 
 
 def by_position(bands: tuple, numbers: tuple) -> bool:
-    "Whether a list of numbers belongs to the columns one by one: as many, and few that their names contradict."
+    "Whether a list of numbers belongs to the columns one by one: as many, few contradicted by names."
     if len(numbers) != len(bands):
         return False
     known = [n in c for b, n in zip(bands, numbers) if (c := number_candidates(b))]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..core.base import InputError
 from ..core.checks import check_keys, choice, load_yaml, number
+from ..core.cosmology import find_cosmology
 
 # %% ../../nbs/data/08_mappings.ipynb #af843f9f
 MAPPING_KEYS = {
@@ -24,11 +25,12 @@ MAPPING_KEYS = {
     "bad",
     "part",
     "zero_point",
+    "cosmology",
 }
 PLACE_KEYS = {"part", "file", "ids"}  # where a column lies, if elsewhere than the rest
 LIGHT_KEYS = {"column", "error", "ivar", "wave", "unit", "error_unit"}
 BAND_KEYS = LIGHT_KEYS | PLACE_KEYS
-SPECTRA_KEYS = LIGHT_KEYS | {"wave_unit", "air"}
+SPECTRA_KEYS = LIGHT_KEYS | {"wave_unit", "air", "mask", "fwhm_kms", "ebv"}
 PROPERTY_KEYS = {"column", "unit", "log", "floor"} | PLACE_KEYS
 FRAMES = ("rest", "observed")
 BAD = ("refuse", "leave out")
@@ -87,6 +89,7 @@ def check_head(found: dict, where: str) -> None:
         check_keys(redshift, {"column"}, {"column"} | PLACE_KEYS, f"{where}: redshift")
     elif not isinstance(redshift, str):
         number(found, "redshift", where, 0, MOST_REDSHIFT)
+    find_cosmology(found.get("cosmology"), where)
     choice(found, "frame", where, FRAMES, "frame")
     choice(found, "bad", where, BAD, "treatment of bad galaxies")
     if not found.get("bands") and not found.get("spectra"):

@@ -6,12 +6,10 @@
 __all__ = []
 
 # %% ../../nbs/forecaster/20_estimators.ipynb #86fa7182
-from inspect import signature
-
 import numpy as np
 
 from ..core.base import InputError, rng_for
-from ..models.estimators import predict_with_spread
+from ..models.own_estimators import raw_predictions, set_seed
 
 # %% ../../nbs/forecaster/20_estimators.ipynb #0fce3170
 def check_estimator_object(estimator) -> None:
@@ -38,8 +36,7 @@ def seeded_copy(estimator, seed: int):
             f"estimator: {type(estimator).__name__} cannot be copied by scikit-learn's clone; give it "
             "get_params, as sklearn.base.BaseEstimator does"
         ) from err
-    names = [n for n in copy.get_params() if n == "random_state" or n.endswith("__random_state")]
-    return copy.set_params(**dict.fromkeys(names, seed)) if names else copy
+    return set_seed(copy, seed)
 
 # %% ../../nbs/forecaster/20_estimators.ipynb #a13528d3
 def train_estimator(
@@ -57,34 +54,6 @@ def train_estimator(
     except Exception as err:
         raise InputError(f"estimator: training on {name} failed: {type(err).__name__}: {err}") from err
     return model if fitted is None else fitted
-
-# %% ../../nbs/forecaster/20_estimators.ipynb #2215c894
-def last_step(model):
-    "The estimator at the end of a pipeline; any other estimator as it is."
-    return model.steps[-1][1] if hasattr(model, "steps") else model
-
-
-def spread_way(model) -> str:  # `return_spread`, `return_std`, `forest`, or nothing
-    "How an estimator says how certain it is."
-    from sklearn.ensemble._forest import ForestRegressor
-
-    final = last_step(model)
-    takes = signature(final.predict).parameters
-    for word in ("return_spread", "return_std"):
-        if word in takes:
-            return word
-    return "forest" if isinstance(final, ForestRegressor) else ""
-
-# %% ../../nbs/forecaster/20_estimators.ipynb #b99a27a0
-def raw_predictions(model, X: np.ndarray):
-    "Prediction and spread as the estimator gives them; None for a spread that it does not give."
-    way = spread_way(model)
-    if way in ("return_spread", "return_std"):
-        return model.predict(X, **{way: True})
-    if way == "forest":
-        inner = model[:-1].transform(X) if hasattr(model, "steps") and len(model.steps) > 1 else X
-        return predict_with_spread(last_step(model), np.asarray(inner))
-    return model.predict(X), None
 
 # %% ../../nbs/forecaster/20_estimators.ipynb #44af3c81
 def apply_estimator(
