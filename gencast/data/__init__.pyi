@@ -38,6 +38,13 @@ from .reddening import open_map as open_map
 from .reddening import sfd_reddening as sfd_reddening
 from .references import load_spectra as load_spectra
 from .references import read_references as read_references
+from .snapshots import GROUPS as GROUPS
+from .snapshots import HDF5 as HDF5
+from .snapshots import NAMES as NAMES
+from .snapshots import SnapshotHeader as SnapshotHeader
+from .snapshots import pick as pick
+from .snapshots import read_attributes as read_attributes
+from .snapshots import read_header as read_header
 from .specfiles import Spectrum as Spectrum
 from .specfiles import has_loglam as has_loglam
 from .specfiles import read_hdus as read_hdus
