@@ -22,7 +22,7 @@ from ..core.units import brightness_factor, convert_property, log_slope, parse_u
 from .bands import effective_wavelength
 from .columns import file_checksum, open_columns, read_columns
 from .errors import error_kind, linear_error, no_error
-from .joins import Place, place_of, read_joined
+from .joins import Place, column_place, read_joined
 from gencast.data.limits import (
     bad_galaxies,
     check_usual_light,
@@ -170,8 +170,8 @@ def _error_key(entry: dict) -> str:
 def _read_bands(path: Path, mapping: dict) -> Brightness:
     "Brightness in bands."
     bands = list(mapping["bands"].values())
-    main = [place_of(e) for e in bands]
-    err = [place_of(e, _error_key(e)) for e in bands if _error_key(e)]
+    main = [column_place(e) for e in bands]
+    err = [column_place(e, _error_key(e)) for e in bands if _error_key(e)]
     if err and len(err) < len(main):
         raise InputError(
             f"{path}: bands: some have an error and some have none; give error for all or for none"
@@ -273,18 +273,18 @@ def read_others(path: Path, mapping: dict, n: int, view: str) -> dict:  # `Place
     """Properties, identifiers and redshifts of a table. Raises `InputError` for another number of rows, and
     for a redshift that may be a number or the name of a column.
     """
-    wanted = [place_of(e) for e in mapping["properties"].values()]
+    wanted = [column_place(e) for e in mapping["properties"].values()]
     redshift = mapping.get("redshift")
     if isinstance(redshift, (str, dict)):
-        wanted.append(place_of(redshift))
+        wanted.append(column_place(redshift))
     elif redshift is not None:
         check_number_or_column(path, mapping, redshift)
-    ids = [place_of(mapping["ids"])] if "ids" in mapping else []
+    ids = [column_place(mapping["ids"])] if "ids" in mapping else []
     if not wanted and not ids:
         return {}
     entry = mapping["spectra"] if view == "spectra" else next(iter(mapping["bands"].values()))
     table = read_joined(
-        path, mapping, [*wanted, *ids], text=tuple(ids), single=tuple(wanted), first=place_of(entry)
+        path, mapping, [*wanted, *ids], text=tuple(ids), single=tuple(wanted), first=column_place(entry)
     )
     for place, column in table.items():
         if column.values.ndim == 0:
@@ -314,7 +314,7 @@ def read_redshifts(mapping: dict, table: dict, n: int) -> tuple:
     "Redshifts, shape (n_gal,), and what to call them; None where the mapping gives none."
     given = mapping.get("redshift")
     if isinstance(given, (str, dict)):
-        return table[place_of(given)].values, place_of(given).label
+        return table[column_place(given)].values, column_place(given).label
     return (None if given is None else np.full(n, float(given))), "redshift"
 
 
@@ -322,7 +322,7 @@ def galaxy_ids(path: Path, mapping: dict, table: dict, rows: np.ndarray) -> tupl
     "Names of galaxies: a column's, or the number of the row. Raises `InputError` for one that stands twice."
     if "ids" not in mapping:
         return tuple(str(k + 1) for k in rows)
-    ids, first = table[place_of(mapping["ids"])].values[rows].tolist(), {}
+    ids, first = table[column_place(mapping["ids"])].values[rows].tolist(), {}
     for name, row in zip(ids, rows):
         if name in first:
             raise InputError(
@@ -341,7 +341,7 @@ def convert_properties(
     "Properties in their own units, and what is wrong with them."
     made, lifted, found = {}, {}, {}
     for prop, entry in mapping["properties"].items():
-        place = place_of(entry)
+        place = column_place(entry)
         values, where = table[place].values, f"{path}: column {place.label!r}"
         values = np.where(is_code(values, mapping["missing"]), np.nan, values)
         bare = {k: v for k, v in entry.items() if k != "floor"}
@@ -378,7 +378,7 @@ def find_bad(
         none = no_error(light.err[:, light.cut(k)], light.units[k], light.kinds[k])
         found |= {(f"error of {c}", reason): bad for reason, bad in none.items()}
     if "ids" in mapping:
-        place = place_of(mapping["ids"])
+        place = column_place(mapping["ids"])
         nameless = table[place].values == ""
         found |= {(place.label, "is missing, so the galaxy has no id"): nameless} if nameless.any() else {}
     return found
@@ -386,7 +386,7 @@ def find_bad(
 
 def missing_properties(mapping: dict, table: dict) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
     "Galaxies without one of the properties."
-    places = [place_of(entry) for entry in mapping["properties"].values()]
+    places = [column_place(entry) for entry in mapping["properties"].values()]
     return bad_galaxies({p.label: (table[p].values, False) for p in places}, mapping["missing"])
 
 # %% ../../nbs/data/10_readers.ipynb #ccf3c299
@@ -490,7 +490,7 @@ def usable_rows(
     if labelled:
         found |= missing_properties(mapping, table) | odd
     else:  # they are not asked for, so they cannot cost a galaxy
-        made = {p: _without(made[p], place_of(e), odd) for p, e in mapping["properties"].items()}
+        made = {p: _without(made[p], column_place(e), odd) for p, e in mapping["properties"].items()}
     if redshift is not None and (redshift > MOST_REDSHIFT).any():
         found[called, f"is beyond redshift {MOST_REDSHIFT}"] = redshift > MOST_REDSHIFT
     rows, left_out = sort_out(path, found, mapping["bad"], n)
