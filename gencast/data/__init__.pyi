@@ -16,6 +16,7 @@ from .fetch import read_manifest as read_manifest
 from .fields import in_cosmology as in_cosmology
 from .fields import load_catalogue as load_catalogue
 from .fields import survey_catalogue as survey_catalogue
+from .mappings import check_spectra as check_spectra
 from .mappings import load_mapping as load_mapping
 from .observing import correlated_noise as correlated_noise
 from .observing import observe as observe
@@ -67,6 +68,11 @@ from .surveys import describe_dust as describe_dust
 from .surveys import load_sdss_spectra as load_sdss_spectra
 from .surveys import place_of as place_of
 from .surveys import put_on_grid as put_on_grid
+from .table_spectra import TableSpectra as TableSpectra
+from .table_spectra import error_factor as error_factor
+from .table_spectra import is_code as is_code
+from .table_spectra import pixel_columns as pixel_columns
+from .table_spectra import table_errors as table_errors
 from .text_tables import Layout as Layout
 from .text_tables import SEPARATORS as SEPARATORS
 from .text_tables import counted_names as counted_names

@@ -70,7 +70,9 @@ def read_observed(
         raise InputError(f"{len(paths)} tables were given; give one, or run once for each")
     if columns and not (load_mapping(columns)["bands"] and "photometry" in settings.views):
         refuse_idle(paths[0], options, ("ebv", "skip", "cosmology"))
-        return load_table(paths[0], with_options(columns, options), view="spectra", wave=suite.wave())
+        common = fwhm if has_recipes(suite) or "fwhm_kms" in suite.spectra else None
+        mapping = with_options(columns, options)
+        return load_table(paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common)
     refuse_idle(paths[0], options, ("skip", "cosmology") if columns else ("cosmology",))
     mapping = with_options(columns, options) if columns else ""
     if not has_recipes(suite):
