@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run_predictions', 'check_choices']
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #cc8efdd1
+# %% ../../nbs/pipeline/82_predictions.ipynb #a680c1ae
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.base import InputError, digest
-from ..core.cache import code_key
+from ..core.cache import code_key, write_arrays
 from ..core.failures import RunFailed, Stopped, write_failures
 from ..core.files import read_sealed, write_json
 from ..core.locks import hold_folder
@@ -30,6 +30,7 @@ from .job import record_error, write_tables
 from .notebooks import execute_targets
 from .record import run_versions, settings_record
 from .settings import Settings
+from .verify import KIND
 from ..regression.decomposition import decomposition_table
 from ..regression.from_features import feature_units
 from ..regression.inference import relation_test
@@ -39,7 +40,7 @@ from ..regression.signals import signal_row
 from ..report.bins import forecast_bins
 from ..report.results import OPTIONAL, TABLES, Results, load_results, table_checksum
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #34cb3207
+# %% ../../nbs/pipeline/82_predictions.ipynb #d212430e
 SPREAD = "{} spread"  # column with the spread of a model
 
 
@@ -114,7 +115,7 @@ def survey_distance(study: PredictionStudy, read: Predictions) -> np.ndarray:  #
     units, survey = source_units(read, train), read.survey["features"]
     return np.array([pair_distances(x, survey, unit)[0].mean() for x, unit in zip(train, units)])
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #d2aca2ba
+# %% ../../nbs/pipeline/82_predictions.ipynb #0720fd10
 OTHER_LAWS = ("stack", "consensus", "gaussian_process", "ridge", "mixed", "theil_sen", "constant", "in_domain")
 
 
@@ -138,7 +139,7 @@ def other_laws(study: PredictionStudy, jobs: int) -> tuple:  # held-out predicti
         scores.append(score_table(found).assign(protocol="leave-simulation-out", family="", **what))
     return pd.concat(heldout), pd.concat(scores)
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #5ea3eba4
+# %% ../../nbs/pipeline/82_predictions.ipynb #f52cebfb
 TESTED = ("neighbour", "spread", "consensus", "disagreement")  # signals whose relation to the error is tested
 
 
@@ -195,10 +196,7 @@ def prediction_tables(study: PredictionStudy, read: Predictions, jobs: int) -> d
         tables[name] = tables[name].reindex(columns=[*tables[name].columns, *missing])
     return tables
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #84d930b4
-KIND = "predictions"  # of a run, in run.json
-
-
+# %% ../../nbs/pipeline/82_predictions.ipynb #24847602
 def files_settings(read: Predictions, law: str, seed: int) -> Settings:
     "The settings under which notebooks are executed."
     families = read.families or read.names
@@ -215,6 +213,12 @@ def files_settings(read: Predictions, law: str, seed: int) -> Settings:
 def files_key(read: Predictions, law: str, seed: int) -> str:
     "Fingerprint of all that the tables depend on."
     return digest(code_key("gencast.pipeline.predictions"), read.files, law, seed)
+
+
+def stored_arrays(read: Predictions) -> dict:  # name -> array
+    "What `gencast verify` needs to compute errors again: truths, and predictions of shape (n_model, n_gal)."
+    truth = {f"truth {n}": t for n, t in zip(read.names, read.truth)}
+    return truth | {f"predicted {n}": p for n, p in zip(read.names, read.predicted)}
 
 
 def is_done(folder: Path, key: str) -> bool:
@@ -249,7 +253,7 @@ def files_record(path: Path, read: Predictions, settings: Settings, key: str) ->
         "versions": run_versions(),
     }
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #9f947034
+# %% ../../nbs/pipeline/82_predictions.ipynb #d99c76a3
 def finish_run(
     path: Path, read: Predictions, settings: Settings, folder: Path, progress: Progress, notebooks: bool
 ) -> Results:
@@ -263,6 +267,7 @@ def finish_run(
             study = study_files(read, settings.law, settings.seed, progress.jobs)
             tables = prediction_tables(study, read, progress.jobs)
         write_tables(tables, folder)
+        write_arrays(folder / "cache" / f"{KIND}.npz", stored_arrays(read))
         record |= {"started": started, "jobs": progress.jobs}
         record["tables"] = {name: table_checksum(folder, name) for name in sorted(tables)}
     survey = {"features": read.survey["name"]} if read.survey else {}
