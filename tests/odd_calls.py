@@ -945,7 +945,7 @@ CALLS = [
     ),
     Call("pipeline.verify.verify_run", lambda: dict(folder="no such folder", sample=3)),
     Call("pipeline.configure.failed_settings", lambda: dict(folder="no such folder")),
-    Call("site.build.find_notebooks", lambda: dict(results="no such folder")),
+    Call("site.targets.find_notebooks", lambda: dict(results="no such folder")),
     Call("data.columns.read_columns", lambda: dict(path="no such file.csv", names=["a"])),
     Call(
         "data.readers.load_table",

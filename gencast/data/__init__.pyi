@@ -1,4 +1,5 @@
 # Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
+from .archives import read_archive as read_archive
 from .arrays import sample_from_spectra as sample_from_spectra
 from .bands import band_curve as band_curve
 from .catalogues import Catalogue as Catalogue
@@ -12,6 +13,7 @@ from .fetch import REFERENCE as REFERENCE
 from .fetch import fetch_3dhst as fetch_3dhst
 from .fetch import fetch_sdss as fetch_sdss
 from .fetch import read_manifest as read_manifest
+from .fields import in_cosmology as in_cosmology
 from .fields import load_catalogue as load_catalogue
 from .fields import survey_catalogue as survey_catalogue
 from .mappings import load_mapping as load_mapping
@@ -31,9 +33,22 @@ from .photometry import observe_photometry as observe_photometry
 from .photometry import observed_facts as observed_facts
 from .photometry import survey_partners as survey_partners
 from .readers import load_table as load_table
+from .reddening import SFD_SCALE as SFD_SCALE
+from .reddening import open_map as open_map
+from .reddening import sfd_reddening as sfd_reddening
 from .references import load_spectra as load_spectra
 from .references import read_references as read_references
+from .snapshots import GROUPS as GROUPS
+from .snapshots import HDF5 as HDF5
+from .snapshots import NAMES as NAMES
+from .snapshots import SnapshotHeader as SnapshotHeader
+from .snapshots import pick as pick
+from .snapshots import read_attributes as read_attributes
+from .snapshots import read_header as read_header
 from .specfiles import Spectrum as Spectrum
+from .specfiles import has_loglam as has_loglam
+from .specfiles import read_hdus as read_hdus
+from .specfiles import unpacked as unpacked
 from .specfiles import write_spec as write_spec
 from .suites import OFFERED as OFFERED
 from .suites import OwnSuite as OwnSuite
@@ -48,7 +63,10 @@ from .suites import suite_properties as suite_properties
 from .suites import suite_views as suite_views
 from .surveys import FWHM_KMS as FWHM_KMS
 from .surveys import WAVE_GRID as WAVE_GRID
+from .surveys import describe_dust as describe_dust
 from .surveys import load_sdss_spectra as load_sdss_spectra
+from .surveys import place_of as place_of
+from .surveys import put_on_grid as put_on_grid
 from .text_tables import Layout as Layout
 from .text_tables import SEPARATORS as SEPARATORS
 from .text_tables import counted_names as counted_names

@@ -69,10 +69,14 @@ def describe_forecast(
     known = "too few simulations for a 90 % interval"
     if best.has_interval:
         known = with_unit(f"90 % interval {best.lower:.2g} to {best.upper:.2g}", unit)
-    text = (
-        f"Of {best.n_sources} simulations, the model trained on {best.source} is forecast to do best on "
-        f"{target}: an RMS error in {what} of {with_unit(f'{best.rmse:.2g}', unit)} ({known}). "
-    )
+    size = f"RMS error in {what} of {with_unit(f'{best.rmse:.2g}', unit)} ({known}). "
+    if best.n_sources == 1:
+        text = f"The model {best.source} is forecast to have on {target} an {size}"
+    else:
+        text = (
+            f"Of {best.n_sources} simulations, the model trained on {best.source} is forecast to do best on "
+            f"{target}: an {size}"
+        )
     if best.bias is not None and np.isfinite(best.bias):
         text += f"Of this, a common offset of about {with_unit(f'{best.bias:+.2g}', unit)}. "
     text += _describe_limits(best, family_word(results))
