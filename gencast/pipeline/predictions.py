@@ -40,7 +40,7 @@ from ..regression.signals import signal_row
 from ..report.bins import forecast_bins
 from ..report.results import OPTIONAL, TABLES, Results, load_results, table_checksum
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #d212430e
+# %% ../../nbs/pipeline/82_predictions.ipynb #dc7e9877
 SPREAD = "{} spread"  # column with the spread of a model
 
 
@@ -79,7 +79,9 @@ def survey_arguments(read: Predictions) -> tuple:  # table, features and name, a
     return table, survey["features"], survey["name"]
 
 
-def forecast_files(study: PredictionStudy, read: Predictions) -> tuple:  # of `Forecast`; empty without a survey
+def forecast_files(
+    study: PredictionStudy, read: Predictions
+) -> tuple:  # of `Forecast`; empty without a survey
     "The forecast for the survey of the files."
     if not read.survey:
         return ()
@@ -115,8 +117,17 @@ def survey_distance(study: PredictionStudy, read: Predictions) -> np.ndarray:  #
     units, survey = source_units(read, train), read.survey["features"]
     return np.array([pair_distances(x, survey, unit)[0].mean() for x, unit in zip(train, units)])
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #0720fd10
-OTHER_LAWS = ("stack", "consensus", "gaussian_process", "ridge", "mixed", "theil_sen", "constant", "in_domain")
+# %% ../../nbs/pipeline/82_predictions.ipynb #abf71d87
+OTHER_LAWS = (
+    "stack",
+    "consensus",
+    "gaussian_process",
+    "ridge",
+    "mixed",
+    "theil_sen",
+    "constant",
+    "in_domain",
+)
 
 
 def line_table(study: PredictionStudy) -> SignalTable:
@@ -129,7 +140,9 @@ def line_table(study: PredictionStudy) -> SignalTable:
 def other_laws(study: PredictionStudy, jobs: int) -> tuple:  # held-out predictions, scores
     "Laws beside the one that forecasts, each with every simulation held out."
     errors, heldout, scores = study.domain_errors, [], []
-    laws = [law for law in OTHER_LAWS if law != errors.law and set(law_signals(law)) <= set(errors.table.signals)]
+    laws = [
+        law for law in OTHER_LAWS if law != errors.law and set(law_signals(law)) <= set(errors.table.signals)
+    ]
     tables = {law: errors.table.select(law_signals(law)) for law in laws} | {"pooled_line": line_table(study)}
     for law, table in tables.items():
         signal = DISTANCE if law == "pooled_line" else None
@@ -139,7 +152,7 @@ def other_laws(study: PredictionStudy, jobs: int) -> tuple:  # held-out predicti
         scores.append(score_table(found).assign(protocol="leave-simulation-out", family="", **what))
     return pd.concat(heldout), pd.concat(scores)
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #f52cebfb
+# %% ../../nbs/pipeline/82_predictions.ipynb #bb300c89
 TESTED = ("neighbour", "spread", "consensus", "disagreement")  # signals whose relation to the error is tested
 
 
@@ -163,7 +176,8 @@ def split_rows(study: PredictionStudy) -> pd.DataFrame:
 def simulation_rows(table: pd.DataFrame, read: Predictions) -> pd.DataFrame:
     "simulations.csv: families, numbers of galaxies, and the range of the property."
     percentiles = {
-        f"{read.property.name}_p{q:02d}": [np.percentile(t, q) for t in read.truth] for q in (5, 16, 50, 84, 95)
+        f"{read.property.name}_p{q:02d}": [np.percentile(t, q) for t in read.truth]
+        for q in (5, 16, 50, 84, 95)
     }
     return table.assign(galaxies=[len(t) for t in read.truth], **percentiles)
 
@@ -189,6 +203,8 @@ def prediction_tables(study: PredictionStudy, read: Predictions, jobs: int) -> d
         tables["bins"] = forecast_bins(tables["galaxies"])
         mine = (tables["forecasts"].kind != "simulation").to_numpy()
         tables["forecasts"].loc[mine, "distance_value"] = survey_distance(study, read)
+        for name in ("forecasts", "combined") if read.features is None else ():
+            tables[name]["tier"] = tables[name].tier.replace("", "not judged")
     for name in ("distances", "laws", "heldout", "scores"):
         tables[name] = tables[name].replace({"distance": {DISTANCE: distance_name(read)}})
     for name, (words, numbers) in {**TABLES, **OPTIONAL}.items():
@@ -196,7 +212,7 @@ def prediction_tables(study: PredictionStudy, read: Predictions, jobs: int) -> d
         tables[name] = tables[name].reindex(columns=[*tables[name].columns, *missing])
     return tables
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #24847602
+# %% ../../nbs/pipeline/82_predictions.ipynb #9868340b
 def files_settings(read: Predictions, law: str, seed: int) -> Settings:
     "The settings under which notebooks are executed."
     families = read.families or read.names
@@ -206,7 +222,12 @@ def files_settings(read: Predictions, law: str, seed: int) -> Settings:
     )
     suite = OwnSuite(read.name, read.about, None, 0, {}, {}, entries)
     return Settings(
-        suite, seed, properties=(read.property.name,), views=("features",), law=law, distance=distance_name(read)
+        suite,
+        seed,
+        properties=(read.property.name,),
+        views=("features",),
+        law=law,
+        distance=distance_name(read),
     )
 
 
@@ -253,12 +274,15 @@ def files_record(path: Path, read: Predictions, settings: Settings, key: str) ->
         "versions": run_versions(),
     }
 
-# %% ../../nbs/pipeline/82_predictions.ipynb #d99c76a3
+# %% ../../nbs/pipeline/82_predictions.ipynb #a23e9936
 def finish_run(
     path: Path, read: Predictions, settings: Settings, folder: Path, progress: Progress, notebooks: bool
 ) -> Results:
     "Tables, record and notebooks of a run of predictions."
-    key, started = files_key(read, settings.law, settings.seed), datetime.now(UTC).isoformat(timespec="seconds")
+    key, started = (
+        files_key(read, settings.law, settings.seed),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
     record = files_record(path, read, settings, key)
     if is_done(folder, key):
         record = read_sealed(folder / "run.json", must=False)
@@ -277,9 +301,7 @@ def finish_run(
     def write(failures: list):
         write_failures(folder, failures, settings_record(settings))
         seconds = {k: round(v, 2) for k, v in progress.seconds.items()}
-        failed = [
-            {k: getattr(f, k) for k in ("kind", "name", "stage", "error", "log")} for f in failures
-        ]
+        failed = [{k: getattr(f, k) for k in ("kind", "name", "stage", "error", "log")} for f in failures]
         more = {"stages": record.get("stages", {}) | seconds, "failures": failed}
         write_json(folder / "run.json", record | more, seal=True)
 
