@@ -133,8 +133,8 @@ def describe_support(
     )
     if "tier" in rows and rows.tier.iloc[0] == "not judged":
         return (
-            f"{target} has no features in this run, so nobody can say whether it lies within the range of the "
-            "simulations: the forecast holds only if it does."
+            f"{target} has no features in this run, so nobody can say whether it lies within the range of "
+            "the simulations: the forecast holds only if it does."
         )
     if "tier" in rows and rows.tier.iloc[0] in TIER_WORDS:
         return f"{place}{target} lies {_describe_tier(rows, family)}"
