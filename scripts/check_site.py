@@ -3,7 +3,7 @@
     python scripts/check_site.py _docs/staged            # the counts
     python scripts/check_site.py _docs/staged --pandoc   # and whether pandoc reads each page as written
 
-Quarto is not needed. What only a browser can see (widths, contrasts) is in tests/test_site_looks.py.
+Quarto is not needed. What only a browser can see (widths, contrasts) is in tests/test_docs.py.
 """
 
 import argparse
@@ -126,17 +126,20 @@ def written(text: str) -> tuple:  # headings, paragraphs
     return headings, sum(not inside.match(b) for b in blocks)
 
 
+def all_blocks(blocks: list) -> list:
+    "Blocks of pandoc, those inside boxes too."
+    inside = [all_blocks(b["c"][1]) for b in blocks if b["t"] == "Div"]
+    return [b for b in blocks if b["t"] != "Div"] + [b for part in inside for b in part]
+
+
 def rendered(text: str) -> tuple:  # headings, paragraphs
     "The same counted by pandoc in what it made of the text."
     import pypandoc
 
     tree = json.loads(pypandoc.convert_text(text, "json", format="markdown-yaml_metadata_block"))
-    kinds = Counter(block["t"] for block in tree["blocks"])
-    images = sum(
-        block["t"] == "Para" and [i["t"] for i in block["c"]] == ["Image"] for block in tree["blocks"]
-    )
-    maths = sum(block["t"] == "Para" and [i["t"] for i in block["c"]] == ["Math"] for block in tree["blocks"])
-    return kinds["Header"], kinds["Para"] - images - maths
+    blocks = all_blocks(tree["blocks"])
+    alone = [[i["t"] for i in b["c"]] in (["Image"], ["Math"]) for b in blocks if b["t"] == "Para"]
+    return sum(b["t"] == "Header" for b in blocks), len(alone) - sum(alone)
 
 
 def pages_that_read_otherwise(staged: Path) -> list:  # sentences
@@ -148,6 +151,47 @@ def pages_that_read_otherwise(staged: Path) -> list:  # sentences
         if meant != seen:
             wrong.append(f"{path.relative_to(staged)}: {meant} headings and paragraphs written, {seen} read")
     return wrong
+
+
+def page_markdown(path: Path) -> str:
+    "A staged page as the Markdown that Quarto would give to pandoc: text, shown code, outputs."
+    if path.suffix != ".ipynb":
+        return re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8"), flags=re.S)
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = plain_text(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+        elif cell["cell_type"] == "code":
+            code = re.sub(r"(?m)^#\|.*\n?", "", source)
+            hidden = "echo: false" in source or "code-fold: true" in source
+            parts += [] if hidden else [f"```python\n{code}\n```"]
+            for output in cell.get("outputs", []):
+                shown = plain_text(output.get("data", {}).get("text/markdown", ""))
+                plain = plain_text(output.get("data", {}).get("text/plain", output.get("text", "")))
+                parts.append(shown or f"```\n{plain}\n```")
+    return "\n\n".join(parts)
+
+
+def preview_page(path: Path, dark: bool = False) -> str:  # HTML
+    "A staged page as pandoc and the site's own style show it, without Quarto's theme."
+    import pypandoc
+
+    html = pypandoc.convert_text(page_markdown(path), "html", format="markdown", extra_args=["--mathml"])
+    style = find_style(path).read_text(encoding="utf-8")
+    ground = "#222; color: #eee" if dark else "#fff; color: #222"
+    body = "body { margin: 0 auto; padding: 12px; max-width: 900px; font: 16px sans-serif; "
+    body += f"background: {ground} }}"
+    return (
+        f'<!doctype html><html><head><meta charset="utf-8"><base href="{path.parent.as_uri()}/">'
+        f'<meta name="viewport" content="width=device-width"><style>{body}{style}</style></head>'
+        f'<body class="quarto-{"dark" if dark else "light"}"><main>{html}</main></body></html>'
+    )
+
+
+def find_style(path: Path) -> Path:
+    "The site's style sheet, in the nearest folder above a page."
+    return next(folder / "styles.css" for folder in path.parents if (folder / "styles.css").is_file())
 
 
 def main() -> int:  # exit code

@@ -128,7 +128,7 @@ def test_reference_lists_the_names_of_each_wing(report):
         face = importlib.import_module(f"gencast.{wing}")
         assert listed == {n for n in face.__all__ if callable(getattr(face, n))}
     tasks = index.partition("## Wings")[0]
-    assert len(face_groups()) == 5 and all(f"## {task}" in tasks for task, _ in face_groups())
+    assert len(face_groups()) >= 5 and all(f"## {task}" in tasks for task, _ in face_groups())
     assert all(f"[`{name}`]" in tasks for _, names in face_groups() for name in names)
 
 

@@ -33,6 +33,7 @@ from .photometry import observe_at_redshift as observe_at_redshift
 from .photometry import observe_photometry as observe_photometry
 from .photometry import observed_facts as observed_facts
 from .photometry import survey_partners as survey_partners
+from .prediction_files import load_predictions as load_predictions
 from .readers import load_table as load_table
 from .reddening import SFD_SCALE as SFD_SCALE
 from .reddening import open_map as open_map

@@ -45,14 +45,17 @@ def wing_sidebar(wing: str, title: str, staged: Path) -> dict:
 
 
 def wing_titles(sidebars: list) -> dict:  # wing -> title, in the order of the navigation
-    "The wings whose index notebooks the navigation names."
+    "The wings whose index notebooks the navigation shows; one without a text is called like its folder."
     items = [
         i for bar in sidebars for s in bar["contents"] if isinstance(s, dict) for i in s.get("contents", [])
     ]
-    found = [
-        (re.match(r"(\w+)/00_index\.ipynb$", i["href"]), i["text"]) for i in items if isinstance(i, dict)
-    ]
-    return {match[1]: text for match, text in found if match}
+    found = {}
+    for item in items:
+        href = item if isinstance(item, str) else item.get("href", "")
+        match = re.match(r"(\w+)/00_index\.ipynb$", href)
+        if match:
+            found[match[1]] = item["text"] if isinstance(item, dict) else match[1].capitalize()
+    return found
 
 
 def fill_sidebars(

@@ -101,10 +101,25 @@ def save_figures(
     return count
 
 # %% ../../nbs/site/12_outputs.ipynb #d66df9dc
+SYMBOLS = {r"\odot": "☉", r"\log": "log", r"\lambda": "λ", r"\sigma": "σ", r"\,": " ", r"\rm": ""}
+
+
+def math_as_html(match: re.Match) -> str:
+    "A short formula with indices as HTML, for tables, whose text Quarto does not set."
+    text = match[1]
+    for symbol, letter in SYMBOLS.items():
+        text = text.replace(symbol, letter)
+    text = re.sub(r"\\(?:mathrm|text)\{([^}]*)\}", r"\1", text)
+    text = re.sub(r"_(?:\{([^}]*)\}|(\w|☉))", lambda m: f"<sub>{m[1] or m[2]}</sub>", text)
+    text = re.sub(r"\^(?:\{([^}]*)\}|(\w))", lambda m: f"<sup>{m[1] or m[2]}</sup>", text)
+    return f"<i>{text}</i>"
+
+
 def html_as_markdown(html: str) -> str:
     "HTML as a part of Markdown."
     clean = re.sub(r"<style scoped>.*?</style>\s*", "", html, flags=re.S).strip()
     table = clean.replace('<table border="1" class="dataframe">', '<table class="dataframe">')
+    table = re.sub(r"(?<!\\)\$([^$\s][^$\n]{0,40}?)\$", math_as_html, table)
     return f"```{{=html}}\n{table}\n```\n"
 
 

@@ -76,6 +76,34 @@ def show_results_first(nb) -> None:
             add_options(cell, **({"echo": "false"} if is_setup(cell) else {"code_fold": "true"}))
 
 
+FOLDED = (  # sections of a page that a reader opens when wanted
+    "Where the law fails",
+    "The suite",
+    "The pairs and the data",
+    "Errors and distances",
+    "Error against distance, target by target",
+    "What this run was",
+    "The hardest pairs",
+    "Where the data lie among the simulations",
+)
+
+
+def fold_sections(nb) -> None:
+    "Fold the long sections at the end of a page into boxes that open with a click."
+    cells, is_open = [], False
+    for cell in nb.cells:
+        heading = re.match(r"## (.+)\n", cell.source + "\n") if cell.cell_type == "markdown" else None
+        if heading and is_open:
+            cells.append(nbformat.v4.new_markdown_cell(":::", id=f"close-{len(cells)}"))
+            is_open = False
+        if heading and heading[1].strip() in FOLDED:
+            start = '::: {.callout-note collapse="true" icon="false"}'
+            cell.source = f"{start}\n\n## {heading[1]}\n{cell.source.partition(chr(10))[2]}"
+            is_open = True
+        cells.append(cell)
+    nb.cells = cells + [nbformat.v4.new_markdown_cell(":::", id="close-last")] * is_open
+
+
 def target_page(
     path: Path,  # executed notebook
 ) -> tuple:  # notebook ready for Quarto, kind (summary, simulation or survey), errors in it as sentences
@@ -85,6 +113,7 @@ def target_page(
     heading, lead = take_heading(nb.cells)
     nb.cells = [c for c in nb.cells if c.source.strip()]
     show_results_first(nb)
+    fold_sections(nb)
     for cell in nb.cells:
         cell.metadata = {}
     name = path.stem.replace("_", " ").replace("sdss", "SDSS")
