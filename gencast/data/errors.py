@@ -8,6 +8,7 @@ __all__ = ['LARGEST_LOG_ERROR', 'NAMED_IVAR', 'NAMED_VARIANCE', 'ErrorKind', 'er
 # %% ../../nbs/data/07_errors.ipynb #c69358ea
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from astropy import units as u
@@ -102,7 +103,7 @@ def linear_error(
     err: np.ndarray,  # as in the file, shape of values
     unit,  # of the brightness, from `parse_unit`
     kind: ErrorKind,
-    wave: np.ndarray,  # Angstrom, in the frame of the values, shape (n_wave,)
+    wave: np.ndarray,  # Angstrom, in the frame of the values, shape (n_wave,) or shape of values
 ) -> np.ndarray:  # one sigma of `to_linear(values, unit)`, shape of values
     "The error of the linear brightness, in its unit."
     one, linear, slope = sigma(err, kind), to_linear(values, unit), log_slope(unit)
@@ -116,7 +117,7 @@ def linear_error(
         return np.log(10) * abs(step.to(u.dex)) * linear * one
     if own.is_equivalent(u.dimensionless_unscaled):
         return linear * one * own.to(u.dimensionless_unscaled)
-    return one * (np.ones(wave.size) * own).to_value(_physical(unit), u.spectral_density(wave * u.AA))
+    return one * (np.ones(wave.shape) * own).to_value(_physical(unit), u.spectral_density(wave * u.AA))
 
 
 def no_error(
@@ -134,3 +135,41 @@ def no_error(
                 np.abs(step.to(u.dex)) * one >= LARGEST_LOG_ERROR, axis=1
             )
     return {k: v for k, v in found.items() if v.any()}
+
+# %% ../../nbs/data/07_errors.ipynb #9bb625cd
+def light_unit(path: Path, entry: dict, mapping: dict, column: str, in_file: str):  # from `parse_unit`
+    """Unit of a brightness: of its entry, else of the whole mapping, else of the file. Raises `InputError`
+    where the last two contradict each other.
+    """
+    where = f"{path}: column {column!r}"
+    if entry.get("unit"):
+        return parse_unit(entry["unit"], where)
+    if not mapping.get("unit"):
+        return parse_unit(in_file, where)
+    unit = parse_unit(mapping["unit"], where)
+    try:
+        own = parse_unit(in_file, where)
+    except InputError:  # none, or a word that is no unit
+        return unit
+    same = own == unit or own == u.mag and isinstance(unit, u.MagUnit)
+    if not (same or own == u.dimensionless_unscaled or _same_scale(own, unit)):
+        raise InputError(
+            f"{where} is in {in_file} by the file, in {mapping['unit']} by unit: of the mapping; leave unit: "
+            "out, or state it in the entry of the band where the file is wrong"
+        )
+    return unit
+
+
+def _same_scale(own, unit) -> bool:
+    "Whether two linear units are the same but for their spelling."
+    if log_slope(own) is not None or log_slope(unit) is not None or not own.is_equivalent(unit):
+        return False
+    return abs(own.to(unit) - 1) < 1e-3  # 3630.78 Jy and 3631 Jy are both the AB maggy
+
+
+def stated_error(path: Path, entry: dict, column: str, light_in_file: str, error: str, in_file: str, unit):
+    "What a column of errors holds: as stated in the entry, else in the file, else as the brightness."
+    follows = in_file and in_file == light_in_file  # where the brightness's unit is overruled, so is that
+    stated = entry.get("error_unit") or ("" if follows else in_file)
+    where = f"{path}: column {error!r}, errors of {column!r}"
+    return error_kind(where, error, stated, unit, "ivar" in entry)

@@ -16,12 +16,11 @@ from ..core.base import InputError
 from ..core.checks import beside, check_keys
 from ..core.cosmology import cosmology_name
 from ..core.properties import BUILT_IN, PROPERTIES
-from ..core.resampling import pixel_edges, resample
 from ..core.sample import Sample
 from ..core.units import brightness_factor, convert_property, log_slope, parse_unit, to_linear
 from .bands import effective_wavelength
 from .columns import file_checksum, open_columns, read_columns
-from .errors import error_kind, linear_error, no_error
+from .errors import light_unit, linear_error, no_error, stated_error
 from .joins import Place, column_place, read_joined
 from gencast.data.limits import (
     bad_galaxies,
@@ -35,6 +34,8 @@ from gencast.data.limits import (
     sort_out,
 )
 from .mappings import MOST_REDSHIFT, load_mapping
+from .surveys import describe_dust
+from .table_spectra import TableSpectra, dereddened, read_table_spectra, spectra_to_grid
 from ..synthesis.libraries import air_to_vacuum
 
 # %% ../../nbs/data/10_readers.ipynb #28711668
@@ -68,39 +69,48 @@ def _curve_wave(name: str, where: str) -> float:
         ) from err
 
 # %% ../../nbs/data/10_readers.ipynb #453b0525
-def spectrum_waves(
-    path: Path, entry: dict, part: str, where: str
-) -> (
-    tuple
-):  # Angstrom in vacuum, ascending, shape (n_wave,); how the pixels of the file are to be put in order
-    "Wavelengths of spectra. Raises `InputError` for wavelengths without a unit, or that repeat."
+def spectrum_waves(path: Path, entry: dict, part: str, where: str) -> tuple:  # wave, order of the pixels
+    """Wavelengths of spectra, Angstrom in vacuum, ascending, for all or for each. Raises `InputError` for
+    wavelengths without a unit, or that repeat.
+    """
     given = entry["wave"]
     values, unit = (
         _listed_waves(given, where) if isinstance(given, list) else _stored_waves(path, given, part, where)
     )
     name = "the list" if isinstance(given, list) else repr(given)
-    stated = entry.get("wave_unit") or unit or _evident_unit(values)
+    if values.ndim == 2 and (values == values[:1]).all():
+        values = values[0]
+    if values.ndim not in (1, 2) or values.shape[-1] < 2 or not np.isfinite(values).all():
+        raise InputError(
+            f"{where}: wavelengths must be finite numbers, in one dimension or a row a galaxy; check {name}"
+        )
+    wave = _to_angstrom(values, entry.get("wave_unit") or unit or _evident_unit(values), where)
+    order = np.argsort(wave, axis=-1, kind="stable")
+    wave = np.take_along_axis(wave, order, axis=-1)
+    if not (wave.min() >= 1e-3 and wave.max() <= 1e12):
+        raise InputError(
+            f"{where}: wavelengths from {wave.min():.4g} to {wave.max():.4g} Å are no light; check wave_unit:"
+        )
+    if not (np.diff(wave, axis=-1) > 0).all():
+        raise InputError(f"{where}: a wavelength stands twice; check {name}")
+    return (air_to_vacuum(wave) if entry.get("air") else wave), order
+
+
+def _to_angstrom(values: np.ndarray, stated: str, where: str) -> np.ndarray:  # shape of values
+    "Wavelengths, their logarithms, frequencies or energies in Angstrom. Raises `InputError`."
     if not stated:
         raise InputError(
             f"{where}: wavelengths have no unit, neither in the mapping nor in the file; say wave_unit: AA, "
             f"nm or um{_log_hint(values)}"
         )
     unit = parse_unit(stated, f"{where}: wave")
-    if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
-        raise InputError(f"{where}: wavelengths must be finite numbers, in one dimension; check {name}")
+    linear = to_linear(values, unit)
+    if not (linear > 0).all():
+        raise InputError(f"{where}: wavelengths must be positive; the smallest is {linear.min():.4g} {unit}")
     try:
-        wave = (to_linear(values, unit) * getattr(unit, "physical_unit", unit)).to_value(u.AA, u.spectral())
+        return (linear * getattr(unit, "physical_unit", unit)).to_value(u.AA, u.spectral())
     except u.UnitConversionError as err:
-        raise InputError(f"{where}: {unit} is no unit of wavelength") from err
-    order = np.argsort(wave, kind="stable")
-    wave = wave[order]
-    if not (wave[0] >= 1e-3 and wave[-1] <= 1e12):
-        raise InputError(
-            f"{where}: wavelengths from {wave[0]:.4g} to {wave[-1]:.4g} Å are no light; check wave_unit:"
-        )
-    if not (np.diff(wave) > 0).all():
-        raise InputError(f"{where}: a wavelength stands twice; check {name}")
-    return (air_to_vacuum(wave) if entry.get("air") else wave), order
+        raise InputError(f"{where}: {unit} is no unit of wavelength, frequency or energy") from err
 
 
 OPTICAL = (2500.0, 12000.0)  # Angstrom; the same numbers in nm or um are no spectra of stars
@@ -145,7 +155,8 @@ class Brightness:
     units: list  # one for each band, or one for spectra, from `parse_unit`
     names: list  # of the columns: one for each band, or one for spectra
     wave: np.ndarray  # Angstrom, shape (n_wave,)
-    kinds: list = ()  # `ErrorKind`: one for each band, or one for spectra; empty without errors
+    kinds: list = ()  # `ErrorKind`: one for each band; empty without errors
+    spectra: TableSpectra | None = None  # None: bands
 
     @property
     def magnitude(self) -> tuple:
@@ -197,64 +208,13 @@ def _read_bands(path: Path, mapping: dict) -> Brightness:
 
 def _read_spectra(path: Path, mapping: dict) -> Brightness:
     "Brightness as spectra."
-    entry, part = mapping["spectra"], mapping.get("part", "")
-    wave, order = spectrum_waves(path, entry, part, f"{path}: spectra")
-    key = _error_key(entry)
-    names = [str(entry[k]) for k in ("column", key) if k]
-    found = read_columns(path, names, part)
-    for c, column in found.items():
-        if column.values.shape[1:] != wave.shape:
-            raise InputError(
-                f"{path}: column {c!r} has shape {column.values.shape}, but there are {wave.size} "
-                f"wavelengths; it must be (n_galaxy, {wave.size})"
-            )
-    first = found[names[0]]
-    unit = light_unit(path, entry, mapping, names[0], first.unit)
-    if not key:
-        return Brightness(first.values[:, order], None, [unit], names[:1], wave)
-    err = found[names[1]]
-    kind = stated_error(path, entry, names[0], first.unit, names[1], err.unit, unit)
-    return Brightness(first.values[:, order], err.values[:, order], [unit], names[:1], wave, [kind])
+    entry = mapping["spectra"]
+    wave, order = spectrum_waves(path, entry, mapping.get("part", ""), f"{path}: spectra")
+    found = read_table_spectra(path, mapping, wave, order)
+    name = str(entry["column"])
+    return Brightness(found.flux, found.err, [found.unit], [name], found.wave, spectra=found)
 
 # %% ../../nbs/data/10_readers.ipynb #1bcd7a54
-def light_unit(path: Path, entry: dict, mapping: dict, column: str, in_file: str):  # from `parse_unit`
-    """Unit of a brightness: of its entry, else of the whole mapping, else of the file. Raises `InputError`
-    where the last two contradict each other.
-    """
-    where = f"{path}: column {column!r}"
-    if entry.get("unit"):
-        return parse_unit(entry["unit"], where)
-    if not mapping.get("unit"):
-        return parse_unit(in_file, where)
-    unit = parse_unit(mapping["unit"], where)
-    try:
-        own = parse_unit(in_file, where)
-    except InputError:  # none, or a word that is no unit
-        return unit
-    same = own == unit or own == u.mag and isinstance(unit, u.MagUnit)
-    if not (same or own == u.dimensionless_unscaled or _same_scale(own, unit)):
-        raise InputError(
-            f"{where} is in {in_file} by the file, in {mapping['unit']} by unit: of the mapping; leave unit: "
-            "out, or state it in the entry of the band where the file is wrong"
-        )
-    return unit
-
-
-def _same_scale(own, unit) -> bool:
-    "Whether two linear units are the same but for their spelling."
-    if log_slope(own) is not None or log_slope(unit) is not None or not own.is_equivalent(unit):
-        return False
-    return abs(own.to(unit) - 1) < 1e-3  # 3630.78 Jy and 3631 Jy are both the AB maggy
-
-
-def stated_error(path: Path, entry: dict, column: str, light_in_file: str, error: str, in_file: str, unit):
-    "What a column of errors holds: as stated in the entry, else in the file, else as the brightness."
-    follows = in_file and in_file == light_in_file  # where the brightness's unit is overruled, so is that
-    stated = entry.get("error_unit") or ("" if follows else in_file)
-    where = f"{path}: column {error!r}, errors of {column!r}"
-    return error_kind(where, error, stated, unit, "ivar" in entry)
-
-
 def check_errors(path: Path, err: np.ndarray, missing: list, names: list = ()) -> None:
     "`InputError` for negative errors that are not codes for missing values."
     with np.errstate(invalid="ignore"):
@@ -365,23 +325,34 @@ def find_bad(
     path: Path, mapping: dict, light: Brightness, table: dict, redshift: np.ndarray | None, called: str
 ) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
     "Galaxies with values that are missing, not finite, or negative where they must not be."
-    missing = mapping["missing"]
-    check = {c: (light.values[:, light.cut(k)], not light.magnitude[k]) for k, c in enumerate(light.names)}
+    missing, check = mapping["missing"], {}
+    bands = light.names if light.spectra is None else ()
+    with_errors = bands if light.err is not None else ()
+    for k, c in enumerate(bands):
+        check[c] = (light.values[:, light.cut(k)], not light.magnitude[k])
     if redshift is not None:
         check[called] = (redshift, mapping["frame"] == "observed")
-    if light.err is not None:
+    if with_errors:
         check_errors(path, light.err, missing, light.names)
-        for k, c in enumerate(light.names):
-            check[f"error of {c}"] = (light.err[:, light.cut(k)], False)
+    for k, c in enumerate(with_errors):
+        check[f"error of {c}"] = (light.err[:, light.cut(k)], False)
     found = bad_galaxies(check, missing)
-    for k, c in enumerate(light.names if light.err is not None else ()):
+    for k, c in enumerate(with_errors):
         none = no_error(light.err[:, light.cut(k)], light.units[k], light.kinds[k])
         found |= {(f"error of {c}", reason): bad for reason, bad in none.items()}
-    if "ids" in mapping:
-        place = column_place(mapping["ids"])
-        nameless = table[place].values == ""
-        found |= {(place.label, "is missing, so the galaxy has no id"): nameless} if nameless.any() else {}
-    return found
+    if light.spectra is not None:
+        dark = ~light.spectra.good.any(axis=1)
+        found |= {(light.names[0], "has no pixel that was measured"): dark} if dark.any() else {}
+    return found | nameless_galaxies(mapping, table)
+
+
+def nameless_galaxies(mapping: dict, table: dict) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
+    "Galaxies whose id is missing, where the mapping names a column of ids."
+    if "ids" not in mapping:
+        return {}
+    place = column_place(mapping["ids"])
+    nameless = table[place].values == ""
+    return {(place.label, "is missing, so the galaxy has no id"): nameless} if nameless.any() else {}
 
 
 def missing_properties(mapping: dict, table: dict) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
@@ -402,18 +373,20 @@ def to_luminosity(
     flux, err = light.values[rows], None if light.err is None else light.err[rows]
     for k, unit in enumerate(light.units):
         cut = light.cut(k)
-        if err is not None:
-            err[:, cut] = linear_error(flux[:, cut], err[:, cut], unit, light.kinds[k], light.wave[cut])
-        flux[:, cut] = to_linear(flux[:, cut], unit)
-        factor = brightness_factor(
-            unit,
-            mapping["frame"],
-            light.wave[cut],
-            redshift,
-            view == "spectra",
-            f"{path}: {'spectra' if view == 'spectra' else f'column {light.names[k]!r}'}",
-            mapping.get("cosmology"),
-        )
+        if light.spectra is None:  # spectra are linear already
+            if err is not None:
+                err[:, cut] = linear_error(flux[:, cut], err[:, cut], unit, light.kinds[k], light.wave[cut])
+            flux[:, cut] = to_linear(flux[:, cut], unit)
+        where = f"{path}: {'spectra' if view == 'spectra' else f'column {light.names[k]!r}'}"
+        fixed = (view == "spectra", where, mapping.get("cosmology"))
+        if light.wave.ndim == 1:
+            factor = brightness_factor(unit, mapping["frame"], light.wave[cut], redshift, *fixed)
+        else:  # wavelengths of their own
+            z = [None] * len(rows) if redshift is None else redshift[:, None]
+            each = [
+                brightness_factor(unit, mapping["frame"], light.wave[r], zz, *fixed) for r, zz in zip(rows, z)
+            ]
+            factor = np.concatenate(each)
         flux[:, cut] *= factor
         if err is not None:
             err[:, cut] *= factor
@@ -421,10 +394,19 @@ def to_luminosity(
 
 
 def drop_odd_light(
-    path: Path, mapping: dict, light: Brightness, rows: np.ndarray, flux, err, view: str
+    path: Path,
+    mapping: dict,
+    light: Brightness,
+    rows: np.ndarray,
+    flux,
+    err,
+    view: str,
+    more: dict | None = None,
 ) -> tuple:  # rows, flux and err that remain; reason -> number of galaxies left out
     "Leave out galaxies whose luminosity is impossible. Raises `InputError` as `sort_out` does."
-    odd = odd_light(flux, err, light.names, view)
+    odd = {(light.names[0], reason): bad for reason, bad in (more or {}).items()}
+    usable = ~np.any(list(odd.values()), axis=0) if odd else np.ones(len(rows), bool)
+    odd |= {reason: bad & usable for reason, bad in odd_light(flux, err, light.names, view).items()}
     if not odd:
         return rows, flux, err, {}
     n = len(light.values)
@@ -434,32 +416,33 @@ def drop_odd_light(
     return rows[stay], flux[stay], None if err is None else err[stay], left_out
 
 # %% ../../nbs/data/10_readers.ipynb #0f766a6f
-def to_grid(flux, err, wave_in, redshift, wave, path) -> tuple:  # flux, err or None, wave
-    "Spectra on a rest-frame grid, conserving flux; `InputError` where they do not cover it."
-    same = wave is None or wave.shape == wave_in.shape and np.allclose(wave, wave_in, rtol=1e-6)
-    if redshift is None and same:
-        return flux, err, wave_in
-    if wave is None:
-        raise InputError(
-            f"{path}: spectra in the observed frame need a rest-frame grid; give the suite file a spectra: "
-            "grid"
-        )
-    out, out_err = np.empty((len(flux), wave.size)), np.empty((len(flux), wave.size))
-    for n, stretch in enumerate(np.ones(len(flux)) if redshift is None else 1 + redshift):
-        rest = wave_in / stretch
-        _check_covers(rest, wave, n, path)
-        out[n], out_err[n], _ = resample(rest, flux[n], np.zeros(rest.size) if err is None else err[n], wave)
-    return out, None if err is None else out_err, wave
-
-
-def _check_covers(rest: np.ndarray, wave: np.ndarray, n: int, path) -> None:
-    "`InputError` where a spectrum ends inside the grid."
-    low, high = pixel_edges(rest)[[0, -1]]
-    if low > pixel_edges(wave)[0] * (1 + 1e-9) or high < pixel_edges(wave)[-1] * (1 - 1e-9):
-        raise InputError(
-            f"{path}: row {n + 1} covers {low:.0f}-{high:.0f} Å in the rest frame, the grid needs "
-            f"{wave[0]:.0f}-{wave[-1]:.0f} Å; narrow the grid or leave the galaxy out"
-        )
+def grid_spectra(
+    path: Path,
+    mapping: dict,
+    light: Brightness,
+    rows: np.ndarray,
+    flux: np.ndarray,
+    err,
+    redshift: np.ndarray | None,
+    wave: np.ndarray | None,
+    fwhm_kms: float | None,
+) -> tuple:  # rows, flux, err, wavelengths, reason -> number left out, facts for meta
+    "Spectra of a table on the grid, judged there. Raises `InputError` as `sort_out` does."
+    spectra = light.spectra
+    flux, err = dereddened(spectra, flux, err, rows)
+    own = mapping["spectra"].get("fwhm_kms")
+    seen_at = redshift if mapping["frame"] == "observed" else None
+    seen = replace(spectra, flux=flux, err=err)
+    flux, err, lam, odd, notes, bridged = spectra_to_grid(path, seen, rows, seen_at, wave, own, fwhm_kms)
+    masked = int((~spectra.good[rows]).sum())
+    facts = {"notes": notes} if notes else {}
+    facts |= {"n_masked_pixels": masked, "n_bridged_pixels": bridged} if masked or bridged else {}
+    if fwhm_kms is not None:
+        facts["fwhm_kms"] = fwhm_kms
+    if mapping["frame"] == "observed":
+        facts["galactic_extinction"] = describe_dust(spectra.ebv[rows].tolist())
+    rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, "spectra", odd)
+    return rows, flux, err, lam, more, facts
 
 # %% ../../nbs/data/10_readers.ipynb #2811a23b
 def check_wanted(path: Path, mapping: dict, view: str, known: dict) -> None:
@@ -512,6 +495,7 @@ def load_table_rows(
     view: str | None = None,  # `photometry` or `spectra`; default: photometry if the mapping has bands
     properties: dict | None = None,  # definitions beside the built-in ones; default: all that are known
     wave: np.ndarray | None = None,  # rest-frame grid for spectra, Angstrom in vacuum, shape (n_wave,)
+    fwhm_kms: float | None = None,  # common resolution to smooth spectra to, km/s; None: no smoothing
     labelled: bool = True,  # whether a galaxy needs all the properties; else NaN where one is missing
 ) -> tuple[Sample, np.ndarray]:  # the galaxies, and their rows in the file (first: 0)
     "As `load_table`, and which rows of the file were kept."
@@ -523,17 +507,20 @@ def load_table_rows(
     with np.errstate(over="ignore", invalid="ignore"):
         kept = None if redshift is None else redshift[rows]
         flux, err = to_luminosity(path, mapping, light, rows, kept, view)
-    rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, view)
+        lam, more_facts = light.wave, {}
+        if view == "spectra":
+            rows, flux, err, lam, more, more_facts = grid_spectra(
+                path, mapping, light, rows, flux, err, kept, wave, fwhm_kms
+            )
+        else:
+            rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, view)
     left_out = facts["left_out"] | more
     if not len(rows):
         raise no_galaxy_left(path, left_out)
     check_usual_light(path, flux, light.names, view)
     ids = galaxy_ids(path, mapping, table, rows)
     seen_at = redshift[rows] if mapping["frame"] == "observed" else None
-    lam = light.wave
-    if view == "spectra":
-        flux, err, lam = to_grid(flux, err, lam, seen_at, wave, path)
-    meta = table_meta(path, mapping, view, len(light.values), left_out, facts)
+    meta = table_meta(path, mapping, view, len(light.values), left_out, facts) | more_facts
     bands = tuple(mapping["bands"]) if view == "photometry" else ()
     values = {p: v[rows] for p, v in made.items()}
     return Sample(name or path.stem, flux, lam, bands, err, seen_at, ids, values, meta), rows
@@ -568,6 +555,7 @@ def load_table(
     properties: dict | None = None,  # name -> `Property`, beside the built-in ones; default: all known ones
     # rest-frame grid for spectra, Angstrom in vacuum, shape (n_wave,); default: the table's own wavelengths
     wave: np.ndarray | None = None,
+    fwhm_kms: float | None = None,  # common resolution to smooth spectra to, km/s; default: as they are
 ) -> Sample:  # rest-frame nu L_nu in Lsun for bands, Lsun/Angstrom for spectra, flux of shape (n_gal, n_wave)
     """Load galaxies from a table.
 
@@ -586,4 +574,4 @@ def load_table(
         >>> columns = {"bands": {"g": "mag_g", "r": "mag_r"}}  # and their units, see the page on mappings
         >>> galaxies = gc.load_table("galaxies.fits", columns)  # doctest: +SKIP
     """
-    return load_table_rows(path, columns, name, view, properties, wave)[0]
+    return load_table_rows(path, columns, name, view, properties, wave, fwhm_kms)[0]

@@ -71,7 +71,9 @@ def read_observed(
     cat = paths[0].suffix.lower() == ".cat" and catalogue_options(columns) is not None
     if columns and not cat and not (load_mapping(columns)["bands"] and "photometry" in settings.views):
         refuse_idle(paths[0], options, ("ebv", "skip", "cosmology"))
-        return load_table(paths[0], with_options(columns, options), view="spectra", wave=suite.wave())
+        common = fwhm if has_recipes(suite) or "fwhm_kms" in suite.spectra else None
+        mapping = with_options(columns, options)
+        return load_table(paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common)
     refuse_idle(paths[0], options, ("skip", "cosmology") if columns and not cat else ("cosmology",))
     mapping = with_options(columns, options) if columns and not cat else columns
     if not has_recipes(suite):
