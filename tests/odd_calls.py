@@ -967,6 +967,22 @@ CALLS = [
         "data.surveys.load_sdss_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)
     ),
     Call("data.references.load_spectra", lambda: dict(paths=["no such file.fits"], ebv=0.0, fwhm_kms=500.0)),
+    Call(
+        "data.arrays.sample_from_spectra",
+        lambda: dict(
+            wave=np.linspace(3700.0, 9500.0, 3000),
+            flux=np.full((2, 3000), 30.0),
+            error=np.full((2, 3000), 2.0),
+            redshift=np.array([0.1, 0.12]),
+            unit="1e-17 erg / (s cm2 AA)",
+            resolution_kms=150.0,
+            ebv=0.1,
+            fwhm_kms=500.0,
+            ids=("a", "b"),
+        ),
+        lambda f, g: bool(np.isfinite(f.flux).all()),
+        blank=True,
+    ),
     Call("core.checks.load_yaml", lambda: dict(path="no such file.yaml")),
     Call("studies.distance_contest.load_contest", lambda: dict(folder="no such folder", n_galaxies=100)),
     Call("pipeline.notebooks.template_path", lambda: dict(name="survey")),

@@ -102,14 +102,11 @@ def chosen_properties(
     properties: str | None,  # names separated by commas, or `all`
     settings,  # settings of the run
 ) -> tuple | None:  # names; None: those of the run
-    "The properties to predict; raises `InputError` for one that the suite does not have."
-    from gencast.data.suites import suite_properties
+    "The properties to predict; raises `InputError` for one that the run does not have."
+    from gencast.pipeline.observed import check_properties
 
-    known = suite_properties(settings.suite)
-    wanted = split_names(properties or None, known)
-    for name in wanted or ():
-        if name not in known:
-            raise InputError(f"unknown property {name!r}; choose from {', '.join(known)}")
+    wanted = split_names(properties or None, settings.properties)
+    check_properties(wanted or (), settings)
     return wanted
 
 

@@ -33,6 +33,8 @@ from .constants import HC as HC
 from .constants import LYMAN_ALPHA as LYMAN_ALPHA
 from .constants import L_SUN as L_SUN
 from .constants import TEN_PARSEC as TEN_PARSEC
+from .cosmology import cosmology_name as cosmology_name
+from .cosmology import find_cosmology as find_cosmology
 from .display import card as card
 from .display import interval_bar as interval_bar
 from .failures import AGAIN as AGAIN
@@ -70,6 +72,7 @@ from .properties import Z_SUN as Z_SUN
 from .properties import define_property as define_property
 from .resampling import pixel_edges as pixel_edges
 from .resampling import resample as resample
+from .resampling import spread as spread
 from .sample import Sample as Sample
 from .sample import load_sample as load_sample
 from .sample import save_sample as save_sample

@@ -13,6 +13,7 @@ import numpy as np
 from astropy import units as u
 
 from .base import InputError
+from .cosmology import find_cosmology
 from .properties import Z_SUN, Property
 
 # %% ../../nbs/core/50_units.ipynb #81f1d0a1
@@ -64,10 +65,9 @@ def brightness_factor(
     redshift: np.ndarray | None,  # shape (n_gal,), needed where observed
     spectra: bool,  # to Lsun/Angstrom in the rest frame; else to nu L_nu in Lsun
     where: str,
+    cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
 ) -> np.ndarray:  # what to multiply values with, shape (1 or n_gal, n_wave)
     "From any unit of brightness to gencast's. Raises `InputError` for a unit that does not fit the frame."
-    from astropy.cosmology import Planck18
-
     scale, kind = None, u.spectral_density(wave * u.AA)
     magnitude = isinstance(unit, u.MagUnit)
     unit = (
@@ -79,7 +79,8 @@ def brightness_factor(
         except u.UnitConversionError:
             pass
         if scale is not None:
-            distance = Planck18.luminosity_distance(redshift)[:, None] if frame == "observed" else 10 * u.pc
+            far = find_cosmology(cosmology, where).luminosity_distance
+            distance = far(redshift)[:, None] if frame == "observed" else 10 * u.pc
             stretch = (1 + redshift)[:, None] if frame == "observed" else 1.0
             scale = scale * 4 * np.pi * distance**2 * (stretch if spectra else wave * u.AA)
     else:

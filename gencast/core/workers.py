@@ -137,6 +137,41 @@ def on_cluster(
             yield n
         check_workers(client, folder)
 
+# %% ../../nbs/core/90_workers.ipynb #53f83164
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)  # variables in which libraries look for the number of their threads
+
+
+def granted(n: int) -> int:
+    "Threads that this process may have: n, or fewer where the user has set a smaller limit."
+    known = [os.environ[name] for name in THREADS if os.environ.get(name, "").isdigit()]
+    return max(1, min(n, *map(int, known))) if known else n
+
+
+@contextmanager
+def bound_threads(n: int):
+    "At most n threads of BLAS and OpenMP in this process, and one in each that it starts."
+    from threadpoolctl import threadpool_limits
+
+    before = {name: os.environ.get(name) for name in THREADS}
+    limits = threadpool_limits(granted(n))
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        limits.restore_original_limits()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
 # %% ../../nbs/core/90_workers.ipynb #e27d8010
 @contextmanager
 def open_workers(
@@ -153,7 +188,8 @@ def open_workers(
     from joblib import cpu_count
 
     if not scheduler:
-        yield Path(folder).absolute(), Progress(jobs or cpu_count(), show)
+        with bound_threads(jobs or cpu_count()):
+            yield Path(folder).absolute(), Progress(jobs or cpu_count(), show)
         return
     if jobs:
         raise InputError(

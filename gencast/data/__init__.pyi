@@ -1,4 +1,5 @@
 # Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
+from .arrays import sample_from_spectra as sample_from_spectra
 from .bands import band_curve as band_curve
 from .catalogues import Catalogue as Catalogue
 from .catalogues import read_blank_table as read_blank_table

@@ -106,6 +106,16 @@ def check_bands(sample: Sample, survey: Sample) -> None:
         )
 
 # %% ../../nbs/pipeline/85_observed.ipynb #394f8bc7
+def check_properties(properties: tuple, settings: Settings) -> None:
+    "`InputError` for a property that a run does not predict."
+    for name in properties:
+        if name not in settings.properties:
+            raise InputError(
+                f"the run does not predict {name!r}, only {', '.join(settings.properties)}; choose among "
+                "these, or run again with --properties"
+            )
+
+
 def check_forecast(settings: Settings, sample: Sample, given: Sample | None) -> None:
     """`InputError` where galaxies cannot be compared with a run's simulations; `given`: the survey as which
     simulations in bands are seen. Tables were looked at by `match_survey`.
@@ -173,6 +183,7 @@ def forecast(
         >>> by_source, by_galaxy = gc.forecast("results/default", sample)  # doctest: +SKIP
     """
     folder, settings = Path(folder), load_settings(folder)
+    check_properties(properties or (), settings)
     view = "photometry" if sample.bands else "spectra"
     if view not in settings.views:
         raise InputError(

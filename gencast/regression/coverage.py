@@ -14,7 +14,13 @@ import pandas as pd
 from ..core.arguments import Number, Word, takes
 from ..core.base import InputError
 from ..core.display import card
-from .coverage_signals import Measured, coverage_row, coverage_tables, join_posteriors, measure_coverage
+from gencast.regression.coverage_signals import (
+    Measured,
+    coverage_row,
+    coverage_tables,
+    join_posteriors,
+    measure_coverage,
+)
 from .evidence import Evidence
 from .intervals import conformal_interval, group_quantile
 from .posteriors import Posterior
@@ -131,7 +137,9 @@ def hold_coverage(
     "The held-out table, and what a forecast for the survey needs as well."
     n = len(evidence.names)
     if n < MIN_SIMULATIONS:
-        raise InputError(f"coverage: {n} simulations are too few for a forecast; give at least {MIN_SIMULATIONS}")
+        raise InputError(
+            f"coverage: {n} simulations are too few for a forecast; give at least {MIN_SIMULATIONS}"
+        )
     joined = join_posteriors(posteriors)
     measured = measure_coverage(evidence, joined)
     tables = coverage_tables(evidence, joined, measured, families)
@@ -333,7 +341,9 @@ def forecast_coverage(
     heldout, measured, tables, held = hold_coverage(evidence, posteriors, law, families, seed, jobs)
     n, n_level = len(evidence.names), len(measured.levels)
     if evidence.predicted.shape[1] == evidence.edges[-2]:
-        raise InputError("coverage: the evidence has no survey; use heldout_coverage for the simulations alone")
+        raise InputError(
+            "coverage: the evidence has no survey; use heldout_coverage for the simulations alone"
+        )
     units = np.arange(n) if families is None else np.asarray(families)
     joined = join_posteriors(posteriors)
     row = coverage_row(evidence, joined, measured, (), -1, evidence.log_mse)
@@ -348,7 +358,9 @@ def forecast_coverage(
         )
         for m, level in enumerate(measured.levels)
     ]
-    table = pd.concat(parts).sort_values(["source", "stated"], key=order_of(evidence.names), ignore_index=True)
+    table = pd.concat(parts).sort_values(
+        ["source", "stated"], key=order_of(evidence.names), ignore_index=True
+    )
     on_survey = {name: p.take(slice(evidence.edges[-2], None)) for name, p in zip(evidence.names, joined)}
     return CoverageForecast(table, heldout, on_survey)
 

@@ -1,0 +1,7 @@
+# Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
+from .as_results import to_results as to_results
+from .domain_errors import DomainErrors as DomainErrors
+from .domain_errors import Forecast as Forecast
+from .domain_errors import forecast_evidence as forecast_evidence
+from .domain_errors import learn_errors as learn_errors
+from .error_forecaster import ErrorForecaster as ErrorForecaster
