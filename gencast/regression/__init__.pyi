@@ -5,10 +5,10 @@ from .baselines import baseline as baseline
 from .baselines import predict_baselines as predict_baselines
 from .consensus import Consensus as Consensus
 from .consensus import hold_out_consensus as hold_out_consensus
-from .coverage import CoverageForecast as CoverageForecast
-from .coverage import forecast_coverage as forecast_coverage
 from .coverage import heldout_coverage as heldout_coverage
 from .coverage import score_coverage as score_coverage
+from .coverage_forecasts import CoverageForecast as CoverageForecast
+from .coverage_forecasts import forecast_coverage as forecast_coverage
 from .coverage_signals import COVERAGE_SIGNALS as COVERAGE_SIGNALS
 from .coverage_signals import Measured as Measured
 from .coverage_signals import OTHERS as OTHERS

@@ -18,7 +18,7 @@ from .posteriors import Posterior, miss_quantiles
 from .signal_table import SignalTable
 from .signals import LAW_SIGNALS, TARGETS, signal_row, spread_rows
 
-# %% ../../nbs/regression/74_coverage_signals.ipynb #6ffa8b0d
+# %% ../../nbs/regression/74_coverage_signals.ipynb #229ba570
 def evidence_from_posteriors(
     train: list,  # [i]: features of the galaxies that model i was trained on, dex, shape (n_train, n_feature)
     labels: list,  # [i]: their property, shape (n_train,)
@@ -29,7 +29,9 @@ def evidence_from_posteriors(
     # n_sim + 1
     posteriors: list,
     names: tuple = (),  # of the simulations; default: sim0, sim1, ...
-    noise: float | np.ndarray = 0.003,  # of the survey's features, dex; one number or shape (n_feature,)
+    # of the survey's features, dex; one number or shape (n_feature,). None: features of any units, as in
+    # `evidence_from_features`
+    noise: float | np.ndarray | None = 0.003,
     families: np.ndarray | None = None,  # family of each simulation, shape (n_sim,), to hold out as a whole
 ) -> Evidence:
     """The evidence of one property from plain arrays and from posteriors. Raises `InputError` where they do
@@ -54,7 +56,7 @@ def evidence_from_posteriors(
         families,
     )
 
-# %% ../../nbs/regression/74_coverage_signals.ipynb #996a8f21
+# %% ../../nbs/regression/74_coverage_signals.ipynb #6e9375d5
 def level_near(levels: tuple, wanted: float) -> int:
     "Place of the level that is nearest to the one wanted."
     return int(np.abs(np.array(levels) - wanted).argmin())
@@ -65,11 +67,11 @@ def join_posteriors(posteriors: list) -> list:  # of `Posterior`, one a model, o
     rows = [list(row) if isinstance(row, (list, tuple)) else None for row in posteriors]
     n = len(rows)
     for i, row in enumerate(rows):
-        if row is None or len(row) != n + 1 or not all(isinstance(p, Posterior) for p in row):
+        if row is None or len(row) not in (n, n + 1) or not all(isinstance(p, Posterior) for p in row):
             found = "no list" if row is None else f"a list of {len(row)}"
             raise InputError(
-                f"posteriors of model {i}: {found}; give a list of {n + 1} from `read_posterior`: one for each "
-                f"of {n} simulations, and last one for the survey"
+                f"posteriors of model {i}: {found}; give a list from `read_posterior`: one for each of {n} "
+                "simulations, and last one for the survey"
             )
         for j, p in enumerate(row):
             if p.levels != rows[0][0].levels:
@@ -101,12 +103,14 @@ class Measured:
 # %% ../../nbs/regression/74_coverage_signals.ipynb #4612f009
 N_QUANTILE = 200  # numbers that stand for the misses of a pair, all of the same weight
 
-# %% ../../nbs/regression/74_coverage_signals.ipynb #c02ec0ae
+# %% ../../nbs/regression/74_coverage_signals.ipynb #958e02a8
 def measure_coverage(
     evidence: Evidence,
     joined: list,  # posteriors of each model for all galaxies, from `join_posteriors`
 ) -> Measured:
-    "Coverage and widening factors of every model on every simulation. Raises `InputError` for a factor of 0 or ∞."
+    """Coverage and widening factors of every model on every simulation. Raises `InputError` where posteriors
+    do not belong to the evidence, and where no factor can be given.
+    """
     n, levels, edges = len(evidence.names), joined[0].levels, evidence.edges
     if len(joined) != n or any(len(p) != edges[-1] for p in joined):
         raise InputError(
@@ -128,7 +132,7 @@ def measure_coverage(
             check_factors(quantities[: len(levels), i, j], levels, evidence.names[i], evidence.names[j])
     return Measured(levels, coverage, quantities, misses)
 
-# %% ../../nbs/regression/74_coverage_signals.ipynb #37b513a2
+# %% ../../nbs/regression/74_coverage_signals.ipynb #20974868
 def law_quantities(
     misses: np.ndarray,  # shape (n_level, n)
     levels: tuple,
@@ -146,10 +150,10 @@ def check_factors(log_factor: np.ndarray, levels: tuple, source: str, target: st
     "Raise `InputError` where no factor makes an interval hold, or any does."
     bad = np.flatnonzero(~np.isfinite(log_factor))
     if bad.size:
-        what = "width zero" if log_factor[bad[0]] > 0 else "a centre that is exactly the truth"
+        what = "no width" if log_factor[bad[0]] > 0 else "a centre that is exactly the truth"
         raise InputError(
-            f"posteriors of {source} for {target}: too many {levels[bad[0]]:.0%} intervals have {what}, so no "
-            "factor can be given; state wider intervals, or leave the level out"
+            f"posteriors of {source} for {target}: too many {100 * levels[bad[0]]:g} % intervals have "
+            f"{what}, so no factor can be given; state wider intervals, or leave the level out"
         )
 
 # %% ../../nbs/regression/74_coverage_signals.ipynb #76bee718
@@ -202,7 +206,7 @@ def coverage_row(
         out.append(np.stack(columns, axis=-1))
     return np.array(out)
 
-# %% ../../nbs/regression/74_coverage_signals.ipynb #c321f5d6
+# %% ../../nbs/regression/74_coverage_signals.ipynb #d9c6fec3
 def coverage_version(evidence: Evidence, joined: list, measured: Measured, held: tuple) -> np.ndarray:
     "Signals of all pairs with some simulations held out, shape (2 n_level, n_sim, n_sim, n_signal)."
     log_mse = evidence.log_mse
@@ -222,6 +226,11 @@ def coverage_tables(
     "A table of signals for each quantity, in which `log_mse` is the quantity."
     n = len(evidence.names)
     out = [(k,) if families is None else members(families, k) for k in range(n)]
+    if lost := [held for held in out if held not in evidence.consensus]:
+        names = ", ".join(evidence.names[k] for k in lost[0])
+        raise InputError(
+            f"coverage: the evidence has no consensus without {names}; give the families when you make it"
+        )
     versions = list(dict.fromkeys([(), *out]))
     tasks = [(evidence, joined, measured, held) for held in versions]
     found = dict(zip(versions, (map_tasks or one_by_one)(coverage_version, tasks)))

@@ -103,7 +103,7 @@ def miss_quantiles(
     "At each level the smallest miss that at least this share of the galaxies does not exceed."
     return np.array([np.quantile(m, q, method="inverted_cdf") for m, q in zip(misses, levels)])
 
-# %% ../../nbs/regression/72_posteriors.ipynb #d86a6fc3
+# %% ../../nbs/regression/72_posteriors.ipynb #4d1913a0
 def read_posterior(
     mean: np.ndarray | None = None,  # of the posterior, in the property's unit, shape (n_gal,)
     sd: np.ndarray | None = None,  # its standard deviation, in the property's unit, shape (n_gal,)
@@ -137,13 +137,11 @@ def read_posterior(
         levels = tuple(sorted(levels))
     if quantiles is not None:
         return from_quantiles(quantiles, probabilities, levels)
-    return (
-        from_samples(samples, levels or LEVELS)
-        if mean is None and sd is None
-        else from_sd(mean, sd, levels or LEVELS)
-    )
+    if samples is not None:
+        return from_samples(samples, levels or LEVELS)
+    return from_sd(mean, sd, levels or LEVELS)
 
-# %% ../../nbs/regression/72_posteriors.ipynb #c5dfe45c
+# %% ../../nbs/regression/72_posteriors.ipynb #9706f4af
 def from_sd(mean: np.ndarray, sd: np.ndarray, levels: tuple) -> Posterior:
     "Gaussian posteriors."
     from scipy.stats import norm
@@ -169,15 +167,15 @@ def from_samples(samples: np.ndarray, levels: tuple) -> Posterior:
     least = int(np.ceil(2 / (1 - max(levels)) - 1e-9))
     if samples.shape[1] < least:
         raise InputError(
-            f"posterior: {samples.shape[1]} samples a galaxy are too few for a {max(levels):.0%} interval; "
-            f"give at least {least}, or lower levels"
+            f"posterior: {samples.shape[1]} samples a galaxy are too few for a {100 * max(levels):g} % "
+            f"interval; give at least {least}, or lower levels"
         )
     half = np.array(levels) / 2
     found = np.quantile(samples, [0.5, *(0.5 - half), *(0.5 + half)], axis=1)
     n = len(levels)
     return Posterior(tuple(levels), found[0], found[0] - found[1 : n + 1], found[n + 1 :] - found[0])
 
-# %% ../../nbs/regression/72_posteriors.ipynb #e4c4060a
+# %% ../../nbs/regression/72_posteriors.ipynb #179f811d
 def from_quantiles(quantiles: np.ndarray, probabilities: tuple, levels: tuple | None) -> Posterior:
     "Posteriors from quantiles that come in pairs about the median."
     size = {}
@@ -198,9 +196,9 @@ def from_quantiles(quantiles: np.ndarray, probabilities: tuple, levels: tuple | 
         need = "0.5" if 0.5 not in p else "0.05 and 0.95"
         if missing and 0.5 in p:
             need = f"{(1 - missing[0]) / 2:.3g} and {(1 + missing[0]) / 2:.3g}"
+        given = ", ".join(f"{v:g}" for v in p)
         raise InputError(
-            f"posterior: probabilities {', '.join(f'{v:g}' for v in p)} lack {need}; give the median and both "
-            "ends of each interval"
+            f"posterior: probabilities {given} lack {need}; give the median and both ends of each interval"
         )
     center = quantiles[:, np.flatnonzero(p == 0.5)[0]]
     low, high = np.array([pairs[round(level, 4)] for level in levels]).T
