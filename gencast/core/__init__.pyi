@@ -60,6 +60,12 @@ from .files import whole_file as whole_file
 from .files import write_json as write_json
 from .locks import UNFINISHED as UNFINISHED
 from .locks import hold_folder as hold_folder
+from .logs import FEW_NEGATIVES as FEW_NEGATIVES
+from .logs import LARGEST_LOG as LARGEST_LOG
+from .logs import NAMED_LOG as NAMED_LOG
+from .logs import SIGNS as SIGNS
+from .logs import check_declared as check_declared
+from .logs import looks_logged as looks_logged
 from .progress import OnDisk as OnDisk
 from .progress import Progress as Progress
 from .progress import read_shared as read_shared
@@ -76,7 +82,12 @@ from .resampling import spread as spread
 from .sample import Sample as Sample
 from .sample import load_sample as load_sample
 from .sample import save_sample as save_sample
+from .unit_names import AB as AB
+from .unit_names import WORDS as WORDS
+from .unit_names import plain_unit as plain_unit
 from .units import brightness_factor as brightness_factor
 from .units import convert_property as convert_property
+from .units import log_slope as log_slope
 from .units import parse_unit as parse_unit
+from .units import to_linear as to_linear
 from .workers import open_workers as open_workers

@@ -6,7 +6,7 @@
 __all__ = ['load_table']
 
 # %% ../../nbs/data/10_readers.ipynb #afabe7bf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,16 @@ from astropy import units as u
 
 from ..core.base import InputError
 from ..core.checks import beside, check_keys
+from ..core.cosmology import cosmology_name
 from ..core.properties import BUILT_IN, PROPERTIES
-from ..core.resampling import pixel_edges, resample
 from ..core.sample import Sample
 from ..core.units import brightness_factor, convert_property, parse_unit
 from .bands import effective_wavelength
 from .columns import file_checksum, read_columns
 from .limits import bad_galaxies, no_galaxy_left, odd_light, odd_property, sort_out
 from .mappings import MOST_REDSHIFT, load_mapping
+from .surveys import describe_dust
+from .table_spectra import TableSpectra, dereddened, read_table_spectra, spectra_to_grid
 from ..synthesis.libraries import air_to_vacuum
 
 # %% ../../nbs/data/10_readers.ipynb #28711668
@@ -55,30 +57,37 @@ def _curve_wave(name: str, where: str) -> float:
         ) from err
 
 # %% ../../nbs/data/10_readers.ipynb #453b0525
-def spectrum_waves(path: Path, entry: dict, part: str, where: str) -> np.ndarray:  # shape (n_wave,)
-    "Wavelengths of spectra, Angstrom in vacuum, ascending. Raises `InputError` for anything else."
+def spectrum_waves(path: Path, entry: dict, part: str, where: str) -> tuple:  # wave, order of the pixels
+    "Wavelengths of spectra, Angstrom in vacuum, ascending, for all or for each. Raises `InputError`."
     given = entry["wave"]
     values, unit = (
         _listed_waves(given, where) if isinstance(given, list) else _stored_waves(path, given, part, where)
     )
     unit = parse_unit(entry.get("wave_unit") or unit or "AA", f"{where}: wave")
-    one_dimension = values.ndim == 1 and values.size > 1
-    if not (
-        one_dimension and np.isfinite(values).all() and (values > 0).all() and (np.diff(values) > 0).all()
-    ):
+    if values.ndim == 2 and (values == values[:1]).all():
+        values = values[0]
+    usable = values.ndim in (1, 2) and values.shape[-1] > 1
+    if usable and np.isfinite(values).all() and (values > 0).all():
+        try:
+            wave = (values * unit).to_value(u.AA, u.spectral())
+        except u.UnitConversionError as err:
+            raise InputError(f"{where}: {unit} is no unit of wavelength, frequency or energy") from err
+        steps = np.diff(wave, axis=-1)
+        usable = (steps > 0).all() or (steps < 0).all()
+    else:
+        usable = False
+    if not usable:
         raise InputError(
-            f"{where}: wavelengths must be positive and ascending, in one dimension; check "
-            f"{given if not isinstance(given, list) else 'the list'!r}"
+            f"{where}: wavelengths must be positive and ascending (or descending), in one dimension or a row "
+            f"a galaxy; check {given if not isinstance(given, list) else 'the list'!r}"
         )
-    try:
-        wave = (values * unit).to_value(u.AA)
-    except u.UnitConversionError as err:
-        raise InputError(f"{where}: {unit} is no unit of wavelength") from err
-    if not (wave[0] >= 1e-3 and wave[-1] <= 1e12):
+    order = np.argsort(wave, axis=-1)
+    wave = np.take_along_axis(wave, order, axis=-1)
+    if not (wave.min() >= 1e-3 and wave.max() <= 1e12):
         raise InputError(
-            f"{where}: wavelengths from {wave[0]:.4g} to {wave[-1]:.4g} Å are no light; check wave_unit:"
+            f"{where}: wavelengths from {wave.min():.4g} to {wave.max():.4g} Å are no light; check wave_unit:"
         )
-    return air_to_vacuum(wave) if entry.get("air") else wave
+    return (air_to_vacuum(wave) if entry.get("air") else wave), order
 
 
 def _listed_waves(given: list, where: str) -> tuple:
@@ -109,6 +118,7 @@ class Brightness:
     names: list  # of the columns: one for each band, or one for spectra
     wave: np.ndarray  # Angstrom, shape (n_wave,)
     magnitude: tuple = ()  # for each unit whether it is a magnitude
+    spectra: TableSpectra | None = None  # None: bands
 
     def cut(self, k: int):
         "The part of the values that belongs to the k-th column."
@@ -127,6 +137,7 @@ def read_brightness(path: Path, mapping: dict, view: str) -> Brightness:
         found.names,
         found.wave,
         tuple(isinstance(kind, u.MagUnit) for kind in kinds),
+        found.spectra,
     )
 
 # %% ../../nbs/data/10_readers.ipynb #8ba0a73a
@@ -157,20 +168,11 @@ def _read_bands(path: Path, mapping: dict) -> Brightness:
 
 def _read_spectra(path: Path, mapping: dict) -> Brightness:
     "Brightness as spectra."
-    entry, part = mapping["spectra"], mapping.get("part", "")
-    wave = spectrum_waves(path, entry, part, f"{path}: spectra")
-    names = [str(entry[k]) for k in ("column", "error") if k in entry]
-    found = read_columns(path, names, part)
-    stated = entry.get("unit") or mapping.get("unit")
-    for c, column in found.items():
-        if column.values.shape[1:] != wave.shape:
-            raise InputError(
-                f"{path}: column {c!r} has shape {column.values.shape}, but there are {wave.size} "
-                f"wavelengths; it must be (n_galaxy, {wave.size})"
-            )
-        check_same_unit(path, names[0], c, found, stated)
-    errors = found[names[1]].values if len(names) > 1 else None
-    return Brightness(found[names[0]].values, errors, [stated or found[names[0]].unit], names[:1], wave)
+    entry = mapping["spectra"]
+    wave, order = spectrum_waves(path, entry, mapping.get("part", ""), f"{path}: spectra")
+    found = read_table_spectra(path, mapping, wave, order)
+    name = str(entry["column"])
+    return Brightness(found.flux, found.err, [found.unit], [name], found.wave, spectra=found)
 
 # %% ../../nbs/data/10_readers.ipynb #1bcd7a54
 def check_same_unit(path: Path, column: str, error: str, found: dict, stated) -> None:
@@ -268,16 +270,24 @@ def find_bad(
     path: Path, mapping: dict, light: Brightness, table: dict, redshift: np.ndarray | None, called: str
 ) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
     "Galaxies with values that are missing, not finite, or negative where they must not be."
-    check = {c: (light.values[:, light.cut(k)], not light.magnitude[k]) for k, c in enumerate(light.names)}
+    check = {}
+    if light.spectra is None:
+        check = {
+            c: (light.values[:, light.cut(k)], not light.magnitude[k]) for k, c in enumerate(light.names)
+        }
     if redshift is not None:
         check[called] = (redshift, mapping["frame"] == "observed")
     for entry in mapping["properties"].values():
         check[str(entry["column"])] = (table[str(entry["column"])].values, False)
-    if light.err is not None:
+    if light.err is not None and light.spectra is None:
         check_errors(path, light.err, mapping["missing"])
         for k, c in enumerate(light.names):
             check[f"error of {c}"] = (light.err[:, light.cut(k)], False)
-    return bad_galaxies(check, mapping["missing"])
+    found = bad_galaxies(check, mapping["missing"])
+    if light.spectra is not None:
+        dark = ~light.spectra.good.any(axis=1)
+        found |= {(light.names[0], "has no pixel that was measured"): dark} if dark.any() else {}
+    return found
 
 # %% ../../nbs/data/10_readers.ipynb #ccf3c299
 def to_luminosity(
@@ -297,14 +307,17 @@ def to_luminosity(
             if err is not None:
                 err[:, cut] = 0.4 * np.log(10) * linear * err[:, cut]
             flux[:, cut] = linear
-        factor = brightness_factor(
-            parse_unit(unit, f"{path}: band {k + 1}"),
-            mapping["frame"],
-            light.wave[cut],
-            redshift,
-            view == "spectra",
-            f"{path}: {'spectra' if view == 'spectra' else f'band {k + 1}'}",
-        )
+        where = f"{path}: {'spectra' if view == 'spectra' else f'band {k + 1}'}"
+        fixed = (view == "spectra", where, mapping.get("cosmology"))
+        kind = parse_unit(unit, where)
+        if light.wave.ndim == 1:
+            factor = brightness_factor(kind, mapping["frame"], light.wave[cut], redshift, *fixed)
+        else:  # wavelengths of their own
+            z = [None] * len(rows) if redshift is None else redshift[:, None]
+            each = [
+                brightness_factor(kind, mapping["frame"], light.wave[r], zz, *fixed) for r, zz in zip(rows, z)
+            ]
+            factor = np.concatenate(each)
         flux[:, cut] *= factor
         if err is not None:
             err[:, cut] *= factor
@@ -312,10 +325,19 @@ def to_luminosity(
 
 
 def drop_odd_light(
-    path: Path, mapping: dict, light: Brightness, rows: np.ndarray, flux, err, view: str
+    path: Path,
+    mapping: dict,
+    light: Brightness,
+    rows: np.ndarray,
+    flux,
+    err,
+    view: str,
+    more: dict | None = None,
 ) -> tuple:  # rows, flux and err that remain; reason -> number of galaxies left out
     "Leave out galaxies whose luminosity is impossible. Raises `InputError` as `sort_out` does."
-    odd = odd_light(flux, err, light.names, view)
+    odd = {(light.names[0], reason): bad for reason, bad in (more or {}).items()}
+    usable = ~np.any(list(odd.values()), axis=0) if odd else np.ones(len(rows), bool)
+    odd |= {reason: bad & usable for reason, bad in odd_light(flux, err, light.names, view).items()}
     if not odd:
         return rows, flux, err, {}
     n = len(light.values)
@@ -325,32 +347,33 @@ def drop_odd_light(
     return rows[stay], flux[stay], None if err is None else err[stay], left_out
 
 # %% ../../nbs/data/10_readers.ipynb #0f766a6f
-def to_grid(flux, err, wave_in, redshift, wave, path) -> tuple:  # flux, err or None, wave
-    "Spectra on a rest-frame grid, conserving flux; `InputError` where they do not cover it."
-    same = wave is None or wave.shape == wave_in.shape and np.allclose(wave, wave_in, rtol=1e-6)
-    if redshift is None and same:
-        return flux, err, wave_in
-    if wave is None:
-        raise InputError(
-            f"{path}: spectra in the observed frame need a rest-frame grid; give the suite file a spectra: "
-            "grid"
-        )
-    out, out_err = np.empty((len(flux), wave.size)), np.empty((len(flux), wave.size))
-    for n, stretch in enumerate(np.ones(len(flux)) if redshift is None else 1 + redshift):
-        rest = wave_in / stretch
-        _check_covers(rest, wave, n, path)
-        out[n], out_err[n], _ = resample(rest, flux[n], np.zeros(rest.size) if err is None else err[n], wave)
-    return out, None if err is None else out_err, wave
-
-
-def _check_covers(rest: np.ndarray, wave: np.ndarray, n: int, path) -> None:
-    "`InputError` where a spectrum ends inside the grid."
-    low, high = pixel_edges(rest)[[0, -1]]
-    if low > pixel_edges(wave)[0] * (1 + 1e-9) or high < pixel_edges(wave)[-1] * (1 - 1e-9):
-        raise InputError(
-            f"{path}: row {n + 1} covers {low:.0f}-{high:.0f} Å in the rest frame, the grid needs "
-            f"{wave[0]:.0f}-{wave[-1]:.0f} Å; narrow the grid or leave the galaxy out"
-        )
+def grid_spectra(
+    path: Path,
+    mapping: dict,
+    light: Brightness,
+    rows: np.ndarray,
+    flux: np.ndarray,
+    err,
+    redshift: np.ndarray | None,
+    wave: np.ndarray | None,
+    fwhm_kms: float | None,
+) -> tuple:  # rows, flux, err, wavelengths, reason -> number left out, facts for meta
+    "Spectra of a table on the grid, judged there. Raises `InputError` as `sort_out` does."
+    spectra = light.spectra
+    flux, err = dereddened(spectra, flux, err, rows)
+    own = mapping["spectra"].get("fwhm_kms")
+    seen_at = redshift if mapping["frame"] == "observed" else None
+    seen = replace(spectra, flux=flux, err=err)
+    flux, err, lam, odd, notes, bridged = spectra_to_grid(path, seen, rows, seen_at, wave, own, fwhm_kms)
+    masked = int((~spectra.good[rows]).sum())
+    facts = {"notes": notes} if notes else {}
+    facts |= {"n_masked_pixels": masked, "n_bridged_pixels": bridged} if masked or bridged else {}
+    if fwhm_kms is not None:
+        facts["fwhm_kms"] = fwhm_kms
+    if mapping["frame"] == "observed":
+        facts["galactic_extinction"] = describe_dust(spectra.ebv[rows].tolist())
+    rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, "spectra", odd)
+    return rows, flux, err, lam, more, facts
 
 # %% ../../nbs/data/10_readers.ipynb #2811a23b
 def check_wanted(path: Path, mapping: dict, view: str, known: dict) -> None:
@@ -392,6 +415,7 @@ def load_table_rows(
     view: str | None = None,  # `photometry` or `spectra`; default: photometry if the mapping has bands
     properties: dict | None = None,  # definitions beside the built-in ones; default: all that are known
     wave: np.ndarray | None = None,  # rest-frame grid for spectra, Angstrom in vacuum, shape (n_wave,)
+    fwhm_kms: float | None = None,  # common resolution to smooth spectra to, km/s; None: no smoothing
 ) -> tuple[Sample, np.ndarray]:  # the galaxies, and their rows in the file (first: 0)
     "As `load_table`, and which rows of the file were kept."
     path, mapping = Path(path), load_mapping(columns)
@@ -402,16 +426,19 @@ def load_table_rows(
     with np.errstate(over="ignore", invalid="ignore"):
         kept = None if redshift is None else redshift[rows]
         flux, err = to_luminosity(path, mapping, light, rows, kept, view)
-    rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, view)
+        lam, more_facts = light.wave, {}
+        if view == "spectra":
+            rows, flux, err, lam, more, more_facts = grid_spectra(
+                path, mapping, light, rows, flux, err, kept, wave, fwhm_kms
+            )
+        else:
+            rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, view)
     left_out = facts["left_out"] | more
     if not len(rows):
         raise no_galaxy_left(path, left_out)
     ids = galaxy_ids(path, mapping, table, rows)
     seen_at = redshift[rows] if mapping["frame"] == "observed" else None
-    lam = light.wave
-    if view == "spectra":
-        flux, err, lam = to_grid(flux, err, lam, seen_at, wave, path)
-    meta = table_meta(path, mapping, view, len(light.values), left_out, facts["lifted"])
+    meta = table_meta(path, mapping, view, len(light.values), left_out, facts["lifted"]) | more_facts
     bands = tuple(mapping["bands"]) if view == "photometry" else ()
     values = {p: v[rows] for p, v in made.items()}
     return Sample(name or path.stem, flux, lam, bands, err, seen_at, ids, values, meta), rows
@@ -426,7 +453,7 @@ def table_meta(path: Path, mapping: dict, view: str, n: int, left_out: dict, lif
         "rows": n,
         "left_out": left_out,
         "frame": mapping["frame"],
-        "cosmology": "Planck18",
+        "cosmology": cosmology_name(mapping.get("cosmology")),
     }
     return meta | ({"lifted_to_floor": lifted} if lifted else {})
 
@@ -439,11 +466,13 @@ def load_table(
     properties: dict | None = None,  # name -> `Property`, beside the built-in ones; default: all known ones
     # rest-frame grid for spectra, Angstrom in vacuum, shape (n_wave,); default: the table's own wavelengths
     wave: np.ndarray | None = None,
+    fwhm_kms: float | None = None,  # common resolution to smooth spectra to, km/s; default: as they are
 ) -> Sample:  # rest-frame nu L_nu in Lsun for bands, Lsun/Angstrom for spectra, flux of shape (n_gal, n_wave)
     """Load galaxies from a table.
 
-    Brightness and properties are converted to gencast's units with the Planck 2018 cosmology. Identifiers
-    are those of the mapping, else the number of the row (from 1). `meta["left_out"]` counts the galaxies that
+    Brightness and properties are converted to gencast's units with the cosmology that the mapping names,
+    else Planck 2018. Identifiers are those of the mapping, else the number of the row (from 1).
+    `meta["left_out"]` counts the galaxies that
     were left out, by reason; `meta["sha256"]` is the checksum of the file.
 
     Raises `InputError`, naming the file, the column and the row, for a file that is damaged or lacks a
@@ -456,4 +485,4 @@ def load_table(
         >>> columns = {"bands": {"g": "mag_g", "r": "mag_r"}}  # and their units, see the page on mappings
         >>> galaxies = gc.load_table("galaxies.fits", columns)  # doctest: +SKIP
     """
-    return load_table_rows(path, columns, name, view, properties, wave)[0]
+    return load_table_rows(path, columns, name, view, properties, wave, fwhm_kms)[0]

@@ -14,7 +14,8 @@ from .domain_errors import DomainErrors
 from ..regression.laws import fit_line
 from ..report.results import Results
 
-# %% ../../nbs/forecaster/35_results.ipynb #90bce8e7
+# %% ../../nbs/forecaster/35_results.ipynb #13b4c396
+FEATURE_COLUMNS = ["feature", "rank", "wave", "importance", "cluster", "weight"]  # of features.csv
 DISTANCE = "mean_euclidean"  # that laws and figures show
 
 
@@ -48,10 +49,9 @@ def line_rows(domain_errors: DomainErrors) -> pd.DataFrame:
         rows.append({"target": target, **line})
     return pd.DataFrame(rows).assign(distance=DISTANCE)
 
-# %% ../../nbs/forecaster/35_results.ipynb #6d30514b
-def simulation_rows(domain_errors: DomainErrors) -> pd.DataFrame:
-    "What would have been forecast for each domain."
-    held = heldout_rows(domain_errors.heldout, domain_errors)
+# %% ../../nbs/forecaster/35_results.ipynb #7aaf5124
+def forecast_rows(held: pd.DataFrame) -> pd.DataFrame:
+    "What would have been forecast for each domain; `held`: from `heldout_rows`."
     return pd.DataFrame(
         {
             "target": held.target,
@@ -71,7 +71,7 @@ def survey_rows(forecasts: tuple, what: str) -> list:  # of tables
     "One table of each forecast, with the columns of a run."
     tables = []
     for f in forecasts:
-        key = {"target": f.survey, "kind": "features", "tier": f.tier if f.support else "inside"}
+        key = {"target": f.survey, "kind": "features", "tier": f.tier if f.support else ""}
         table = getattr(f, what)
         if what == "galaxies":
             key = {"target": f.survey, "source": f.best, "redshift": np.nan, "reference": np.nan}
@@ -79,7 +79,7 @@ def survey_rows(forecasts: tuple, what: str) -> list:  # of tables
         tables.append(table.assign(**key))
     return tables
 
-# %% ../../nbs/forecaster/35_results.ipynb #4450f27c
+# %% ../../nbs/forecaster/35_results.ipynb #0797f534
 def to_results(
     domain_errors: DomainErrors,
     *forecasts,  # of `Forecast`, for any number of surveys
@@ -111,11 +111,11 @@ def to_results(
     tables = {
         "errors": domain_errors.errors.assign(model=model),
         "distances": distances,
-        "features": pd.DataFrame(columns=["feature", "rank", "wave", "importance", "cluster", "weight"]),
+        "features": pd.DataFrame(columns=FEATURE_COLUMNS),
         "laws": line_rows(domain_errors),
         "heldout": held,
         "scores": scores.assign(family=scores.protocol.map(kinds)),
-        "forecasts": pd.concat([simulation_rows(domain_errors), *survey_rows(forecasts, "sources")]),
+        "forecasts": pd.concat([forecast_rows(held), *survey_rows(forecasts, "sources")]),
         "signals": signals,
     }
     tables = {name: table.assign(**key).reset_index(drop=True) for name, table in tables.items()}

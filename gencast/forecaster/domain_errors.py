@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Forecast', 'DomainErrors', 'learn_errors', 'forecast_evidence']
 
-# %% ../../nbs/forecaster/30_domain_errors.ipynb #ba483b1b
+# %% ../../nbs/forecaster/30_domain_errors.ipynb #9d1b3627
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,17 +17,28 @@ from ..core.display import card
 from ..models.errors import error_metrics
 from ..regression.evidence import Evidence, compute_signals
 from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
-from ..regression.from_features import LearnedFeatures
+from ..regression.from_features import LearnedFeatures, feature_units, read_noise
 from ..regression.protocol import check_families, heldout_predictions, score_table
 from ..regression.register import find_law
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
-from ..regression.support import SupportModel, SupportReport
+from ..regression.support import SupportModel, SupportReport, fit_support_model
 
-# %% ../../nbs/forecaster/30_domain_errors.ipynb #3bff1b85
+# %% ../../nbs/forecaster/30_domain_errors.ipynb #56a1ef7f
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    "The errors that are forecast for one survey, in the unit of the property."
+    """The errors that are forecast for one survey, in the unit of the property.
+
+    Example:
+
+        >>> from sklearn.linear_model import Ridge
+        >>> from gencast.regression import toy_galaxies
+        >>> galaxies, _ = toy_galaxies(6, 80)
+        >>> domains = {f"sim{i}": xy for i, xy in enumerate(zip(galaxies["train"], galaxies["labels"]))}
+        >>> forecast = gc.ErrorForecaster(Ridge()).fit(domains).forecast(galaxies["survey"])
+        >>> forecast.best in domains and forecast.rmse > 0
+        True
+    """
 
     survey: str  # its name
     tier: str  # `inside`, `edge` or `outside`; `not judged` without features
@@ -65,7 +76,7 @@ class Forecast:
         plain = SurveyForecast(self.sources, self.combined, self.galaxies.expected_error.to_numpy(), 0)
         return plain._repr_html_()
 
-# %% ../../nbs/forecaster/30_domain_errors.ipynb #c25cc59e
+# %% ../../nbs/forecaster/30_domain_errors.ipynb #66bb7fda
 def galaxy_table(
     evidence: Evidence, found: SurveyForecast, ids, report: SupportReport | None
 ) -> pd.DataFrame:
@@ -84,10 +95,39 @@ def galaxy_table(
         }
     )
 
-# %% ../../nbs/forecaster/30_domain_errors.ipynb #8bf5158f
+# %% ../../nbs/forecaster/30_domain_errors.ipynb #a5ee87f6
+@dataclass(frozen=True, eq=False)
+class DomainRange:
+    "Where the domains' features lie; from `learn_range`."
+
+    support: SupportModel
+    unit: float | np.ndarray  # of the features, shape (n_feature,)
+
+    def judge(self, X: np.ndarray, seed: int) -> SupportReport:
+        "Where a survey with features of shape (n_survey, n_feature) lies."
+        return self.support.assess(X / self.unit, seed)
+
+
+def learn_range(train: list, noise, families: np.ndarray | None, seed: int) -> DomainRange:
+    "The range of the domains' training features, a list of arrays of shape (n_row, n_feature)."
+    unit = feature_units(train, list(range(len(train))), noise)
+    kinds = None if families is None else families.tolist()
+    scaled = [x / unit for x in train]
+    return DomainRange(fit_support_model(scaled, kinds, read_noise(noise), seed), unit)
+
+# %% ../../nbs/forecaster/30_domain_errors.ipynb #01307c7f
 @dataclass(frozen=True, eq=False)
 class DomainErrors:
-    "The errors of all models on all domains, and the law learned from them; from `learn_errors`."
+    """The errors of all models on all domains, and the law learned from them; from `learn_errors`.
+
+    Example:
+
+        >>> from gencast.forecaster import learn_errors
+        >>> from gencast.regression import toy_evidence
+        >>> found = learn_errors(toy_evidence()[0], law="ridge")
+        >>> len(found.errors)  # eight models on eight domains
+        64
+    """
 
     evidence: Evidence  # without a survey
     table: SignalTable  # signals and errors of all pairs
@@ -97,7 +137,7 @@ class DomainErrors:
     # signals with the family of domain [k] held out, shape (n_domain, n_domain, n_domain, n_signal)
     without_family: np.ndarray | None = None
     learned: LearnedFeatures | None = None  # what a survey's features are compared with
-    support: SupportModel | None = None  # the range of the domains; None: it cannot be judged
+    range: DomainRange | None = None  # of the domains' features; None: it cannot be judged
     measured: dict = field(default_factory=dict)  # name of a distance -> matrix, shape (n_domain, n_domain)
     n_jobs: int = 1
 
@@ -198,14 +238,14 @@ def usable_families(families: np.ndarray | None, table: SignalTable) -> bool:
     except InputError:
         return False
 
-# %% ../../nbs/forecaster/30_domain_errors.ipynb #991424ef
+# %% ../../nbs/forecaster/30_domain_errors.ipynb #3467779b
 def learn_errors(
     evidence: Evidence,  # without a survey; from predictions or from features
     law: str = "stack",  # one of `LAWS`
     seed: int = 0,
     families: np.ndarray | None = None,  # family of each domain, shape (n_domain,)
     learned: LearnedFeatures | None = None,
-    support: SupportModel | None = None,
+    range: DomainRange | None = None,
     distances: dict | None = None,  # name -> matrix of distances, shape (n_domain, n_domain)
     n_jobs: int = 1,
 ) -> DomainErrors:
@@ -222,12 +262,12 @@ def learn_errors(
         whole,
         None if whole is None else found["family"],
         learned,
-        support,
+        range,
         distances or {},
         n_jobs,
     )
 
-# %% ../../nbs/forecaster/30_domain_errors.ipynb #cc3cf924
+# %% ../../nbs/forecaster/30_domain_errors.ipynb #97e56ecf
 def forecast_evidence(
     domain_errors: DomainErrors,
     evidence: Evidence,  # with the survey, from `add_survey`
@@ -249,7 +289,8 @@ def forecast_evidence(
     trials = []
     if tier != "outside":
         trials = hold_trials(evidence, table, law, n_survey, seed, families, without, n_group)
-    found = forecast_survey(evidence, table, law, trials, seed, families)
+    with np.errstate(over="ignore"):  # far outside the law may say anything
+        found = forecast_survey(evidence, table, law, trials, seed, families)
     distance = [n["distance"][evidence.edges[-2] :].mean() for n in evidence.neighbours]
     sources = found.sources.assign(
         source=evidence.names, distance_value=np.array(distance, float), in_support=tier != "outside"

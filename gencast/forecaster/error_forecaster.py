@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ErrorForecaster']
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #04d6d417
+# %% ../../nbs/forecaster/40_forecaster.ipynb #26ecbda5
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -14,7 +14,13 @@ from ..core.arguments import Array
 from ..core.base import InputError
 from ..distances.tables import galaxy_distances
 from .as_results import to_results
-from .domain_errors import DomainErrors, Forecast, forecast_evidence, learn_errors
+from gencast.forecaster.domain_errors import (
+    DomainErrors,
+    Forecast,
+    forecast_evidence,
+    learn_errors,
+    learn_range,
+)
 from gencast.forecaster.domains import (
     TRAIN_SHARE,
     as_numbers,
@@ -27,9 +33,8 @@ from gencast.forecaster.domains import (
 )
 from .estimators import apply_estimator, train_estimator
 from ..regression.evidence import add_survey
-from ..regression.from_features import feature_units, learn_features, read_noise
+from ..regression.from_features import feature_units, learn_features
 from ..regression.register import find_law
-from ..regression.support import fit_support_model
 from ..report.forecast_sentences import describe_forecast
 from ..report.results import Results
 
@@ -62,7 +67,7 @@ def distance_versions(distances: dict, train: list, test: list, units: list) -> 
         versions.append(distances | single)
     return [*versions, distances]
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #1e502230
+# %% ../../nbs/forecaster/40_forecaster.ipynb #04975222
 def map_jobs(n_jobs: int):  # a function (function, tuples of arguments) -> results
     "Work on several cores; the result does not depend on how many."
     from joblib import Parallel, delayed
@@ -76,11 +81,11 @@ def map_jobs(n_jobs: int):  # a function (function, tuples of arguments) -> resu
 def train_and_try(estimator, train: tuple, test: list, name: str, names: tuple, seed: int) -> tuple:
     "One model: fitted, its predictions for the test rows of all domains, and their spread."
     model = train_estimator(estimator, *train, name, seed)
-    found = [apply_estimator(model, x, name, target) for x, target in zip(test, names)]
+    found = [apply_estimator(model, x, target) for x, target in zip(test, names)]
     predicted, spread = (np.concatenate(part) for part in zip(*found))
     return model, predicted, spread
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #781e9a80
+# %% ../../nbs/forecaster/40_forecaster.ipynb #0edd8949
 class ErrorForecaster(RegressorMixin, BaseEstimator):
     """Forecast how wrong an estimator will be on a survey, from its errors between domains. Raises
     `InputError` for domains, estimators and surveys that cannot be used.
@@ -145,13 +150,15 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
             split_domain(n, len(x), self.random_state, self.train_share)
             for n, x in zip(self.names_, features)
         ]
+        self.rows_ = {n: (b, len(x)) for n, x, (_, b) in zip(self.names_, features, cut)}
         self.train_ = [x[a] for x, (a, _) in zip(features, cut)], [y[a] for y, (a, _) in zip(labels, cut)]
         self.test_ = [x[b] for x, (_, b) in zip(features, cut)], [y[b] for y, (_, b) in zip(labels, cut)]
         tasks = [
             (self.estimator, (x, y), self.test_[0], name, self.names_, self.random_state)
             for name, x, y in zip(self.names_, *self.train_)
         ]
-        self.models_, predicted, spread = zip(*map_jobs(self.n_jobs)(train_and_try, tasks))
+        self._fitted_models, predicted, spread = zip(*map_jobs(self.n_jobs)(train_and_try, tasks))
+        self.models_ = [model.members_[0][0] for model in self._fitted_models]
         self._predictions = np.array(predicted), np.array(spread)
 
     def _learn(self) -> None:
@@ -166,13 +173,10 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
         )
         versions = distance_versions(distances, train, test, self._units)
         evidence = with_distances(evidence, versions)
-        self._range_unit = feature_units(train, list(range(len(train))), self.noise)
-        families = None if self.families_ is None else self.families_.tolist()
-        support = fit_support_model(
-            [x / self._range_unit for x in train], families, read_noise(self.noise), self.random_state
-        )
+        seed, families = self.random_state, self.families_
+        span = learn_range(train, self.noise, families, seed)
         self.domain_errors_ = learn_errors(
-            evidence, self.law, self.random_state, self.families_, learned, support, distances, self.n_jobs
+            evidence, self.law, seed, families, learned, span, distances, self.n_jobs
         )
 
     @property
@@ -223,7 +227,7 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
     ) -> np.ndarray:  # the property, shape (n_row,)
         "The property itself: the mean of all models. How wrong it is, `forecast` says."
         X = self._read(X, "predict")
-        found = [apply_estimator(m, X, n, "new rows")[0] for m, n in zip(self.models_, self.names_)]
+        found = [apply_estimator(m, X, "new rows")[0] for m in self._fitted_models]
         return np.mean(found, axis=0)
 
     def forecast(
@@ -235,16 +239,38 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
         """The error of each model on a survey, with a 90 % interval; none outside the range of the domains.
         Raises `InputError` for features that differ, are not finite, or are rows of a domain.
         """
+        evidence, report = self.survey_evidence(X, name)
+        return forecast_evidence(self.domain_errors_, evidence, name, report, ids)
+
+    def survey_evidence(
+        self,
+        X,  # features of the survey, shape (n_survey, n_feature)
+        name: str = "survey",
+    ) -> tuple:  # `Evidence` with the survey; `SupportReport`
+        "What the models and the domains say about a survey, and where it lies. Raises `InputError`."
         X = self._read(X, name)
-        refuse_known_rows(X, [*self.train_[0], *self.test_[0]], (*self.names_, *self.names_))
-        found = [apply_estimator(m, X, n, name) for m, n in zip(self.models_, self.names_)]
+        known = [np.concatenate(parts) for parts in zip(self.train_[0], self.test_[0])]
+        refuse_known_rows(X, known, self.names_)
+        found = [apply_estimator(m, X, name) for m in self._fitted_models]
         predicted, spread = (np.array(part) for part in zip(*found))
         rows = np.array([pair_distances(x, X, unit) for x, unit in zip(self.train_[0], self._units)])
         distances = {"mean_euclidean": rows[:, 0], "nearest": rows[:, 1]}
-        learned, evidence = self.domain_errors_.learned, self.domain_errors_.evidence
-        evidence = add_survey(evidence, predicted, spread, *learned.ask(X), distances)
-        report = self.domain_errors_.support.assess(X / self._range_unit, self.random_state)
-        return forecast_evidence(self.domain_errors_, evidence, name, report, ids)
+        asked = self.domain_errors_.learned.ask(X)
+        evidence = add_survey(self.domain_errors_.evidence, predicted, spread, *asked, distances)
+        return evidence, self.domain_errors_.range.judge(X, self.random_state)
+
+    def test_rows(
+        self,
+        name: str,  # of a domain
+    ) -> tuple[np.ndarray, int]:  # row numbers, and how many rows the domain has
+        "The rows of a domain that its model has not seen, on which all models are tried."
+        self._fitted()
+        return self.rows_[name]
+
+    @property
+    def domain_errors(self) -> DomainErrors:
+        "Errors, signals, scores: what all doors have in common."
+        return self._fitted()
 
     def results(
         self,

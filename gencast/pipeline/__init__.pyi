@@ -7,11 +7,16 @@ from .distances import measure_distances as measure_distances
 from .distances import survey_distances as survey_distances
 from .job import run as run
 from .observed import forecast as forecast
+from .observed import is_given as is_given
 from .observed import read_observed as read_observed
+from .observed import refuse_idle as refuse_idle
+from .observed import with_options as with_options
 from .parts import Simulations as Simulations
 from .parts import load_labels as load_labels
 from .parts import load_rows as load_rows
 from .parts import open_simulations as open_simulations
+from .predictions import check_choices as check_choices
+from .predictions import run_predictions as run_predictions
 from .selection import select_features as select_features
 from .settings import LawSettings as LawSettings
 from .settings import ModelSettings as ModelSettings

@@ -20,9 +20,11 @@ from ..core.progress import Progress
 from ..core.sample import load_sample
 from ..distances.tables import profile
 from ..features.table import feature_table
+from ..models.errors import error_metrics
 from .configure import load_settings
 from .distances import read_features, spread_targets
 from .notebooks import is_current
+from .own_models import changes_of_model, is_trusted
 from .parts import Simulations, load_labels, load_part, open_simulations, sample_path
 from .record import run_versions
 from .settings import ModelSettings, Settings, SurveySettings
@@ -214,15 +216,29 @@ def pick_rows(table: pd.DataFrame, n: int, seed: int, name: str) -> pd.DataFrame
     return table.iloc[np.sort(rows)]
 
 # %% ../../nbs/pipeline/90_verify.ipynb #b2dee09c
+def untrusted(settings: Settings) -> Check:
+    "Why errors were not computed again."
+    return Check("errors again", 0, (), f"not tried: the model is code; --model '{settings.model}' runs it")
+
+
+def check_own(settings: Settings, record: dict) -> Check:
+    "Whether the user's own estimator is the one of the run."
+    changed = changes_of_model(settings, record)
+    wrong = tuple(f"model {settings.model}: {what} is not as it was in the run" for what in changed)
+    return Check("own model", 1 + len(record["own_model"]["files"]), wrong)
+
+
 def compute_again(
-    folder: Path, settings: Settings, sample: int, seed: int, progress: Progress
+    folder: Path, settings: Settings, sample: int, seed: int, progress: Progress, trusted: bool = True
 ) -> list:  # of `Check`
-    "A random sample of the entries of errors.csv and of distances.csv, computed again."
+    """A random sample of the entries of errors.csv and of distances.csv, computed again; of errors only where
+    the model is trusted.
+    """
     tables = {n: read_table(folder / f"{n}.csv", *TABLES[n]) for n in ("errors", "distances", "features")}
-    errors = pick_rows(tables["errors"], (sample + 1) // 2, seed, "errors")
+    errors = pick_rows(tables["errors"], (sample + 1) // 2 if trusted else 0, seed, "errors")
     distances = pick_rows(tables["distances"], sample // 2, seed, "distances")
     views = {v: open_simulations(folder, settings, v) for v in settings.views}
-    learners = {v: run_learner(settings, v) for v in settings.views}
+    learners = {v: run_learner(settings, v) for v in settings.views} if trusted else {}
     groups = errors.groupby(["view", "property", "source"], sort=False)
     of_errors = [(views[key[0]], rows, learners[key[0]]) for key, rows in groups]
     features = dict(list(tables["features"].groupby(["view", "property"])))
@@ -232,9 +248,63 @@ def compute_again(
     again = progress.map("errors again", error_values, of_errors)
     measured = progress.map("distances again", distance_values, of_distances)
     return [
-        compare_values("errors again", sum(again, []), len(errors)),
+        compare_values("errors again", sum(again, []), len(errors)) if trusted else untrusted(settings),
         compare_values("distances again", sum(measured, []), len(distances)),
     ]
+
+# %% ../../nbs/pipeline/90_verify.ipynb #df18658a
+KIND = "predictions"  # of a run without models, in run.json
+
+
+def predictions_record(folder: Path) -> dict:  # empty: another kind of run, or none
+    "run.json of a run of predictions."
+    try:
+        record = read_sealed(folder / "run.json", must=False)
+    except (OSError, ValueError):
+        return {}
+    return record if record.get("kind") == KIND else {}
+
+
+def predicted_errors(folder: Path) -> list:
+    "Entries of errors.csv with the values computed again from the stored predictions."
+    stored, table = (
+        read_arrays(folder / "cache" / f"{KIND}.npz"),
+        read_table(folder / "errors.csv", *TABLES["errors"]),
+    )
+    models, entries = list(dict.fromkeys(table.source)), []
+    for r in table.itertuples():
+        predicted = stored[f"predicted {r.target}"][models.index(r.source)]
+        new = error_metrics(stored[f"truth {r.target}"], predicted)
+        for column in ("mse", "rmse", "bias", "n", "nmad"):
+            scale = max(abs(new[column]), new["rmse"] if column == "bias" else 0)
+            name = f"errors.csv, {r.source} -> {r.target}, {column}"
+            entries.append((name, getattr(r, column), new[column], scale))
+    return entries
+
+
+def check_predictions(folder: Path, record: dict) -> list:  # of `Check`
+    "All checks of a run of predictions."
+
+    def table(name):
+        if table_checksum(folder, name) != record["tables"][name]:
+            raise ValueError(f"{name}.csv is not the table that this run wrote: it was changed or damaged")
+
+    def notebook(name):
+        if not is_current(folder, name):
+            raise ValueError(f"notebooks/{name}.ipynb was changed or damaged")
+
+    CHECKED.clear()
+    made = [p.stem for p in sorted((folder / "notebooks").glob("*.ipynb"))]
+    checks = [
+        Check("run.json", 1),
+        check_each("tables", sorted(record["tables"]), table),
+        check_each("steps in cache/", sorted((folder / "cache").rglob("*.npz")), read_arrays),
+        check_each("notebooks", made, notebook),
+    ]
+    if any(c.wrong for c in checks[:3]):
+        return [*checks, Check("computed again", 0, (), "not tried, as what it needs is damaged")]
+    found = predicted_errors(folder)
+    return [*checks, compare_values("errors again", found, len(found) // 5)]
 
 # %% ../../nbs/pipeline/90_verify.ipynb #a2dd547a
 @dataclass(frozen=True)
@@ -269,6 +339,12 @@ class Verification:
             lines += ["", *(f"WRONG: {w}" for c in self.checks for w in c.wrong)]
         return "\n".join(lines)
 
+# %% ../../nbs/pipeline/90_verify.ipynb #0924043e
+def changed_versions(record: dict) -> dict:  # package -> (then, now)
+    "Versions that are not those of the run."
+    now = run_versions()
+    return {k: (then, now.get(k)) for k, then in record["versions"].items() if now.get(k) != then}
+
 # %% ../../nbs/pipeline/90_verify.ipynb #ecd44daf
 def verify_run(
     folder: str | Path,  # results of a run
@@ -276,15 +352,21 @@ def verify_run(
     seed: int = 0,  # that chooses them
     jobs: int = 1,  # processes
     show: bool = False,  # progress bars
+    # of a run with somebody's own estimator: its import path; the code runs, so name it only if you trust it
+    model=None,
 ) -> Verification:
-    """Check a results folder; writes nothing. Raises `InputError` where there is no run, or where its
-    run.json is damaged.
+    """Check a results folder; writes nothing. Errors of an own estimator are computed again only where
+    `model` names it. Raises `InputError` where there is no run, or where its run.json is damaged.
 
     Example:
 
         >>> gc.verify_run("results/default", sample=4)  # doctest: +SKIP
     """
     folder = Path(folder)
+    if record := predictions_record(folder):
+        return Verification(
+            folder, record, tuple(check_predictions(folder, record)), changed_versions(record)
+        )
     settings = load_settings(folder)
     record = read_sealed(folder / "run.json", must=False)
     read_failures(folder)
@@ -292,7 +374,7 @@ def verify_run(
     if any(c.wrong for c in checks if c.what in ("tables", "simulations")):
         checks.append(Check("computed again", 0, (), "not tried, as what it needs is damaged"))
     elif sample:
-        checks += compute_again(folder, settings, sample, seed, Progress(jobs, show))
-    now = run_versions()
-    changed = {k: (then, now.get(k)) for k, then in record["versions"].items() if now.get(k) != then}
-    return Verification(folder, record, tuple(checks), changed)
+        trusted = is_trusted(settings, model)
+        checks += [check_own(settings, record)] if trusted and "own_model" in record else []
+        checks += compute_again(folder, settings, sample, seed, Progress(jobs, show), trusted)
+    return Verification(folder, record, tuple(checks), changed_versions(record))

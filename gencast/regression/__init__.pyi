@@ -31,6 +31,8 @@ from .forecasts import hold_trial as hold_trial
 from .forecasts import hold_trials as hold_trials
 from .from_features import evidence_from_features as evidence_from_features
 from .from_features import toy_galaxies as toy_galaxies
+from .from_predictions import evidence_from_predictions as evidence_from_predictions
+from .from_predictions import survey_from_predictions as survey_from_predictions
 from .inference import jackknife_test as jackknife_test
 from .inference import mrqap_test as mrqap_test
 from .inference import naive_test as naive_test
@@ -40,6 +42,12 @@ from .intervals import conformal_interval as conformal_interval
 from .laws import LAWS as LAWS
 from .laws import fit_line as fit_line
 from .neighbours import measure_neighbours as measure_neighbours
+from .one_model import OneModel as OneModel
+from .one_model import add_survey_to_model as add_survey_to_model
+from .one_model import forecast_model as forecast_model
+from .one_model import heldout_model as heldout_model
+from .one_model import heldout_row as heldout_row
+from .one_model import try_model as try_model
 from .posteriors import Posterior as Posterior
 from .posteriors import read_posterior as read_posterior
 from .protocol import direction_scores as direction_scores

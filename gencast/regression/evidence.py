@@ -314,7 +314,10 @@ def members(families: np.ndarray, k: int) -> tuple:
 
 def one_by_one(function: Callable, tasks: list) -> list:
     "Results of a function for tuples of arguments."
-    return [function(*task) for task in tasks]
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # matrices are small: threads would only wait for each other
+        return [function(*task) for task in tasks]
 
 # %% ../../nbs/regression/15_evidence.ipynb #c9361292
 def compute_signals(

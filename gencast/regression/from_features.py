@@ -148,6 +148,10 @@ class LearnedFeatures:
     unit: float | np.ndarray  # of the features in the consensus, shape (n_feature,)
     near: list  # of `Neighbours`, one a simulation
     near_units: list  # of the features among the neighbours of each simulation
+    train: list  # training features of each simulation, as they came
+    labels: list  # and their property
+    test: list  # features of the galaxies that models are tried on
+    noise: float | np.ndarray | None  # as it came
 
     def ask(
         self,
@@ -194,4 +198,5 @@ def learn_features(
         np.empty(0),
         [found for _, _, found in near],
     )
-    return evidence, LearnedFeatures(whole, unit, [n for n, _, _ in near], [u for _, u, _ in near])
+    sources, units = [n for n, _, _ in near], [u for _, u, _ in near]
+    return evidence, LearnedFeatures(whole, unit, sources, units, train, labels, test, noise)

@@ -160,6 +160,7 @@ def heldout_predictions(
         True
     """
     from joblib import Parallel, cpu_count, delayed
+    from threadpoolctl import threadpool_limits
 
     if interval not in INTERVALS:
         raise InputError(f"unknown interval {interval!r}; choose from {', '.join(INTERVALS)}")
@@ -182,7 +183,9 @@ def heldout_predictions(
         )
         for k in range(len(table.names))
     )
-    return pd.concat(Parallel(n_jobs=min(jobs, cpu_count()), backend="loky")(work), ignore_index=True)
+    with threadpool_limits(1):  # matrices are small: threads would only wait for each other
+        found = Parallel(n_jobs=min(jobs, cpu_count()), backend="loky")(work)
+    return pd.concat(found, ignore_index=True)
 
 # %% ../../nbs/regression/45_protocol.ipynb #29341c52
 def score_table(
@@ -227,7 +230,7 @@ def group_scores(rows: pd.DataFrame, levels: tuple) -> dict:
     variance = ((rows["log_mse"] - rows["log_mse"].mean()) ** 2).sum()
     ranks = [rank_correlation(part) for _, part in rows.groupby("target", sort=False)]
     scores = {
-        "r2": 1 - (residual**2).sum() / variance,
+        "r2": 1 - (residual**2).sum() / variance if variance > 0 else float("nan"),
         "mae_dex": residual.abs().mean(),
         "rank_correlation": np.mean(ranks),
     }

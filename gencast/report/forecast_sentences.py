@@ -69,10 +69,14 @@ def describe_forecast(
     known = "too few simulations for a 90 % interval"
     if best.has_interval:
         known = with_unit(f"90 % interval {best.lower:.2g} to {best.upper:.2g}", unit)
-    text = (
-        f"Of {best.n_sources} simulations, the model trained on {best.source} is forecast to do best on "
-        f"{target}: an RMS error in {what} of {with_unit(f'{best.rmse:.2g}', unit)} ({known}). "
-    )
+    size = f"RMS error in {what} of {with_unit(f'{best.rmse:.2g}', unit)} ({known}). "
+    if best.n_sources == 1:
+        text = f"The model {best.source} is forecast to have on {target} an {size}"
+    else:
+        text = (
+            f"Of {best.n_sources} simulations, the model trained on {best.source} is forecast to do best on "
+            f"{target}: an {size}"
+        )
     if best.bias is not None and np.isfinite(best.bias):
         text += f"Of this, a common offset of about {with_unit(f'{best.bias:+.2g}', unit)}. "
     text += _describe_limits(best, family_word(results))
@@ -127,6 +131,11 @@ def describe_support(
         f"The closest simulation is {nearest.source}, at a distance of {nearest.distance_value:.3g}; the "
         f"farthest lies at {rows.distance_value.max():.3g}. "
     )
+    if "tier" in rows and rows.tier.iloc[0] == "not judged":
+        return (
+            f"{target} has no features in this run, so nobody can say whether it lies within the range of "
+            "the simulations: the forecast holds only if it does."
+        )
     if "tier" in rows and rows.tier.iloc[0] in TIER_WORDS:
         return f"{place}{target} lies {_describe_tier(rows, family)}"
     if inside in (0, len(rows)):
