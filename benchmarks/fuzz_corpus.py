@@ -41,7 +41,7 @@ from gencast.report.pairs import pair_table
 from gencast.report.record import provenance, stage_times
 from gencast.report.results import choices, load_results
 from gencast.report.surveys import survey_notes, tabulate_survey
-from gencast.site.build import stage_targets
+from gencast.site.targets import stage_targets
 
 BANDS = dict(u=3560.0, g=4700.0, r=6180.0, i=7500.0, z=8960.0)
 N, N_WAVE = 12, 60

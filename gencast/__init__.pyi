@@ -18,10 +18,14 @@ from .models import fit_model as fit_model
 # the error law: fit it, score it on simulations held out
 from .regression import SignalTable as SignalTable, heldout_predictions as heldout_predictions, make_law as make_law, score_table as score_table
 
+# any model, any features, any problem: how wrong will mine be on my survey?
+from .forecaster import ErrorForecaster as ErrorForecaster, Forecast as Forecast
+from .forecaster import study_errors as study_errors, study_one_model as study_one_model, study_predictions as study_predictions
+
 # figures
 from .figures import plot_error_distance as plot_error_distance, plot_forecast as plot_forecast, plot_predicted_true as plot_predicted_true, plot_spectra as plot_spectra, save_figure as save_figure
 
 # the wings
 from . import cli as cli, core as core, data as data, distances as distances, features as features
-from . import figures as figures, models as models, pipeline as pipeline, regression as regression
+from . import figures as figures, forecaster as forecaster, models as models, pipeline as pipeline, regression as regression
 from . import report as report, sed as sed, site as site, synthesis as synthesis

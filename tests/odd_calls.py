@@ -624,6 +624,12 @@ CALLS = [
     Call("distances.tables.spread", lambda: dict(values=X), blank=True),
     Call("distances.pairwise.feature_set", lambda: dict(values=X, weights=np.ones(4))),
     # models, laws
+    Call(
+        "models.factories.load_factory",
+        lambda: dict(path="sklearn.linear_model:Ridge", folder=None),
+        lambda f, g: f.path == g["path"],
+        kept=("folder",),
+    ),
     Call("models.estimators.make_model", lambda: dict(name="random_forest", n_feature=4, seed=0, n_trees=2)),
     Call(
         "models.estimators.fit_model",
@@ -939,7 +945,7 @@ CALLS = [
     ),
     Call("pipeline.verify.verify_run", lambda: dict(folder="no such folder", sample=3)),
     Call("pipeline.configure.failed_settings", lambda: dict(folder="no such folder")),
-    Call("site.build.find_notebooks", lambda: dict(results="no such folder")),
+    Call("site.targets.find_notebooks", lambda: dict(results="no such folder")),
     Call("data.columns.read_columns", lambda: dict(path="no such file.csv", names=["a"])),
     Call(
         "data.readers.load_table",

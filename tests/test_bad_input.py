@@ -39,7 +39,7 @@ from gencast.report.examples import toy_results
 from gencast.report.results import load_results
 from gencast.report.surveys import survey_notes, tabulate_galaxies, tabulate_survey
 from gencast.report.wording import escape_markdown
-from gencast.site.build import stage_targets
+from gencast.site.targets import stage_targets
 
 ROOT = Path(__file__).resolve().parent.parent
 BANDS = {"u": {"column": "f_u", "wave": 3560.0}, "g": {"column": "f_g", "wave": 4700.0}}

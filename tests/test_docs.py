@@ -2,9 +2,11 @@
 Quarto."""
 
 import importlib
+import importlib.util
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import nbformat
@@ -16,6 +18,8 @@ import gencast.site.build as docs
 from gencast.core.base import InputError
 from gencast.site.links import PAGES, check_site, nav_links
 from gencast.site.pages import count_site
+from gencast.site.reference import face_groups
+from gencast.site.targets import stage_targets
 
 pytestmark = pytest.mark.xdist_group("site")
 
@@ -83,52 +87,115 @@ def test_site_is_staged_with_nothing_broken(report):
 
 @pytest.mark.slow
 def test_staging_leaves_only_the_site(report):
-    assert [p.name for p in report.staged.parent.iterdir()] == ["staged"]
+    assert sorted(p.name for p in report.staged.parent.iterdir()) == [".kept", "staged"]
     assert not (ROOT / "_proc").exists()
 
 
 @pytest.mark.slow
 def test_targets_are_in_the_navigation(report):
     config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
-    section = config["website"]["sidebar"]["contents"][2]
-    assert section["section"] == "Targets"
-    assert section["contents"][:2] == ["targets.qmd", "targets/summary.ipynb"]
-    assert [(g["section"], g["contents"]) for g in section["contents"][2:]] == [
+    bars = {bar["id"]: bar for bar in config["website"]["sidebar"]}
+    section = bars["results"]["contents"]
+    assert section[0]["href"] == "targets.qmd" and section[1] == "targets/summary.ipynb"
+    assert [(g["section"], g["contents"]) for g in section[2:4]] == [
         ("Surveys", ["targets/sdss_spectra.ipynb"]),
         ("Simulations", ["targets/sim_01.ipynb"]),
     ]
-    assert [item["text"] for item in config["website"]["navbar"]["left"]] == [
-        "Home",
-        "Learn",
-        "Targets",
-        "Method",
-        "Reference",
-        "Benchmarks",
-        "Changelog",
-    ]
+    items = {item["text"]: item["href"] for item in config["website"]["navbar"]["left"]}
+    assert list(items) == ["Home", "Learn", "How-to", "Results", "Method", "Reference"]
+    assert items["Results"] == "targets.qmd"
 
 
 @pytest.mark.slow
-def test_every_notebook_is_in_the_sidebar(report):
+def test_every_notebook_is_in_a_sidebar(report):
     config = yaml.safe_load((report.staged / "_quarto.yml").read_text(encoding="utf-8"))
-    listed = nav_links(config["website"]["sidebar"]["contents"])
+    bars = {bar["id"]: nav_links(bar["contents"]) for bar in config["website"]["sidebar"]}
     staged = {p.relative_to(report.staged).as_posix() for p in report.staged.rglob("*.ipynb")}
-    assert len(listed) == len(set(listed)) and staged <= set(listed)
-    for wing in {p.split("/")[0] for p in listed if "/00_index" in p}:
-        ours = [p for p in listed if p.startswith(f"{wing}/")]
+    assert staged - {"index.ipynb"} <= {href for links in bars.values() for href in links}
+    for wing in {p.parent.name for p in ROOT.glob("gencast/*/__init__.py")}:
+        ours = [p for p in bars[wing] if p.startswith(f"{wing}/")]
         assert ours[0] == f"{wing}/00_index.ipynb" and ours == sorted(ours)
-    wings = {p.parent.name for p in ROOT.glob("gencast/*/__init__.py")}
-    assert wings <= {p.split("/")[0] for p in listed}
+        front = nbformat.read(report.staged / ours[0], as_version=4).cells[0].source
+        assert f"sidebar: {wing}" in front
 
 
 @pytest.mark.slow
 def test_reference_lists_the_names_of_each_wing(report):
     index = (report.staged / "reference.qmd").read_text(encoding="utf-8")
     for wing in ("core", "distances", "regression", "figures"):
-        part = index.partition(f"## gencast.{wing}\n")[2].partition("\n## ")[0]
+        part = index.partition(f"## gencast.{wing}:")[2].partition("\n:::")[0]
         listed = set(re.findall(r"\[`(\w+)`\]", part))
         face = importlib.import_module(f"gencast.{wing}")
         assert listed == {n for n in face.__all__ if callable(getattr(face, n))}
+    tasks = index.partition("## Wings")[0]
+    assert len(face_groups()) >= 5 and all(f"## {task}" in tasks for task, _ in face_groups())
+    assert all(f"[`{name}`]" in tasks for _, names in face_groups() for name in names)
+
+
+@pytest.fixture(scope="module")
+def check_site_script():
+    "scripts/check_site.py as a module."
+    spec = importlib.util.spec_from_file_location("check_site", ROOT / "scripts" / "check_site.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_nothing_is_wrong_with_the_site(report, check_site_script):
+    counts = check_site_script.site_counts(report.staged)
+    assert counts["arguments"] > 1000 and counts["returns"] > 200
+    wrong = {name: n for name, n in counts.items() if n and name not in check_site_script.SIZES}
+    assert not wrong
+
+
+@pytest.mark.slow
+def test_pandoc_reads_what_was_written(report, check_site_script):
+    pytest.importorskip("pypandoc", reason="pypandoc_binary is not installed: pip install -e '.[dev]'")
+    assert check_site_script.pages_that_read_otherwise(report.staged) == []
+
+
+def test_each_defect_is_counted(check_site_script, tmp_path):
+    "A page with the defects of the first site: every check sees its own."
+    nb = new_notebook(
+        cells=[
+            new_markdown_cell("# One\n\nTwo.\nThree."),
+            new_code_cell("t", outputs=[new_output("execute_result", {"text/html": "<b>1</b>"})]),
+        ]
+    )
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "a.ipynb").write_text(json.dumps(nb))
+    (tmp_path / "reference").mkdir()
+    rows = "| `x` | `int \\| str` |  |  |\n\n**Returns** `int`\n\nat 0x7fec00aa PosixPath('/home/me/a')\n"
+    (tmp_path / "reference" / "core.x.qmd").write_text(rows)
+    (tmp_path / "reference.qmd").write_text("[`a`](reference/core.x.qmd#a), [`b`](reference/core.x.qmd#b)\n")
+    (tmp_path / "commands.qmd").write_text("")
+    website = {"navbar": {"left": [{"text": "Home", "href": "reference.qmd"}]}, "bread-crumbs": True}
+    website["sidebar"] = [{"id": "all", "contents": ["reference.qmd", "reference.qmd", "commands.qmd"]}]
+    (tmp_path / "_quarto.yml").write_text(yaml.safe_dump({"website": website}))
+    counts = check_site_script.site_counts(tmp_path)
+    zero = {name for name, n in counts.items() if not n}
+    assert zero <= {"figures_without_text"}, zero
+
+
+def test_lines_survive(results, tmp_path, check_site_script):
+    "A run's notebooks, as papermill and as the site write them, keep their line breaks where Quarto reads."
+    stage_targets(docs.find_notebooks(results), tmp_path)
+    for path in [*docs.find_notebooks(results), *(tmp_path / "targets").glob("*.ipynb")]:
+        assert check_site_script.joined_cells(path) == 0, path
+    cells = json.loads((tmp_path / "targets" / "sim_01.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert check_site_script.open_code(cells) == 0
+
+
+@pytest.mark.slow
+def test_staging_again_makes_nothing_again(results, report, monkeypatch):
+    "The pages of the last call are used where nothing has changed, and the site is the same."
+    before = {p: p.read_bytes() for p in report.staged.rglob("*") if p.is_file()}
+    monkeypatch.setattr(docs, "reference_pages", lambda *a: pytest.fail("the reference was made again"))
+    begin = time.monotonic()
+    again = docs.build_docs(results, report.staged.parent, render=False, execute=False)
+    assert time.monotonic() - begin < 60
+    assert {p: p.read_bytes() for p in again.staged.rglob("*") if p.is_file()} == before
 
 
 def test_without_the_source_tree_the_run_is_shown_alone(results, tmp_path, monkeypatch):
@@ -169,7 +236,7 @@ def test_gallery_has_a_card_with_a_picture_for_each_target(report):
     for name in ("sim_01", "sdss_spectra", "summary"):
         assert f"](targets/{name}.ipynb)" in text and f"targets/thumbs/{name}.png" in text
         assert (report.staged / f"targets/thumbs/{name}.png").read_bytes()[1:4] == b"PNG"
-    assert "![](" not in text
+    assert all("fig-alt=" in line for line in text.splitlines() if "![](" in line)
 
 
 @pytest.mark.slow
@@ -191,9 +258,14 @@ def test_reference_has_every_public_name_with_its_shapes(report):
 def test_figures_have_a_text(report):
     pages = sorted((report.staged / "figures").glob("*.ipynb"))
     cells = [cell for page in pages for cell in nbformat.read(page, as_version=4).cells]
-    drawn = [c.source for c in cells if any("image/png" in o.get("data", {}) for o in c.get("outputs", []))]
-    assert len(drawn) > 5 and all(s.startswith("#| fig-alt:") for s in drawn)
-    assert yaml.safe_load(drawn[0].splitlines()[0][3:])["fig-alt"].endswith(".")
+    texts = [o["data"].get("text/markdown", "") for c in cells for o in c.get("outputs", []) if "data" in o]
+    drawn = [
+        re.match(r"!\[\]\(([^)]+)\)\{fig-alt=\"([^\"]+)\" width=(\d+)\}$", t)
+        for t in texts
+        if "_figures/" in t
+    ]
+    assert len(drawn) > 5 and all(drawn) and drawn[0][2].endswith(".")
+    assert all((report.staged / "figures" / match[1]).is_file() for match in drawn)
 
 
 @pytest.mark.slow
@@ -260,7 +332,8 @@ def test_executed_notebook_becomes_a_page(report):
         "description": 'In one sentence: "quoted".',
     }
     text = json.dumps(nb)
-    assert "/somewhere" not in text and "papermill" not in text and "secret" not in text and PIXEL in text
+    assert "/somewhere" not in text and "papermill" not in text and "secret" not in text
+    assert "sim_01_figures/01.png" in text
 
 
 @pytest.mark.slow
@@ -304,7 +377,7 @@ def test_failed_cells_are_reported(tmp_path):
     executed(
         tmp_path / "notebooks" / "bad.ipynb", "Bad", "simulation", new_code_cell("1 / 0", outputs=[error])
     )
-    assert docs.stage_targets(docs.find_notebooks(tmp_path), tmp_path)[1] == [
+    assert stage_targets(docs.find_notebooks(tmp_path), tmp_path)[1] == [
         "bad.ipynb: a cell ended in ZeroDivisionError"
     ]
 

@@ -286,12 +286,12 @@ BAD = {
     "undeclared log": (
         lambda t: t.update(mass=MASS.tolist()),
         {},
-        r"bad\.csv: column 'mass': values up to .* look like logarithms",
+        r"bad\.csv: column 'mass': values from .* look like logarithms",
     ),
     "unknown unit": (
         lambda t: None,
-        {"unit": "janskies"},
-        r"bad\.csv: column 'L_u': unit 'janskies' is not known",
+        {"unit": "janskis"},
+        r"bad\.csv: column 'L_u': unit 'janskis' is not known",
     ),
     "flux in the rest frame": (lambda t: None, {"unit": "uJy"}, r"unit uJy does not fit frame 'rest'"),
     "luminosity observed": (

@@ -17,8 +17,11 @@ from gencast.cli.options import (
     Accept,
     Aperture,
     Columns,
+    Cosmology,
     Ebv,
     Jobs,
+    OwnModel,
+    Redshift,
     Scheduler,
     Skip,
     left_out_lines,
@@ -31,8 +34,8 @@ from ..core.base import InputError
 Data = Annotated[
     list[Path],
     typer.Argument(
-        help="SDSS or BOSS spec files, or folders of them; or one .cat file; or one table (FITS, CSV, "
-        "HDF5, Parquet) with --map."
+        help="Spectra of SDSS, BOSS, DESI, LEGA-C, MaNGA or ESO (FITS), or folders of "
+        "them; or one .cat file; or one table (FITS, CSV, HDF5, Parquet) with --map."
     ),
 ]
 Run = Annotated[
@@ -73,6 +76,16 @@ def galaxy_lines(
     return lines
 
 # %% ../../nbs/cli/40_forecast.ipynb #aa39fe69
+def assumption_lines(
+    meta: dict,  # of the observed galaxies
+) -> list:  # lines of text
+    "What the luminosities rest on: Galactic dust, cosmology, and what a file does not say."
+    said = [f"Galactic dust: {meta['galactic_extinction']}"] if "galactic_extinction" in meta else []
+    said += [f"cosmology: {meta['cosmology']}"] if "cosmology" in meta else []
+    said += [note for note in meta.get("notes", []) if "taken as" in note]
+    return [f"  {line}" for line in said]
+
+
 def print_forecast(
     sample,  # observed galaxies, a `gencast.core.Sample`
     table,  # forecasts, pandas.DataFrame
@@ -85,6 +98,7 @@ def print_forecast(
     print(f"\n{len(sample)} galaxies, error forecast:")
     print("\n".join(f"  {line}" for line in forecast_lines(SimpleNamespace(forecasts=table))))
     print_block([f"  {line}" for line in galaxy_lines(galaxies)])
+    print_block(assumption_lines(sample.meta))
     for prop in dict.fromkeys(compared.property):
         print("\n" + describe_comparison(compared, sample.name, prop).replace("**", ""))
     print_block(left_out_lines(sample.meta, "Left out:"))
@@ -120,23 +134,34 @@ def write_tables(out: Path, **tables) -> None:
     print(f"\nWritten to {out}")
 
 # %% ../../nbs/cli/40_forecast.ipynb #d5f2da05
+def read_redshift(text: str | None) -> float | str | None:
+    "A redshift as a number, or the path of a table of redshifts."
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 def forecast(
     data: Data,
     run: Run = Path("results/default"),
     properties: Properties = None,
     accept: Accept = None,
-    ebv: Ebv = 0.0,
+    ebv: Ebv = None,
     aperture: Aperture = False,
     skip: Skip = False,
+    redshift: Redshift = None,
+    cosmology: Cosmology = None,
     columns: Columns = None,
     out: Tables = None,
     jobs: Jobs = None,
     scheduler: Scheduler = "",
+    model: OwnModel = None,
 ):
     """Predict properties of your own galaxies, from spectra or photometry, with an earlier run, and forecast
     the error.
     """
-    from gencast.pipeline.configure import load_settings
+    from gencast.pipeline.configure import load_settings, read_ebv
     from gencast.pipeline.observed import forecast as forecast_sample
     from gencast.pipeline.observed import read_observed
     from gencast.report import compare_reference, forecast_bins
@@ -144,10 +169,10 @@ def forecast(
     settings = load_settings(run)
     check_out(out, run)
     wanted = chosen_properties(properties, settings)
-    sample = read_observed(
-        settings, data, columns or "", accept=tuple(accept or ()), ebv=ebv, aperture=aperture, skip=skip
-    )
-    table, galaxies = forecast_sample(run, sample, wanted, jobs, scheduler=scheduler)
+    options = {"accept": tuple(accept or ()), "aperture": aperture, "skip": skip, "cosmology": cosmology}
+    options |= {"ebv": None if ebv is None else read_ebv(ebv), "redshift": read_redshift(redshift)}
+    sample = read_observed(settings, data, columns or "", **options)
+    table, galaxies = forecast_sample(run, sample, wanted, jobs, scheduler=scheduler, model=model)
     compared = compare_reference(galaxies)
     print_forecast(sample, table, galaxies, compared)
     if out:

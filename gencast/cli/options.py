@@ -36,6 +36,14 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", help="Number of processes. [default: as many as there are cores]"),
 ]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Of a run with somebody's own estimator: its import path. The code is run, so name it only if "
+        "you trust it.",
+    ),
+]
 Scheduler = Annotated[
     str,
     typer.Option(
@@ -53,10 +61,27 @@ Accept = Annotated[
     ),
 ]
 Ebv = Annotated[
-    float,
+    str | None,
     typer.Option(
-        help="Galactic reddening E(B-V) of the spectra, in magnitudes. [default: that in reference.csv "
-        "beside them, else 0]",
+        help="Galactic reddening E(B-V) of the spectra in magnitudes, or `sfd` for the map of Schlegel et "
+        "al. on the scale of Schlafly & Finkbeiner 2011 (needs the extra `sfd`). [default: that in "
+        "reference.csv beside them, else in the files; else none is removed]",
+        show_default=False,
+    ),
+]
+Cosmology = Annotated[
+    str | None,
+    typer.Option(
+        help="A cosmology by its name in astropy, such as Planck15 or WMAP9, or by parameters, such as "
+        "'H0=70, Om0=0.3'. [default: that of the suite, Planck18]",
+        show_default=False,
+    ),
+]
+Redshift = Annotated[
+    str | None,
+    typer.Option(
+        help="Redshift of spectra whose files have none: a number, or a table (CSV, FITS ...) with the "
+        "columns name and z.",
         show_default=False,
     ),
 ]

@@ -16,6 +16,7 @@ from gencast.cli.options import (
     Accept,
     Aperture,
     Columns,
+    Cosmology,
     Ebv,
     Galaxies,
     Jobs,
@@ -92,8 +93,9 @@ Distance = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Model that is trained on each simulation: random_forest, extra_trees, boosting, or cnn "
-        "(spectra only; needs the extra `cnn`). [default: random_forest]"
+        help="Model that is trained on each simulation: random_forest, extra_trees, boosting, cnn (spectra "
+        "only; needs the extra `cnn`), or the import path of your own: my_models:make_model returns an "
+        "unfitted estimator. That code is run. [default: random_forest]"
     ),
 ]
 Notebooks = Annotated[bool, typer.Option(help="Execute a notebook for every target.")]
@@ -116,7 +118,8 @@ def job_choices(
         "views": split_names(given["views"], ["spectra", "photometry"]),
         "spectra": tuple(map(str, given["spectra"] or ())) or None,
         "accept": tuple(given["accept"] or ()) or None,
-        "ebv": given["ebv"] or None,
+        "ebv": given["ebv"],
+        "cosmology": given["cosmology"],
         "aperture": given["aperture"] or None,
         "skip": given["skip"] or None,
         "observed": False if given["clean"] else None,
@@ -132,7 +135,7 @@ def job_choices(
 
 def check_retry(context: typer.Context) -> None:
     "Raises `InputError` where a setting is given together with --retry-failed."
-    free = ("suite", "quick", "out", "jobs", "notebooks", "scheduler", "retry_failed")
+    free = ("suite", "quick", "out", "jobs", "notebooks", "scheduler", "retry_failed", "model")
     typed = [p for p in context.params if context.get_parameter_source(p).name == "COMMANDLINE"]
     settings = [p for p in typed if p not in free]
     if settings:
@@ -206,9 +209,10 @@ def run(
     views: Views = None,
     spectra: Spectra = None,
     accept: Accept = None,
-    ebv: Ebv = 0.0,
+    ebv: Ebv = None,
     aperture: Aperture = False,
     skip: Skip = False,
+    cosmology: Cosmology = None,
     clean: Clean = False,
     catalogue: Catalogue = None,
     columns: Columns = None,

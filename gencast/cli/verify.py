@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Jobs
+from .options import Jobs, OwnModel
 
 # %% ../../nbs/cli/60_verify.ipynb #f081f7b8
 Folder = Annotated[Path, typer.Argument(help="Folder of a run.")]
@@ -29,6 +29,7 @@ def verify(
     sample: Entries = 20,
     seed: Seed = 0,
     jobs: Jobs = None,
+    model: OwnModel = None,
 ):
     """Check a folder of results: every file against its checksum, and a random sample of its numbers computed
     again from the stored galaxies. Exit code 1 where something is wrong.
@@ -37,7 +38,7 @@ def verify(
 
     from gencast.pipeline.verify import verify_run
 
-    found = verify_run(run, sample, seed, jobs or cpu_count(), show=True)
+    found = verify_run(run, sample, seed, jobs or cpu_count(), show=True, model=model)
     print(f"\n{found}")
     if not found.good:
         raise typer.Exit(1)

@@ -6,7 +6,6 @@
 __all__ = ['Column']
 
 # %% ../../nbs/data/05_columns.ipynb #08c8600f
-import csv
 import fnmatch
 import hashlib
 import re
@@ -20,13 +19,14 @@ import numpy as np
 
 from ..core.base import InputError
 from ..core.checks import beside, guess
+from .text_tables import open_text_table
 
 # %% ../../nbs/data/05_columns.ipynb #683bf88d
 @dataclass(frozen=True)
 class Column:
     "What a file holds under a name."
 
-    values: np.ndarray  # shape (n_row,), or (n_row, n_wave) for spectra
+    values: np.ndarray  # shape (n_row,), or (n_row, n_wave) for spectra; masked where something is missing
     unit: str = ""  # as the file says; empty where it says none
 
 
@@ -40,52 +40,14 @@ def _check_size(path: Path, name: str, size: int, stored: int) -> None:
 
 
 @contextmanager
-def _open_csv(path: Path, part: str):
-    "Names and reader of a CSV file with one header line; lines before it that begin with # are comments."
-    import pandas as pd
-
-    with open(path, newline="", encoding="utf-8-sig") as f:
-        lines = csv.reader(f, strict=True)
-        skip, names = 0, next(lines, None)
-        while names is not None and (not names or names[0].startswith("#")):
-            skip, names = skip + 1, next(lines, None)
-        if not names:
-            raise InputError(f"{path} is empty; it needs a line of column names")
-        names = [n.strip() for n in names]
-        rows = 0
-        for row in lines:
-            if row and len(row) != len(names):
-                raise InputError(
-                    f"{path}, line {lines.line_num}: {len(row)} fields, the header has {len(names)}; the "
-                    "row is damaged or cut off"
-                )
-            rows += bool(row)
-    if not rows:
-        raise InputError(f"{path} has column names and no rows")
-    unique_names(path, names)
-    table = pd.read_csv(
-        path,
-        skiprows=skip,
-        header=0,
-        names=names,
-        dtype=str,
-        keep_default_na=False,
-        encoding="utf-8-sig",
-        index_col=False,
-    )
-    yield names, lambda name: Column(table[name].to_numpy(str))
-
-
-@contextmanager
-def _open_ecsv(path: Path, part: str):
-    "Names and reader of astropy's ECSV, which knows units."
-    from astropy.table import Table
-
-    table = Table.read(path, format="ascii.ecsv")
-    unique_names(path, table.colnames)
-    if not len(table):
-        raise InputError(f"{path} has column names and no rows")
-    yield table.colnames, lambda name: Column(unmasked(table[name]), str(table[name].unit or ""))
+def _open_text(path: Path, part: str):
+    "Names and reader of a table in text."
+    if path.suffix.lower() == ".gz":
+        _check_gzip(path)
+    with open_text_table(path) as (names, get):
+        names = [str(n) for n in names]
+        unique_names(path, names)
+        yield names, lambda name: Column(*get(name))
 
 # %% ../../nbs/data/05_columns.ipynb #2bd6901f
 def check_cards(raw: bytes) -> None:
@@ -111,6 +73,21 @@ def _check_gzip(path: Path) -> None:
         while block := f.read(1 << 20):
             size += len(block)
             _check_size(path, path.name, size, stored)
+
+
+def _fits_values(table, column) -> np.ndarray:  # masked where the file marks values as missing
+    "A column of a FITS table; TNULL counts as the file stores it, before TSCAL and TZERO."
+    values = np.asarray(table.data[column.name])
+    if column.null is None or column.null == "" or column.format[:1] in "PQ":
+        return values
+    stored = table.data.view(np.ndarray)[column.name]
+    if stored.dtype.kind in "SU":  # text tables: astropy puts 0 for TNULL
+        blank = np.isin(np.char.strip(stored.astype(str)), (str(column.null).strip(), ""))
+    elif stored.dtype.kind in "iu":
+        blank = stored == int(column.null)
+    else:
+        return values
+    return np.ma.array(values, mask=blank) if blank.any() else values
 
 
 @contextmanager
@@ -146,13 +123,7 @@ def _open_fits(path: Path, part: str):
         def get(name):
             if name in images:
                 return Column(np.asarray(images[name].data), str(images[name].header.get("BUNIT", "")))
-            values, null = np.asarray(tables[0].data[name]), columns[name].null
-            blank = (
-                values.dtype.kind in "iu" and isinstance(null, int) and (values == null)
-            )  # TNULL marks integers that are missing
-            return Column(
-                np.where(blank, np.nan, values) if np.any(blank) else values, columns[name].unit or ""
-            )
+            return Column(_fits_values(tables[0], columns[name]), columns[name].unit or "")
 
         yield [*columns, *images], get
 
@@ -195,24 +166,16 @@ def check_hdf5(
 
 @contextmanager
 def _open_hdf5(path: Path, part: str):
-    "Names and reader of an HDF5 file: data sets by their path, fields of compound sets as path/field."
+    """Names and reader of an HDF5 file: data sets by their path, fields of compound sets as path/field, or by
+    their own name where `part` names the set or the file has no other.
+    """
     import h5py
 
     check_hdf5(path, path.stat().st_mtime_ns)
     with h5py.File(path, "r") as f:
         if part and not isinstance(f.get(part, getlink=True), h5py.HardLink):
             raise InputError(f"{path} has no group {part!r}; {guess(part, f)}")
-        names, group = {}, f[part] if part else f
-
-        def visit(name, item):
-            if isinstance(item, h5py.Dataset) and 0 < item.ndim < 3 and not item.external:
-                names.update(
-                    {f"{name}/{k}": (item, k) for k in item.dtype.names}
-                    if item.dtype.names
-                    else {name: (item, None)}
-                )
-
-        group.visititems(visit)
+        names = _hdf5_names(f, f[part] if part else f)
 
         def get(name):
             item, field = names[name]
@@ -222,12 +185,91 @@ def _open_hdf5(path: Path, part: str):
                         path.parent, source.file_name, f"{path}: {name!r} is put together from other files"
                     )
             _check_size(path, name, item.nbytes, item.id.get_storage_size() or item.is_virtual * item.nbytes)
-            unit = next((item.attrs[k] for k in ("unit", "units", "Units") if k in item.attrs), "")
-            return Column(
-                item[field] if field else item[()], unit.decode() if isinstance(unit, bytes) else str(unit)
-            )
+            return _hdf5_column(item, field)
 
         yield list(names), get
+
+
+def _hdf5_names(f, group) -> dict:  # name -> (data set, field or None)
+    "Columns of an HDF5 file."
+    import h5py
+
+    names, compound = {}, []
+
+    def visit(name, item):
+        if not isinstance(item, h5py.Dataset) or item.ndim > 2 or item.external:
+            return
+        if name.endswith(".__table_column_meta__"):
+            return
+        if item.dtype.names:
+            compound.append(item)
+            names.update({f"{name}/{k}" if name else k: (item, k) for k in item.dtype.names})
+        else:
+            names[name] = (item, None)
+
+    if isinstance(group, h5py.Dataset):
+        visit("", group)
+    else:
+        group.visititems(visit)
+    if len(compound) == 1:
+        names |= {k: (compound[0], k) for k in compound[0].dtype.names if k not in names}
+    return names
+
+
+def _hdf5_column(item, field: str | None) -> Column:
+    "A data set or a field of one, with the unit and the missing values that its attributes state."
+    values = item[field] if field else item[()]
+    about = _table_meta(item).get(field, {}) if field else {}
+    unit = about.get("unit") or next(
+        (word(item.attrs[k]) for k in ("unit", "units", "Unit", "Units", "UNIT", "UNITS") if k in item.attrs),
+        "",
+    )
+    values, missing = np.asarray(values), np.zeros(np.shape(values), bool)
+    for key in ("_FillValue", "missing_value"):  # netCDF's names
+        if not field and key in item.attrs and values.dtype.kind in "fiu":
+            missing |= np.isin(values, np.asarray(item.attrs[key]).astype(values.dtype))
+    if not field and {"scale_factor", "add_offset"} & set(item.attrs):
+        factor, offset = (
+            np.ravel(item.attrs.get(k, d))[0] for k, d in (("scale_factor", 1), ("add_offset", 0))
+        )
+        values = values * float(factor) + float(offset)
+    if field and f"{field}.mask" in item.dtype.names:  # as astropy writes masked columns
+        missing = missing | item[f"{field}.mask"]
+    return Column(np.ma.array(values, mask=missing) if missing.any() else values, unit)
+
+
+def _table_meta(item) -> dict:  # column -> what is known of it
+    "What astropy wrote beside a compound set, or in its attributes, about its columns."
+    import h5py
+
+    beside_it = item.parent.get(f"{item.name.rsplit('/', 1)[-1]}.__table_column_meta__")
+    if isinstance(beside_it, h5py.Dataset):
+        return column_meta([word(line) for line in beside_it[()]])
+    units = {
+        k: word(item.attrs[a])
+        for k in item.dtype.names
+        for a in (f"{k}.unit", f"{k}_unit")
+        if a in item.attrs
+    }
+    by_number = {
+        item.dtype.names[k]: word(item.attrs[f"FIELD_{k}_UNITS"])
+        for k in range(len(item.dtype.names))
+        if f"FIELD_{k}_UNITS" in item.attrs
+    }
+    return {k: {"unit": v} for k, v in {**by_number, **units}.items()}
+
+
+def column_meta(lines: list) -> dict:  # column -> unit and more
+    "Columns in the YAML header that astropy adds to HDF5 and Parquet."
+    from astropy.table.meta import get_header_from_yaml
+
+    return {c["name"]: c for c in get_header_from_yaml(lines)["datatype"]}
+
+
+def word(value) -> str:
+    "An attribute as a word: bytes, text, or an array that holds one."
+    value = np.ravel(value)[0] if np.size(value) else ""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 # %% ../../nbs/data/05_columns.ipynb #a0193bad
 @contextmanager
@@ -242,24 +284,35 @@ def _open_parquet(path: Path, part: str):
         ) from err
     with pq.ParquetFile(path, page_checksum_verification=True) as f:
         schema, stored = f.schema_arrow, path.stat().st_size
+        stated = (schema.metadata or {}).get(b"table_meta_yaml", b"").decode().split("\n")
+        units = {k: c.get("unit", "") for k, c in column_meta(stated).items()} if any(stated) else {}
 
         def get(name):
             _check_size(path, name, 8 * f.metadata.num_rows, stored)
-            values = (
-                f.read(columns=[name]).column(0).to_pylist()
-                if str(schema.field(name).type).startswith(("list", "large_list", "fixed_size_list"))
-                else None
-            )
-            if values is None:
-                values = f.read(columns=[name]).column(0).to_numpy()
-            elif len({len(v) if v is not None else -1 for v in values}) > 1:
-                raise InputError(f"{path}: the lists in column {name!r} differ in length")
-            return Column(
-                np.asarray(values), ((schema.field(name).metadata or {}).get(b"unit") or b"").decode()
-            )
+            about = schema.field(name).metadata or {}
+            unit = next((about[k].decode() for k in (b"unit", b"units") if k in about), "")
+            column = f.read(columns=[name]).column(0).combine_chunks()
+            return Column(_arrow_values(path, name, column), unit or units.get(name, ""))
 
         unique_names(path, schema.names)
         yield schema.names, get
+
+
+def _arrow_values(path: Path, name: str, column) -> np.ndarray:  # masked where something is missing
+    "A column of a Parquet file; whole numbers stay whole where some are missing."
+    import pyarrow as pa
+
+    kind = str(column.type)
+    if kind.startswith(("list", "large_list", "fixed_size_list")):
+        lists = column.to_pylist()
+        if len({len(v) if v is not None else -1 for v in lists}) > 1:
+            raise InputError(f"{path}: the lists in column {name!r} differ in length")
+        return np.asarray(lists)
+    if column.null_count and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+        return np.ma.array(
+            column.fill_null(0).to_numpy(zero_copy_only=False), mask=column.is_null().to_numpy(False)
+        )
+    return column.to_numpy(zero_copy_only=False)
 
 
 @contextmanager
@@ -289,19 +342,42 @@ def _open_numpy(path: Path, part: str):
 
 # %% ../../nbs/data/05_columns.ipynb #e669c0e0
 FORMATS = {
-    ".csv": _open_csv,
-    ".ecsv": _open_ecsv,
+    ".csv": _open_text,
+    ".tsv": _open_text,
+    ".tab": _open_text,
+    ".txt": _open_text,
+    ".dat": _open_text,
+    ".asc": _open_text,
+    ".ascii": _open_text,
+    ".cat": _open_text,
+    ".tbl": _open_text,
+    ".mrt": _open_text,
+    ".ecsv": _open_text,
+    ".vot": _open_text,
+    ".votable": _open_text,
+    ".xml": _open_text,
     ".fits": _open_fits,
     ".fit": _open_fits,
-    ".gz": _open_fits,
+    ".fts": _open_fits,
     ".hdf5": _open_hdf5,
     ".h5": _open_hdf5,
     ".hdf": _open_hdf5,
+    ".nc": _open_hdf5,
     ".parquet": _open_parquet,
     ".pq": _open_parquet,
     ".npy": _open_numpy,
     ".npz": _open_numpy,
 }
+
+
+def table_kind(
+    path: Path,
+) -> str:  # an ending of `FORMATS`; empty where it is none
+    "The ending that says what a table is; texts and FITS may be compressed with gzip."
+    name = path.name.lower()
+    ending = Path(name.removesuffix(".gz")).suffix
+    packed = name.endswith(".gz") and FORMATS.get(ending) not in (_open_text, _open_fits)
+    return ending if ending in FORMATS and not packed else ""
 
 
 def unique_names(path: Path, names: list) -> None:
@@ -332,11 +408,7 @@ def open_columns(
 ):  # names (list), and a function from name to `Column`
     "A file as named columns. `InputError` where it isn't there, is damaged or of an unknown kind."
     path = Path(path)
-    if (
-        path.suffix.lower() not in FORMATS
-        or path.suffix == ".gz"
-        and not path.name.lower().endswith((".fits.gz", ".fit.gz"))
-    ):
+    if not table_kind(path):
         raise InputError(
             f"{path}: tables of kind {path.suffix or 'without ending'} are not known; use one of "
             f"{', '.join(FORMATS)}"
@@ -350,7 +422,7 @@ def open_columns(
                 message=".*(truncated|[Cc]hecksum verification failed|[Dd]atasum verification failed|Error "
                 "validating header).*",
             )
-            with FORMATS[path.suffix.lower()](path, str(part)) as opened:
+            with FORMATS[table_kind(path)](path, str(part)) as opened:
                 yield opened
     except InputError:
         raise
@@ -391,26 +463,39 @@ def _pick(names: list, get, want: str) -> Column:
     return Column(np.column_stack([as_numbers(f.values, n) for f, n in zip(found, several)]), found[0].unit)
 
 
+BLANK = ("", "na", "n/a", "null", "none", "--", "-", "...", "indef", "masked", "<na>", "#n/a")
+
+
 def as_numbers(values: np.ndarray, name: str) -> np.ndarray:
     "A column as float64; an empty field is NaN. KeyError with row and value where something is no number."
-    values = np.asarray(values)
+    values = unmasked(values)
     if values.dtype.kind in "fiub":
         return values.astype(float)
-    text = np.char.strip(
-        np.asarray(
-            [v.decode() if isinstance(v, bytes) else "" if v is None else str(v) for v in values.ravel()],
-            dtype=str,
-        )
-    )
-    text = np.where(np.isin(text, ("", "NA", "N/A", "null", "None", "--")), "nan", text)
+    text = np.char.strip(np.asarray([_as_word(v) for v in values.ravel()], dtype=str))
+    text = np.where(np.isin(np.char.lower(text), BLANK), "nan", text)
     try:
+        if np.any(np.char.find(text, "_") >= 0):
+            raise ValueError("Python's own way of writing 1_000")
         return text.astype(float).reshape(values.shape)
     except ValueError:
-        n = next(n for n, t in enumerate(text) if not _is_number(t))
+        text = np.where(
+            np.char.find(text, "_") < 0, [re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", w) for w in text], text
+        )
+        n = next((n for n, w in enumerate(text) if not _is_number(w)), None)
+        if n is None:
+            return text.astype(float).reshape(values.shape)
+        comma = "; write decimal points, not commas" if re.fullmatch(r"[+-]?\d*,\d+", text[n]) else ""
         raise KeyError(
             f"column {name!r}, row {n // max(1, values.size // len(values)) + 1}: {str(text[n])!r} is not "
-            "a number"
+            f"a number{comma}"
         ) from None
+
+
+def _as_word(value) -> str:
+    "A field as a word; nothing where there is none."
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)
 
 
 def _is_number(text: str) -> bool:
@@ -419,14 +504,15 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text
 
 
 def read_columns(
-    path: str | Path,  # CSV, ECSV, FITS, HDF5, Parquet, npy or npz
+    path: str | Path,  # a table of one of the `FORMATS`
     names,  # columns wanted: names, name[k], or patterns with *
     part: str | int = "",  # FITS extension or HDF5 group
     text: tuple = (),  # those of the names that hold words, such as identifiers
+    single: tuple = (),  # those of the names that may be one number for all rows
 ) -> dict:  # name -> `Column`, numbers as float64, all of the same length
     """Some columns of a table. `InputError` names file, column and row: missing, not a number, of another
     length.
@@ -435,16 +521,21 @@ def read_columns(
         try:
             found = {n: _pick(known, get, n) for n in dict.fromkeys(names)}
             found = {
-                n: Column(as_text(c.values) if n in text else as_numbers(c.values, n), c.unit)
+                n: Column(as_text(c.values, n) if n in text else as_numbers(c.values, n), c.unit)
                 for n, c in found.items()
             }
         except KeyError as err:
             raise InputError(f"{path}: {err.args[0]}") from err
-    first = next(iter(found), None)
-    for n, c in found.items():
-        if c.values.ndim == 0 or c.values.ndim > 2 or len(c.values) != len(found[first].values):
+    many = {n: c for n, c in found.items() if c.values.ndim or n not in single}
+    first = next(iter(many), None)
+    for n, c in many.items():
+        if c.values.ndim == 0:
             raise InputError(
-                f"{path}: column {n!r} has {len(c.values) if c.values.ndim else 'no'} rows (shape "
+                f"{path}: {n!r} is one number, {c.values.item()!r}, not a column; give one value for each row"
+            )
+        if c.values.ndim > 2 or len(c.values) != len(found[first].values):
+            raise InputError(
+                f"{path}: column {n!r} has {len(c.values)} rows (shape "
                 f"{c.values.shape}), {first!r} has {len(found[first].values)}; they must be equally long"
             )
         if not len(c.values):
@@ -452,9 +543,55 @@ def read_columns(
     return found
 
 
-def as_text(values: np.ndarray) -> np.ndarray:
-    "A column as words; whole numbers without a point."
-    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in np.asarray(values).tolist()])
+LARGEST_WHOLE = {8: 2**53, 4: 2**24, 2: 2**11}  # beyond which floating-point numbers skip whole ones
+
+
+def as_text(
+    values: np.ndarray,
+    name: str = "ids",  # of the column, for the message
+) -> np.ndarray:  # of words; empty where something is missing
+    """A column as words; whole numbers without a point. KeyError for floating-point numbers beyond those that
+    are exact.
+    """
+    values = np.ma.asanyarray(values)
+    if values.dtype.kind == "f":
+        return _whole_words(values.filled(np.nan), name)
+    words = unmasked(values) if values.dtype.kind not in "iub" else values.astype(object).filled(None)
+    found = np.array([_as_word(v).strip() for v in np.ravel(words).tolist()], dtype=str).reshape(
+        np.shape(words)
+    )
+    if any(re.fullmatch(r"[+-]?\d\.\d+[eE]\+?\d\d+", w) for w in np.ravel(found)):
+        raise KeyError(
+            f"column {name!r} holds ids such as '1.234E+18', whose last digits are lost; write them as whole "
+            "numbers"
+        )
+    filled = [w for w in np.ravel(found) if w and w.lower() != "nan"]
+    if filled and all(re.fullmatch(r"[+-]?\d+\.0+", w) for w in filled):  # as pandas writes them
+        if any(abs(float(w)) > 2**53 for w in filled):
+            raise KeyError(
+                f"column {name!r} holds whole numbers above 2**53 with a point, so digits may be lost"
+            )
+        found = np.char.partition(found, ".")[..., 0]
+    return np.where(np.isin(np.char.lower(found), ("nan", "<na>", "none", "null")), "", found)
+
+
+def _whole_words(values: np.ndarray, name: str) -> np.ndarray:
+    "Floating-point numbers as words, whole ones without a point."
+    top = LARGEST_WHOLE.get(values.dtype.itemsize, 2**53)
+    good = np.isfinite(values)
+    whole = good & (values == np.round(np.where(good, values, 0)))
+    if (np.abs(values[whole]) > top).any():
+        raise KeyError(
+            f"column {name!r} holds whole numbers above {top:,} as {values.dtype}, which cannot tell "
+            "neighbours apart; write ids as whole numbers or words"
+        )
+    return np.array(
+        [
+            f"{v:.0f}" if w else str(v) if g else ""
+            for v, w, g in zip(values.ravel(), whole.ravel(), good.ravel())
+        ],
+        dtype=str,
+    ).reshape(values.shape)
 
 
 def file_checksum(path: str | Path) -> str:

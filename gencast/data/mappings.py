@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..core.base import InputError
 from ..core.checks import check_keys, choice, load_yaml, number
+from ..core.cosmology import find_cosmology
 
 # %% ../../nbs/data/08_mappings.ipynb #af843f9f
 MAPPING_KEYS = {
@@ -23,9 +24,10 @@ MAPPING_KEYS = {
     "missing",
     "bad",
     "part",
+    "cosmology",
 }
 BAND_KEYS = {"column", "error", "wave", "unit"}
-SPECTRA_KEYS = {"column", "error", "wave", "unit", "wave_unit", "air"}
+SPECTRA_KEYS = {"column", "error", "wave", "unit", "wave_unit", "air", "ivar", "mask", "fwhm_kms", "ebv"}
 PROPERTY_KEYS = {"column", "unit", "log", "floor"}
 FRAMES = ("rest", "observed")
 BAD = ("refuse", "leave out")
@@ -77,6 +79,7 @@ def check_head(found: dict, where: str) -> None:
     "`InputError` for a frame, redshift or treatment of bad galaxies that is not known, or for no brightness."
     if not isinstance(found.get("redshift", ""), str):
         number(found, "redshift", where, 0, MOST_REDSHIFT)
+    find_cosmology(found.get("cosmology"), where)
     choice(found, "frame", where, FRAMES, "frame")
     choice(found, "bad", where, BAD, "treatment of bad galaxies")
     if not found.get("bands") and not found.get("spectra"):

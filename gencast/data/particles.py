@@ -15,10 +15,12 @@ from astropy import units as u
 from ..core.arguments import Array, Number, Word, takes
 from ..core.base import InputError
 from ..core.checks import check_keys, choice
+from ..core.cosmology import find_cosmology
 from ..core.properties import Z_SUN
 from ..core.sample import Sample
 from ..core.units import parse_unit
 from .columns import read_columns
+from .snapshots import mass_scale, read_header, settle_cosmology, settle_redshift, unbound
 from ..synthesis.agebins import age_bins, mass_weighted_age, recent_sfr
 from ..synthesis.galaxies import Galaxies
 from ..synthesis.spectra import bin_weights, population_weights, synthesize
@@ -47,15 +49,20 @@ class StarParticles:
     zmet: np.ndarray  # metal mass fraction, shape (n_star,)
     redshift: float  # of the snapshot
     left_out: dict  # reason -> how many particles
+    cosmology: object = None  # an `astropy.cosmology.FLRW`, in which ages were found; None: Planck18
 
 # %% ../../nbs/data/65_particles.ipynb #c1294ed5
-def particle_columns(path: str | Path, columns: dict) -> tuple:  # names by quantity; columns by quantity
+def particle_columns(path: str | Path, columns: dict) -> tuple:  # names, and columns, by quantity
     "Columns of particles as they stand in the file. Raises `InputError` for one that is missing."
     keys = [k for k in ("formation", "mass", "metallicity", "galaxy") if k in columns]
-    names = {k: str(columns[k]) for k in keys}
-    text = (names["galaxy"],) if "galaxy" in names else ()
-    found = read_columns(path, names.values(), columns.get("part", ""), text=text)
-    return names, {k: found[name] for k, name in names.items()}
+    names = {k: str(columns[k]) for k in keys if k != "galaxy"}
+    galaxy = columns.get("galaxy", [])
+    text = tuple(map(str, galaxy if isinstance(galaxy, list) else [galaxy]))
+    found = read_columns(path, [*names.values(), *text], columns.get("part", ""), text=text)
+    made = {k: found[name] for k, name in names.items()}
+    if text:
+        made["galaxy"] = [found[name].values for name in text]
+    return names, made
 
 
 def check_values(path: str | Path, names: dict, found: dict, wind: np.ndarray) -> None:
@@ -81,16 +88,16 @@ def star_ages(
     redshift: float,  # of the snapshot
     wind: np.ndarray,  # True for particles of wind, shape (n_star,)
     to_gyr: float = 1.0,  # from the unit of an age to Gyr
+    cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
 ) -> tuple:  # ages in Gyr; True where a star formed after the snapshot; both of shape (n_star,)
     "Ages of stars when the snapshot was taken."
-    from astropy.cosmology import Planck18
-
     if time == "age":
         return formed * to_gyr, formed < 0
     scale = np.linspace(1e-3, 1 / (1 + redshift), 4000)
     birth = np.where(wind, scale[-1], formed if time == "scale_factor" else 1 / (1 + formed))
-    now = float(Planck18.age(redshift).value)
-    age = now - np.interp(birth, scale, Planck18.age(1 / scale - 1).value)
+    age_at = find_cosmology(cosmology).age
+    now = float(age_at(redshift).value)
+    age = now - np.interp(birth, scale, age_at(1 / scale - 1).value)
     return age, birth > scale[-1] * (1 + 1e-6)
 
 
@@ -125,54 +132,68 @@ def unit_factor(unit, wanted: str, where: str) -> float:
         raise InputError(f"{where}: unit {unit} cannot become {wanted}") from err
 
 
-def check_particle_mapping(path: str | Path, columns: dict, redshift: float) -> dict:
-    "The mapping with its default; `InputError` for unknown keys, times or redshifts."
+def check_particle_mapping(path: str | Path, columns: dict) -> dict:
+    "The mapping with its default; `InputError` for unknown keys or times."
     where = f"{path}: columns"
-    check_keys(columns, {"formation", "mass", "metallicity", "mass_unit"}, PARTICLE_KEYS, where)
+    check_keys(columns, {"formation", "mass", "metallicity"}, PARTICLE_KEYS, where)
     columns = {"time": "scale_factor", **columns}
     choice(columns, "time", where, TIMES, "time")
-    if not 0 <= redshift < 20:
-        raise InputError(f"{path}: the snapshot's redshift is {redshift}; give one from 0 to 20")
     return columns
+
+
+def galaxy_of(path: str | Path, found: dict, n: int) -> tuple:  # names, shape (n_star,); True where in none
+    "The galaxy that each particle belongs to: a column, several joined by a dash, or the file."
+    if "galaxy" not in found:
+        return np.full(n, Path(path).stem), np.zeros(n, bool)
+    alone = np.any([unbound(names) for names in found["galaxy"]], axis=0)
+    names = found["galaxy"][0]
+    for more in found["galaxy"][1:]:
+        names = np.char.add(np.char.add(names, "-"), more)
+    return names, alone
 
 # %% ../../nbs/data/65_particles.ipynb #2e321730
 def read_particles(
     path: str | Path,  # HDF5 or any other table, one row a particle
-    # columns: galaxy (without it the file is one galaxy), formation, mass, metallicity; and time, mass_unit,
-    # age_unit, part
+    # columns: galaxy (one, or a list such as group and subgroup; without it the file is one galaxy),
+    # formation, mass, metallicity; and time, mass_unit, age_unit, part
     columns: dict,
-    redshift: float,  # of the snapshot, 0 to 20
-) -> StarParticles:  # wind is left out and counted
-    """Read star particles. Raises `InputError` naming column and row for values that are missing or
-    negative, for stars from the future, and for units that do not fit.
+    redshift: float | None = None,  # of the snapshot, 0 to 20; None: that of its header
+    cosmology=None,  # name, parameters or cosmology of astropy; None: that of the header, else Planck18
+) -> StarParticles:  # wind, and stars of no galaxy, are left out and counted
+    """Read star particles. Redshift, cosmology and h of a snapshot's header are obeyed. Raises `InputError`
+    naming column and row for values that are missing or negative, for stars from the future, for units that
+    do not fit, and where the header contradicts what is given.
     """
-    from astropy.cosmology import Planck18
-
-    columns = check_particle_mapping(path, columns, redshift)
+    columns = check_particle_mapping(path, columns)
     names, found = particle_columns(path, columns)
+    header = read_header(path)
+    redshift = settle_redshift(path, redshift, header)
+    cosmology = settle_cosmology(path, cosmology, header, redshift)
     formed, mass, zmet = (found[k].values for k in ("formation", "mass", "metallicity"))
-    galaxy = found["galaxy"].values if "galaxy" in found else np.full(len(formed), Path(path).stem)
+    galaxy, alone = galaxy_of(path, found, len(formed))
     wind = formed <= 0 if columns["time"] == "scale_factor" else np.zeros(len(formed), bool)
     check_values(path, names, found, wind)
     to_gyr = 1.0
     if columns["time"] == "age":
         unit = columns.get("age_unit") or found["formation"].unit
         to_gyr = unit_factor(unit, "Gyr", f"{path}: column {names['formation']!r}")
-    age, future = star_ages(formed, columns["time"], redshift, wind, to_gyr)
-    now = float(Planck18.age(redshift).value)
+    age, future = star_ages(formed, columns["time"], redshift, wind, to_gyr, cosmology)
+    now = float(cosmology.age(redshift).value)
     check_ages(path, names["formation"], formed, ~wind & (future | (age > 1.05 * now)), future, redshift)
-    scale = unit_factor(columns["mass_unit"], "Msun", f"{path}: column {names['mass']!r}")
-    check_masses(path, names["mass"], mass, columns["mass_unit"], ~wind & ~(mass * scale < MOST_MASS))
-    keep = ~wind
+    scale = mass_scale(Path(path), columns, header, unit_factor)
+    check_masses(path, names["mass"], mass, columns.get("mass_unit", ""), ~wind & ~(mass * scale < MOST_MASS))
+    keep = ~wind & ~alone
     if not keep.any():
-        raise InputError(f"{path}: all {len(wind)} particles are wind")
+        raise InputError(f"{path}: none of {len(wind)} particles is a star of a galaxy")
+    counts = {"wind": int(wind.sum()), "in no galaxy": int((alone & ~wind).sum())}
     return StarParticles(
         galaxy[keep],
         np.clip(age[keep], 0, now),
         mass[keep] * scale,
         np.maximum(zmet[keep], LEAST_ZMET),
         redshift,
-        {"wind": int(wind.sum())} if wind.any() else {},
+        {reason: count for reason, count in counts.items() if count},
+        cosmology,
     )
 
 # %% ../../nbs/data/65_particles.ipynb #1720c587
@@ -188,14 +209,12 @@ def particle_histories(
     """Histories of star formation and enrichment from star particles. Raises `InputError` where no galaxy has
     particles enough.
     """
-    from astropy.cosmology import Planck18
-
     sizes = {"n_star": len(stars.galaxy)}
     for key, low, high in (("age", 0, 1000), ("mass", 1e-30, 1e30), ("zmet", 0, 1)):
         Array("n_star", low=low, high=high).read(
             getattr(stars, key), f"particle_histories: {key} of the stars", sizes
         )
-    edges = age_bins(float(Planck18.age(stars.redshift).value))
+    edges = age_bins(float(find_cosmology(stars.cosmology).age(stars.redshift).value))
     names, which, count = np.unique(stars.galaxy, return_inverse=True, return_counts=True)
     if not (count >= least).any():
         raise InputError(

@@ -20,6 +20,7 @@ from astropy.io import fits
 
 from ..core.arguments import Array, Number, Words, takes
 from ..core.base import InputError, rng_for
+from ..core.cosmology import cosmology_name, find_cosmology
 from ..core.resampling import pixel_edges
 from ..core.sample import Sample
 from .bands import band_curve, effective_wavelength
@@ -145,16 +146,17 @@ def nu_l_nu(
     flux: np.ndarray,  # AB flux density, nanomaggies, shape (n_gal, n_band)
     redshift: np.ndarray,  # shape (n_gal,)
     wave: np.ndarray,  # observed-frame effective wavelengths, Angstrom, shape (n_band,)
+    cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
 ) -> np.ndarray:  # Lsun, shape (n_gal, n_band)
-    "Luminosity nu L_nu from flux density (Planck18)."
-    area = 4 * np.pi * Planck18.luminosity_distance(redshift) ** 2
+    "Luminosity nu L_nu from flux density."
+    area = 4 * np.pi * find_cosmology(cosmology).luminosity_distance(redshift) ** 2
     per_flux = (area[:, None] * NANOMAGGY * (c / (wave * u.AA))).to_value(u.L_sun)
     return flux * per_flux
 
 
-def load_sdss_photometry() -> (
-    Sample
-):  # flux and flux_err: nu L_nu in Lsun in ugriz; redshift; meta counts what was left out
+def load_sdss_photometry(
+    cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
+) -> Sample:  # flux and flux_err: nu L_nu in Lsun in ugriz; redshift; meta counts what was left out
     "The 10,000 SDSS galaxies of the kcorrect package (Blanton & Roweis 2007), less those that fail the cuts."
     with fits.open(_kcorrect_file()) as hdus:
         table = {
@@ -167,7 +169,7 @@ def load_sdss_photometry() -> (
     keep = np.flatnonzero(~np.any(list(left_out.values()), axis=0))
     wave, relative = band_wavelengths(), 1 / (flux[keep] * np.sqrt(ivar[keep]))
     total = flux[keep] * ratio[keep, None] * 10 ** (0.4 * (table["EXTINCTION"][keep] - AB_OFFSETS))
-    lum = nu_l_nu(total, z[keep], wave)
+    lum = nu_l_nu(total, z[keep], wave, cosmology)
     meta = {
         "kind": "photometry",
         "survey": "SDSS",
@@ -175,7 +177,7 @@ def load_sdss_photometry() -> (
         "n_catalogue": len(z),
         "n_kept": len(keep),
         "left_out": {key: int(bad.sum()) for key, bad in left_out.items()},
-        "cosmology": "Planck18",
+        "cosmology": cosmology_name(cosmology),
         "flux": "model colours, Petrosian r total, Galactic extinction removed, AB",
         "error_floor": ERROR_FLOOR.tolist(),
         "ab_offsets": AB_OFFSETS.tolist(),
@@ -206,7 +208,9 @@ def kcorrect_masses(
     fitter = Kcorrect(
         responses=[f"sdss_{b}0" for b in "ugriz"], redshift_range=[0.0, 0.6], nredshift=301, cosmo=Planck18
     )
-    per_maggy = 1e9 * nu_l_nu(np.ones(sample.flux.shape), sample.redshift, sample.wave)
+    per_maggy = 1e9 * nu_l_nu(
+        np.ones(sample.flux.shape), sample.redshift, sample.wave, sample.meta.get("cosmology")
+    )
     maggies, ivar = sample.flux / per_maggy, (per_maggy / sample.flux_err) ** 2
     coeffs = fitter.fit_coeffs(
         redshift=sample.redshift.astype("f4"), maggies=maggies.astype("f4"), ivar=ivar.astype("f4")
@@ -247,7 +251,8 @@ def observed_facts(
     }
     if survey.bands and survey.redshift is not None:
         r = reference_index(survey)
-        per = nu_l_nu(np.ones((len(survey), 1)), survey.redshift, survey.wave[r : r + 1])[:, 0]
+        one, seen_in = np.ones((len(survey), 1)), survey.meta.get("cosmology")
+        per = nu_l_nu(one, survey.redshift, survey.wave[r : r + 1], seen_in)[:, 0]
         facts["magnitude"] = 22.5 - 2.5 * np.log10(survey.flux[:, r] / per)
     if property in survey.properties:
         facts |= {
@@ -289,7 +294,7 @@ def observe_at_redshift(
     "A simulation whose galaxies have redshifts, at a survey's depth; those below its flux limit are dropped."
     rng, r = rng_for(seed, sample.name, "photometry"), reference_index(survey)
     per, per_survey = (
-        nu_l_nu(np.ones((len(z), survey.wave.size)), z, survey.wave)
+        nu_l_nu(np.ones((len(z), survey.wave.size)), z, survey.wave, survey.meta.get("cosmology"))
         for z in (sample.redshift, survey.redshift)
     )
     flux, seen, err_seen = (

@@ -14,6 +14,7 @@ from astropy import units as u
 
 from ..core.base import InputError
 from ..core.checks import beside, check_keys
+from ..core.cosmology import cosmology_name
 from ..core.properties import BUILT_IN, PROPERTIES
 from ..core.resampling import pixel_edges, resample
 from ..core.sample import Sample
@@ -304,6 +305,7 @@ def to_luminosity(
             redshift,
             view == "spectra",
             f"{path}: {'spectra' if view == 'spectra' else f'band {k + 1}'}",
+            mapping.get("cosmology"),
         )
         flux[:, cut] *= factor
         if err is not None:
@@ -426,7 +428,7 @@ def table_meta(path: Path, mapping: dict, view: str, n: int, left_out: dict, lif
         "rows": n,
         "left_out": left_out,
         "frame": mapping["frame"],
-        "cosmology": "Planck18",
+        "cosmology": cosmology_name(mapping.get("cosmology")),
     }
     return meta | ({"lifted_to_floor": lifted} if lifted else {})
 
@@ -442,8 +444,9 @@ def load_table(
 ) -> Sample:  # rest-frame nu L_nu in Lsun for bands, Lsun/Angstrom for spectra, flux of shape (n_gal, n_wave)
     """Load galaxies from a table.
 
-    Brightness and properties are converted to gencast's units with the Planck 2018 cosmology. Identifiers
-    are those of the mapping, else the number of the row (from 1). `meta["left_out"]` counts the galaxies that
+    Brightness and properties are converted to gencast's units with the cosmology that the mapping names,
+    else Planck 2018. Identifiers are those of the mapping, else the number of the row (from 1).
+    `meta["left_out"]` counts the galaxies that
     were left out, by reason; `meta["sha256"]` is the checksum of the file.
 
     Raises `InputError`, naming the file, the column and the row, for a file that is damaged or lacks a

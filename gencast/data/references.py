@@ -18,7 +18,8 @@ from ..core.base import InputError
 from ..core.sample import Sample
 from .fetch import COLUMNS, REFERENCE
 from .limits import LIMITS
-from .surveys import fibre_fluxes, load_sdss_spectra, read_galaxies
+from .specfiles import Spectrum, spec_name
+from .surveys import fibre_fluxes, put_on_grid, read_galaxies, spec_files
 from ..synthesis.libraries import IMF_TO_CHABRIER
 
 # %% ../../nbs/data/35_references.ipynb #cf8d8811
@@ -33,7 +34,9 @@ def read_references(
     holds values that no galaxy has.
     """
     paths = [paths] if isinstance(paths, (str, Path)) else list(paths or ())
-    folders = dict.fromkeys(p if p.is_dir() else p.parent for p in map(Path, paths))
+    given = list(map(Path, paths))
+    below = [file.parent for p in given if p.is_dir() for file in p.rglob(REFERENCE)]
+    folders = dict.fromkeys([p if p.is_dir() else p.parent for p in given] + below)
     found = []
     for path in (f / REFERENCE for f in folders if (f / REFERENCE).is_file()):
         try:
@@ -165,9 +168,7 @@ COLOUR = "the colour g − i (Taylor et al. 2011)"  # where masses come from tha
 # %% ../../nbs/data/35_references.ipynb #cedc8854
 def dust_of(table: pd.DataFrame, paths) -> dict:  # name of the spec file -> Galactic E(B-V), mag
     "Galactic reddening that a reference table gives for spec files."
-    paths = [paths] if isinstance(paths, (str, Path)) else paths
-    files = [p for f in map(Path, paths) for p in (sorted(f.glob("*.fits")) if f.is_dir() else [f])]
-    names = {p.stem for p in files}
+    names = {spec_name(p) for p in spec_files(paths)}
     return {n: v for n, v in (table.extinction_r / A_R).items() if n in names and np.isfinite(v)}
 
 
@@ -189,10 +190,22 @@ def whole_galaxies(sample: Sample, table: pd.DataFrame) -> Sample:
     return replace(sample, flux=sample.flux * factor, flux_err=sample.flux_err * factor, meta=meta)
 
 # %% ../../nbs/data/35_references.ipynb #17d4c8e7
-def colour_reference(sample: Sample, paths, accept, ebv) -> Sample:
+def covers_gri(spec: Spectrum) -> bool:
+    "Whether a spectrum has the light of SDSS's g, r and i."
+    return spec.survey == "SDSS" or (spec.wave[0] < 3900 and spec.wave[-1] > 8500)
+
+
+def light_in_bands(spec: Spectrum, ebv: float) -> np.ndarray:  # nanomaggies in g, r, i, shape (3,)
+    "Light of a spectrum in g, r and i; NaN where it does not cover them."
+    return fibre_fluxes(spec, ebv) if covers_gri(spec) else np.full(3, np.nan)
+
+
+def colour_reference(
+    sample: Sample,
+    galaxies: list,  # from `read_galaxies`
+) -> Sample:
     "Spectra with masses from one colour, NaN where a flux is not positive or the redshift is above 1."
-    galaxies, _ = read_galaxies(paths, accept=accept, ebv=ebv)
-    light = {s.name: fibre_fluxes(s, dust) for s, _, dust, _ in galaxies if s.name in sample.ids}
+    light = {s.name: light_in_bands(s, dust) for s, _, dust, _ in galaxies if s.name in sample.ids}
     fluxes = np.array([light[n] for n in sample.ids])
     usable = (fluxes > 0).all(axis=1) & (sample.redshift < 1)
     masses = np.full(len(sample), np.nan)
@@ -224,13 +237,19 @@ def load_spectra(
     # pixels
     wave: np.ndarray | None = None,
     accept=(),  # names of files whose class and redshift warning are overruled
-    ebv: float | dict = 0.0,  # Galactic E(B-V), mag; 0: that of the reference table where there is one
+    # Galactic E(B-V), mag; a number, by file name, or `sfd` for the map of Schlegel et al. (needs the extra
+    # `sfd`); None: that of the reference table, else that in the files, else none is removed
+    ebv: float | dict | str | None = None,
     fwhm_kms: float = 500.0,  # common resolution, km/s
     aperture: bool = False,  # scale to the whole galaxy
     skip: bool = False,  # leave bad files out and list them in meta["refused"]
+    # to use instead of the file's; a number, by file name, or a table with the columns name and z
+    redshift: float | dict | str | Path | None = None,
+    cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
     # flux and flux_err in Lsun/Angstrom, rest frame, shape (n_gal, n_wave); redshifts; reference values
 ) -> Sample:
-    """Load SDSS spectra with the reference values that are known of their galaxies.
+    """Load spectra of SDSS, BOSS, DESI, LEGA-C, MaNGA or ESO's Phase 3 with the reference values that are
+    known of their galaxies.
 
     With a table `reference.csv` beside the spectra, as `gencast fetch sdss` writes it, the properties are the
     MPA-JHU masses and star-formation rates, NaN where there are none, and Galactic dust is removed galaxy by
@@ -247,11 +266,12 @@ def load_spectra(
         2
     """
     table = read_references(paths)
-    if isinstance(ebv, (int, float)) and ebv == 0 and len(table):
+    if ebv is None and len(table):
         ebv = dust_of(table, paths)
-    sample = load_sdss_spectra(paths, wave, accept=accept, ebv=ebv, fwhm_kms=fwhm_kms, skip=skip)
+    galaxies, refused = read_galaxies(paths, redshift, accept, ebv)
+    sample = put_on_grid(galaxies, refused, wave, fwhm_kms, skip, cosmology)
     if aperture:
         sample = whole_galaxies(sample, table)
     if not len(table):
-        return colour_reference(sample, paths, accept, ebv)
+        return colour_reference(sample, galaxies)
     return mpa_reference(sample, table.reindex(list(sample.ids)), aperture)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.base import InputError
 from ..core.checks import beside, check_different, check_keys, check_name, load_yaml, number
+from ..core.cosmology import cosmology_name
 from ..core.properties import BUILT_IN, HISTORIES, define_property
 from ..core.sample import Sample
 from ..core.units import parse_unit
@@ -35,6 +36,7 @@ OWN_KEYS = {
     "spectra",
     "photometry",
     "redshift",
+    "cosmology",
 }
 
 
@@ -76,9 +78,10 @@ class OwnSuite(Suite):
     def load(self, domain: dict, view: str, n_most: int, seed: int) -> Sample:
         "The galaxies of one domain, at most `n_most`."
         wave = self.wave() if self.spectra else None
+        columns = {"cosmology": self.cosmology} | domain["columns"]
         return self.settle(
             load_domain(
-                domain,
+                domain | {"columns": columns},
                 beside(self.folder, domain["file"], f"suite {self.name!r}"),
                 view,
                 self.definitions,
@@ -207,6 +210,7 @@ def _read_head(path: Path, text: dict) -> OwnSuite:
         _grid(text, "photometry", where),
         (),
         properties=properties,
+        cosmology=cosmology_name(text.get("cosmology")),
         folder=str(path.resolve().parent),
     )
 
@@ -437,6 +441,7 @@ def load_survey_table(
     "The observed galaxies that a suite file names. Raises `InputError`, also where the table has changed."
     survey = suite.survey
     mapping = load_mapping(survey["columns"], f"survey {survey['name']}")
+    mapping = {"cosmology": suite.cosmology} | mapping
     if not mapping.get("bands" if view == "photometry" else "spectra"):
         return None
     sample = load_table(

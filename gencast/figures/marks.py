@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..core.base import InputError
 from ..core.properties import PROPERTIES
-from .style import MID, cycle_colors
+from .style import MID, cycle_colors, family_places
 from ..report.results import Results, assumptions, unique
 from ..report.wording import error_unit, plain_name, plain_word
 
@@ -33,8 +33,8 @@ def looks(
             f"simulations cannot be coloured by {color_by!r}; choose one of: {', '.join(known.columns[1:])}"
         )
     colors = cycle_colors()
-    families = sorted(unique(known[color_by]))
-    place = [families.index(f) for f in known[color_by]]
+    places = family_places(unique(known[color_by]))
+    place = [places[f] for f in known[color_by]]
     look = pd.DataFrame(
         {
             "number": np.arange(1, len(known) + 1),

@@ -87,6 +87,28 @@ def cycle_colors() -> list:
         colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     return ["#" + color.lstrip("#") for color in colors]
 
+# %% ../../nbs/figures/10_style.ipynb #e84c4d29
+LIBRARY_PLACES = {  # stellar library -> place in the cycle of colours
+    "bc03_stelib": 0,
+    "bpass": 1,
+    "m11_miles": 2,
+    "m11_stelib": 3,
+    "mastar": 4,
+    "popstar": 5,
+    "bc03_miles": 5,
+    "emiles": 6,
+    "miuscat": 6,
+}
+
+
+def family_places(
+    families,  # names of families, e.g. of stellar libraries
+) -> dict:  # family -> place in the cycle of colours and of markers
+    "A fixed place for each known stellar library, the first free ones for all other families."
+    found = {f: LIBRARY_PLACES[f] for f in families if f in LIBRARY_PLACES}
+    free = (i for i in range(100) if i not in found.values())
+    return found | {f: next(free) for f in sorted(families, key=str) if f not in found}
+
 # %% ../../nbs/figures/10_style.ipynb #82a3a6d6
 FORMATS = ("pdf", "svg", "png")
 DATELESS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}

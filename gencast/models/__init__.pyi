@@ -7,10 +7,15 @@ from .estimators import MODELS as MODELS
 from .estimators import fit_model as fit_model
 from .estimators import make_model as make_model
 from .estimators import predict_with_spread as predict_with_spread
+from .factories import Factory as Factory
+from .factories import load_factory as load_factory
+from .factories import parts_of as parts_of
 from .networks import CNNRegressor as CNNRegressor
 from .networks import fit_networks as fit_networks
 from .networks import load_network as load_network
 from .networks import save_network as save_network
+from .own_estimators import OwnModel as OwnModel
+from .own_estimators import try_factory as try_factory
 from .timebins import as_shares as as_shares
 from .timebins import label_columns as label_columns
 from .timebins import label_matrix as label_matrix

@@ -8,7 +8,10 @@ from .distances import profile_survey as profile_survey
 from .distances import survey_distances as survey_distances
 from .job import run as run
 from .observed import forecast as forecast
+from .observed import is_given as is_given
 from .observed import read_observed as read_observed
+from .observed import refuse_idle as refuse_idle
+from .observed import with_options as with_options
 from .parts import Simulations as Simulations
 from .parts import load_labels as load_labels
 from .parts import load_rows as load_rows

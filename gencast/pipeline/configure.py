@@ -10,10 +10,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..core.base import InputError
+from ..core.cosmology import cosmology_name
 from ..core.failures import read_failures
 from ..core.files import read_sealed
 from ..data.suites import load_suite, restore_suite, suite_properties, suite_views
 from ..models.estimators import MODELS
+from ..models.factories import import_path, is_import_path, split_path
 from .settings import Settings
 from ..regression.laws import LAWS
 
@@ -27,6 +29,20 @@ def as_names(value) -> tuple:
     return tuple(dict.fromkeys(map(str, values)))
 
 
+def read_ebv(value) -> float | str:
+    "A reddening: a number in mag, or `sfd` for the map. Raises `InputError` for anything else."
+    text = str(value).strip().lower()
+    if text in ("", "sfd"):
+        return text
+    try:
+        number = float("nan") if isinstance(value, bool) else float(text)
+    except ValueError:
+        number = float("nan")
+    if not 0 <= number <= 5:
+        raise InputError(f"ebv is {value!r}; give E(B-V) in magnitudes, from 0 to 5, or sfd for the map")
+    return number
+
+
 def read_changes(changes: dict, known: Settings) -> dict:
     "What the user wants to change, without None, names as tuples. Raises `InputError` for an unknown name."
     if unknown := set(changes) - set(asdict(known)):
@@ -34,6 +50,10 @@ def read_changes(changes: dict, known: Settings) -> dict:
             f"unknown setting {', '.join(sorted(unknown))}; there are {', '.join(asdict(known))}"
         )
     changes = {k: v for k, v in changes.items() if v is not None}
+    if "ebv" in changes:
+        changes["ebv"] = read_ebv(changes["ebv"])
+    if "model" in changes:
+        changes["model"] = import_path(changes["model"])
     names = {k: as_names(changes[k]) for k in ("properties", "views", "spectra", "accept") if k in changes}
     return changes | names
 
@@ -41,10 +61,14 @@ def read_changes(changes: dict, known: Settings) -> dict:
 def make_settings(
     suite: str | Path = "default",  # name of a suite that comes with gencast, or a YAML file
     quick: bool = False,  # the same job at reduced size
-    **changes,  # any field of `Settings`
+    # any field of `Settings`; cosmology: name, parameters or cosmology of astropy, instead of the suite's
+    **changes,
 ) -> Settings:
     "Settings of a run, checked. Raises `InputError` for an unknown property, view, law or distance."
     loaded = load_suite(suite)
+    if changes.get("cosmology"):
+        loaded = replace(loaded, cosmology=cosmology_name(changes["cosmology"]))
+    changes.pop("cosmology", None)
     properties, views = suite_properties(loaded), suite_views(loaded)
     settings = Settings(loaded, n_galaxies=loaded.n_galaxies, properties=properties[:1], views=views)
     settings = replace(settings, **(QUICK if quick else {}))
@@ -70,7 +94,9 @@ def check_kinds(settings: Settings) -> None:
     "`InputError` for a setting of another kind than its default."
     for key, field in Settings.__dataclass_fields__.items():
         value = getattr(settings, key)
-        if key != "suite" and not is_of_kind(value, field.default):
+        if key == "ebv":
+            read_ebv(value)
+        elif key != "suite" and not is_of_kind(value, field.default):
             raise InputError(f"the setting {key} is {value!r}; it must be of the kind of {field.default!r}")
 
 # %% ../../nbs/pipeline/70_configure.ipynb #61b594c2
@@ -81,12 +107,20 @@ LAW_DISTANCES = (
 )  # means over the target's galaxies, so that a small survey has them too
 
 
+def known_models(model: str) -> tuple:
+    "Models that a run may have: built-in ones, and an import path. Raises `InputError` for a broken one."
+    if not is_import_path(model):
+        return *MODELS, "an import path such as my_models:make_model"
+    split_path(model)
+    return *MODELS, model
+
+
 def check_names(settings: Settings) -> None:
     "`InputError` for an unknown property, view, model, law or distance."
     for what, chosen, known in (
         ("property", settings.properties, suite_properties(settings.suite)),
         ("view", settings.views, suite_views(settings.suite)),
-        ("model", [settings.model], MODELS),
+        ("model", [settings.model], known_models(settings.model)),
         ("law", [settings.law], LAWS),
         ("distance", [settings.distance], LAW_DISTANCES),
     ):
@@ -127,6 +161,8 @@ def check_settings(settings: Settings) -> Settings:  # the same
 def restore_settings(record: dict) -> Settings:
     "Settings as `settings_record` has written them."
     parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in record["parameters"].items()}
+    if parameters.get("ebv") == 0 and "cosmology" not in record["suite"]:
+        parameters["ebv"] = ""  # of a run of version 0.1.0, whose 0 meant that nobody had said anything
     return check_settings(Settings(restore_suite(record["suite"]), record["seed"], **parameters))
 
 # %% ../../nbs/pipeline/70_configure.ipynb #d9492038

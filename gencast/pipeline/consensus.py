@@ -12,7 +12,13 @@ import numpy as np
 
 from ..models.timebins import label_matrix
 from .parts import Simulations, load_rows, row_blocks
-from ..regression.consensus import Consensus, fit_basis, noise_penalty, normal_equations
+from gencast.regression.consensus import (
+    Consensus,
+    fit_basis,
+    noise_penalty,
+    normal_equations,
+    target_coefficients,
+)
 from ..regression.neighbours import measure_neighbours
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #4c714430
@@ -61,10 +67,9 @@ def consensus_of(
     basis = noisy_basis(basis, noise) if noise_free else basis
     parts = [mean_equations(simulations, names[i], properties, [basis])[0] for i in use]
     consensus = Consensus(basis, *map(np.array, zip(*parts)), noise_penalty(basis, noise))
-    place = {i: n for n, i in enumerate(use)}
     predicted = []
     for j, name in enumerate(names):
-        coefficients = consensus.coefficients(*([place[j]] if j in place else []))
+        coefficients = target_coefficients(consensus, use, j)
         predicted += [basis.expand(x) @ coefficients for x, _ in row_blocks(simulations, name, "test")]
     predicted = np.concatenate(predicted).T.astype(np.float32)
     observed = consensus.predict(basis.expand(survey)) if not without else np.empty((0, len(predicted)))

@@ -6,6 +6,8 @@
 __all__ = []
 
 # %% ../../nbs/pipeline/60_forecasts.ipynb #cac94417
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -17,8 +19,7 @@ from .evidence import PropertyEvidence
 from .laws import FORECAST_COLUMNS, law_signals, simulation_forecasts
 from .parts import Simulations, load_part
 from .settings import LawSettings
-from ..regression.evidence import members
-from ..regression.forecasts import forecast_survey, hold_trial
+from ..regression.forecasts import forecast_survey, hold_trials
 
 # %% ../../nbs/pipeline/60_forecasts.ipynb #bb96baf8
 SURVEY_KINDS = {
@@ -28,17 +29,18 @@ SURVEY_KINDS = {
 }  # names of the distances in `survey_distances`
 
 
-def hold_trials(c: PropertyEvidence, law: str, progress: Progress) -> list:
+def survey_trials(c: PropertyEvidence, law: str, progress: Progress) -> list:
     "What the law would have said about groups of galaxies of each simulation, held out."
     shared, tier, table = c.shared, c.shared.support.tier, law_signals(c, law)
-    hard = tier == "edge" and shared.kin is not None
-    columns = [c.table.signals.index(s) for s in table.signals]
-    tasks = []
-    for k in range(len(c.evidence.names)) if tier != "outside" else ():
-        version = c.by_family[shared.main_family][k][..., columns] if hard else table.without[k]
-        held = members(shared.kin, k) if hard else (k,)
-        tasks.append((c.evidence, table, version, k, held, law, len(c.survey), shared.simulations.seed))
-    return progress.map(f"{c.view}: trials", hold_trial, tasks)
+    if tier == "outside":
+        return []
+    families, without_family = None, None
+    if tier == "edge" and shared.kin is not None:
+        columns = [c.table.signals.index(s) for s in table.signals]
+        families, without_family = shared.kin, c.by_family[shared.main_family][..., columns]
+    size, seed = len(c.survey), shared.simulations.seed
+    map_tasks = partial(progress.map, f"{c.view}: trials")
+    return hold_trials(c.evidence, table, law, size, seed, families, without_family, map_tasks=map_tasks)
 
 
 def survey_forecast(
@@ -48,7 +50,7 @@ def survey_forecast(
     expected error of each galaxy.
     """
     law, support = settings.law, c.shared.support
-    trials = hold_trials(c, law, progress)
+    trials = survey_trials(c, law, progress)
     kin = c.shared.kin if support.tier == "edge" else None
     found = forecast_survey(c.evidence, law_signals(c, law), law, trials, c.shared.simulations.seed, kin)
     key = {

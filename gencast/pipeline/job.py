@@ -33,6 +33,7 @@ from .forecasts import survey_tables
 from .kept import keep_view
 from .laws import law_tables
 from .notebooks import execute_targets
+from .own_models import check_trusted, try_model
 from .parts import Simulations, load_part
 from gencast.pipeline.record import (
     observed_spectra,
@@ -243,8 +244,11 @@ def run(
     """
     settings = make_settings(suite, quick, **changes)
     folder = Path(out) if out else Path("results") / (settings.suite.name + ("-quick" if quick else ""))
-    settings = failed_settings(folder) if retry_failed else settings
+    if retry_failed:
+        settings = failed_settings(folder)
+        check_trusted(settings, changes.get("model"), folder)
     surveys = find_surveys(settings)
+    try_model(settings, surveys)
     with hold_folder(folder) as cut_off, open_workers(scheduler, folder, jobs, progress) as (folder, p):
         if cut_off and progress:
             print(f"The last run here ({cut_off}) was cut off. This one goes on where it stopped.")

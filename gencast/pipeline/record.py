@@ -20,6 +20,7 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample, load_sample
 from ..data.suites import OwnSuite, suite_families, suite_properties
+from .own_models import own_facts
 from .parts import sample_path
 from .settings import Settings
 from ..report.results import table_checksum
@@ -193,15 +194,21 @@ def run_record(
 ) -> dict:
     "What run.json says."
     names, views = settings.suite.names, settings.views
-    return settings_record(settings) | {
-        "started": started,
-        "stages": {k: round(v, 2) for k, v in progress.seconds.items()},
-        "jobs": progress.jobs,
-        "versions": run_versions(),
-        "surveys": survey_facts(surveys),
-        "simulations": {n: {v: simulation_facts(sample_path(folder, v, n)) for v in views} for n in names},
-        "tables": {name: table_checksum(folder, name) for name in sorted(tables)},
-        "failures": [
-            {k: v for k, v in asdict(f).items() if k != "traceback"} | {"log": f.log} for f in failures
-        ],
-    }
+    return (
+        settings_record(settings)
+        | own_facts(settings.model)
+        | {
+            "started": started,
+            "stages": {k: round(v, 2) for k, v in progress.seconds.items()},
+            "jobs": progress.jobs,
+            "versions": run_versions(),
+            "surveys": survey_facts(surveys),
+            "simulations": {
+                n: {v: simulation_facts(sample_path(folder, v, n)) for v in views} for n in names
+            },
+            "tables": {name: table_checksum(folder, name) for name in sorted(tables)},
+            "failures": [
+                {k: v for k, v in asdict(f).items() if k != "traceback"} | {"log": f.log} for f in failures
+            ],
+        }
+    )

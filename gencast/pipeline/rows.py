@@ -107,7 +107,9 @@ def relation_rows(c: PropertyEvidence) -> pd.DataFrame:
     the units.
     """
     signals = np.stack([c.table.column(s) for s in TESTED], axis=-1)
-    usable = [n for n, s in enumerate(TESTED) if np.isfinite(signals[..., n]).all()]
+    pairs = signals[~np.eye(len(signals), dtype=bool)]
+    usable = np.isfinite(signals).all(axis=(0, 1)) & (np.ptp(pairs, axis=0) > 0)
+    usable = np.flatnonzero(usable)  # a model without spread has the same one, zero, for all pairs
     found = relation_test(
         signals[..., usable],
         c.table.log_mse,

@@ -33,7 +33,9 @@ class SurveySettings:
 
     spectra: tuple = ()  # spec files or folders; empty for the two spectra that ppxf carries
     accept: tuple = ()  # spec files to use although the survey's pipeline calls them something else
-    ebv: float = 0.0  # Galactic reddening E(B-V) of the spectra, mag
+    # Galactic reddening E(B-V) of the spectra, mag; `sfd`: from the map; empty: what the files and
+    # reference.csv say, else none is removed
+    ebv: float | str = ""
     skip: bool = False  # leave out spec files that cannot be used, and list them, instead of stopping
     observed: bool = True  # simulated spectra have the noise of the observed ones; if not, they are clean
     # scale spectra to the whole galaxy, with the magnitudes in reference.csv beside them

@@ -45,10 +45,11 @@ def read_spectra(suite: Suite, wanted: SurveySettings, fwhm_kms: float) -> Sampl
         wanted.spectra or None,
         suite.wave(),
         accept=wanted.accept,
-        ebv=wanted.ebv,
+        ebv=None if wanted.ebv == "" else wanted.ebv,
         fwhm_kms=fwhm_kms,
         aperture=wanted.aperture,
         skip=wanted.skip,
+        cosmology=suite.cosmology,
     )
 
 
@@ -61,15 +62,21 @@ def load_band_survey(suite: Suite, wanted: SurveySettings) -> Sample:
             "fetch 3dhst` gets"
         )
     if not wanted.catalogue:
-        return load_sdss_photometry()
+        return load_sdss_photometry(suite.cosmology)
     if not suite.redshift_range:
         raise InputError(
             f"suite {suite.name!r} has a single epoch, z = {suite.redshift:g}; a catalogue needs a "
             "suite with redshift_range, such as `photometry`"
         )
     edges = pixel_edges(suite.wave("photometry"))
+    covered = (edges[0], edges[-1])
     return survey_catalogue(
-        wanted.catalogue, wanted.columns, suite.redshift_range, (edges[0], edges[-1]), wanted.snr
+        wanted.catalogue,
+        wanted.columns,
+        suite.redshift_range,
+        covered,
+        wanted.snr,
+        cosmology=suite.cosmology,
     )
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #ef6ab13c
@@ -99,7 +106,7 @@ def find_own_survey(suite: OwnSuite, wanted: SurveySettings, view: str) -> Sampl
     if not (offered or given or unnamed):
         return None
     if view == "photometry":
-        return load_sdss_photometry()
+        return load_sdss_photometry(suite.cosmology)
     return read_spectra(suite, wanted, suite.spectra.get("fwhm_kms", FWHM_KMS))
 
 
@@ -246,6 +253,55 @@ def check_survey(suite: Suite, view: str, survey: Sample) -> None:
         )
 
 
+SPECTRA_OPTIONS = {
+    "spectra": "--spectra",
+    "accept": "--accept",
+    "ebv": "--ebv",
+    "aperture": "--aperture",
+    "skip": "--skip",
+}  # settings that say how spec files are read -> options of the command line
+
+
+def idle_options(suite: Suite, wanted: SurveySettings, views: tuple) -> list:  # of (option, reason)
+    "Settings that differ from their defaults and would have no effect on a run."
+    given = {k for k in SPECTRA_OPTIONS if getattr(wanted, k) != getattr(SurveySettings(), k)}
+    own = isinstance(suite, OwnSuite)
+    found = []
+    if "spectra" not in views:
+        found += [(SPECTRA_OPTIONS[k], "the run has no spectra") for k in sorted(given)]
+    elif own and find_kind(suite, wanted) == "table":
+        reason = f"the suite {suite.name!r} has its observed galaxies in a table"
+        found += [(SPECTRA_OPTIONS[k], reason) for k in sorted(given)]
+    elif own and find_kind(suite, wanted) == "none":
+        found += [
+            (SPECTRA_OPTIONS[k], f"the suite {suite.name!r} names no observed spectra") for k in sorted(given)
+        ]
+    if not wanted.observed and ("spectra" not in views or own):
+        reason = "its tables are taken as they are" if own else "the run has no spectra"
+        found.append(("--clean", reason))
+    if wanted.columns and not wanted.catalogue:
+        found.append(("--map", "no --catalogue is given"))
+    if wanted.catalogue and "photometry" not in views:
+        found.append(("--catalogue", "the run has no photometry"))
+    return found
+
+
+def find_kind(suite: OwnSuite, wanted: SurveySettings) -> str:  # `table`, `spectra` or `none`
+    "Where the observed spectra of a suite of tables come from."
+    if "file" in suite.survey:
+        return "table"
+    offered = OFFERED.get(suite.survey.get("name")) == "spectra"
+    return "spectra" if offered or wanted.spectra or (has_recipes(suite) and not suite.survey) else "none"
+
+
+def check_idle(suite: Suite, wanted: SurveySettings, views: tuple) -> None:
+    "`InputError` for an option that would have no effect."
+    if idle := idle_options(suite, wanted, views):
+        raise InputError(
+            "; ".join(f"{option} has no effect: {reason}" for option, reason in idle) + "; leave it out"
+        )
+
+
 def load_surveys(
     suite: Suite,
     wanted: SurveySettings,
@@ -253,6 +309,7 @@ def load_surveys(
     seed: int,  # of the run
 ) -> dict:  # view -> observed galaxies
     "The observed galaxies of all views, checked. Raises `InputError`."
+    check_idle(suite, wanted, views)
     surveys = {view: load_survey(suite, wanted, view, seed) for view in views}
     for view, survey in surveys.items():
         check_survey(suite, view, survey)

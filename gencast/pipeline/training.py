@@ -19,6 +19,8 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..models.errors import error_metrics
 from ..models.estimators import fit_model, predict_with_spread
+from ..models.factories import Factory, is_import_path, load_factory
+from ..models.own_estimators import OwnModel
 from ..models.timebins import label_columns, label_matrix, labels_of
 from ..models.trees import forest_arrays, read_forest
 from .parts import Simulations, load_rows, row_blocks
@@ -33,10 +35,11 @@ NOISE = 2.0  # times the survey's: how much a network's galaxies are varied in e
 class Learner:
     "What the model of a simulation depends on, besides the simulation and the property."
 
-    kind: str  # one of `gencast.models.estimators.MODELS`
+    kind: str  # one of `gencast.models.estimators.MODELS`, or `own`
     n_trees: int = 0  # of a forest
     properties: tuple = ()  # that a network learns at once
     noise: np.ndarray | None = None  # with which a network's galaxies are varied, dex, shape (n_feature,)
+    factory: Factory | None = None  # of the user's own estimator
 
 
 def make_learner(
@@ -46,6 +49,8 @@ def make_learner(
     "What the models of a run depend on."
     if settings.model == "cnn":
         return Learner("cnn", properties=settings.properties, noise=NOISE * survey_noise)
+    if is_import_path(settings.model):
+        return Learner("own", factory=load_factory(settings.model))
     return Learner(settings.model, settings.n_trees)
 
 # %% ../../nbs/pipeline/40_training.ipynb #727ed75d
@@ -60,6 +65,14 @@ def train(
     values, sample = load_rows(simulations, source, "model")
     seed = int(rng_for(simulations.seed, source, simulations.view, property, "model").integers(2**31))
     return fit_model(kind, values, labels_of(sample, property), seed, n_trees)
+
+# %% ../../nbs/pipeline/40_training.ipynb #18a6916b
+def train_own(simulations: Simulations, source: str, property: str, factory: Factory):  # the fitted model
+    "Fit the user's own estimator to the training galaxies of one simulation."
+    values, sample = load_rows(simulations, source, "model")
+    seed = int(rng_for(simulations.seed, source, simulations.view, property, "model").integers(2**31))
+    model = OwnModel(factory, seed, f", trained on {source} to predict {property}")
+    return model.fit(values, labels_of(sample, property))
 
 # %% ../../nbs/pipeline/40_training.ipynb #1d7fb54e
 def network_options(
@@ -185,6 +198,8 @@ def fit_source(simulations: Simulations, source: str, property: str, learner: Le
     """The model of one simulation for one property, with `predict(X, return_spread=True)`; `keep`: store a
     network that had to be trained.
     """
+    if learner.factory:
+        return train_own(simulations, source, property, learner.factory)
     if learner.kind != "cnn":
         return train(simulations, source, property, learner.kind, learner.n_trees)
     network = train_network(simulations, source, learner, keep)

@@ -11,6 +11,7 @@ from .decomposition import decomposition_table as decomposition_table
 from .decomposition import split_error as split_error
 from .decomposition import split_residual as split_residual
 from .evidence import Evidence as Evidence
+from .evidence import add_survey as add_survey
 from .evidence import baselines_of as baselines_of
 from .evidence import compute_signals as compute_signals
 from .evidence import toy_evidence as toy_evidence
@@ -19,8 +20,11 @@ from .forecasts import Trial as Trial
 from .forecasts import forecast_errors as forecast_errors
 from .forecasts import forecast_survey as forecast_survey
 from .forecasts import hold_trial as hold_trial
+from .forecasts import hold_trials as hold_trials
 from .from_features import evidence_from_features as evidence_from_features
 from .from_features import toy_galaxies as toy_galaxies
+from .from_predictions import evidence_from_predictions as evidence_from_predictions
+from .from_predictions import survey_from_predictions as survey_from_predictions
 from .inference import jackknife_test as jackknife_test
 from .inference import mrqap_test as mrqap_test
 from .inference import naive_test as naive_test
@@ -30,6 +34,12 @@ from .intervals import conformal_interval as conformal_interval
 from .laws import LAWS as LAWS
 from .laws import fit_line as fit_line
 from .neighbours import measure_neighbours as measure_neighbours
+from .one_model import OneModel as OneModel
+from .one_model import add_survey_to_model as add_survey_to_model
+from .one_model import forecast_model as forecast_model
+from .one_model import heldout_model as heldout_model
+from .one_model import heldout_row as heldout_row
+from .one_model import try_model as try_model
 from .protocol import direction_scores as direction_scores
 from .protocol import heldout_predictions as heldout_predictions
 from .protocol import score_table as score_table

@@ -122,6 +122,28 @@ def normal_equations(
     x = basis.expand(values)
     return x.T @ x / len(x), x.T @ labels / len(x)
 
+# %% ../../nbs/regression/05_consensus.ipynb #5cbf9050
+def fit_consensus(
+    train: list,  # [i]: training features of simulation i, dex, shape (n_train, n_feature)
+    labels: list,  # [i]: their properties, shape (n_train, n_property)
+    noise: float | np.ndarray,  # of the survey's features, dex; one number or shape (n_feature,)
+    without: tuple = (),  # simulations held out of everything
+) -> tuple[Consensus, list]:  # and the numbers of the simulations it is made of
+    "The consensus of all simulations but those held out."
+    used = [i for i in range(len(train)) if i not in without]
+    basis = fit_basis(np.concatenate([train[i][:300] for i in used]))
+    parts = [normal_equations(basis, train[i], labels[i]) for i in used]
+    return Consensus(basis, *map(np.array, zip(*parts)), noise_penalty(basis, noise)), used
+
+
+def target_coefficients(
+    consensus: Consensus,
+    used: list,  # numbers of the simulations it is made of
+    target: int,  # number of the simulation to predict
+) -> np.ndarray:  # shape (n_column, n_property)
+    "What all simulations but the target say about it."
+    return consensus.coefficients(*([used.index(target)] if target in used else []))
+
 # %% ../../nbs/regression/05_consensus.ipynb #82bed821
 def hold_out_consensus(
     train: list,  # [i]: training features of simulation i, dex, shape (n_train, n_feature)
@@ -134,12 +156,7 @@ def hold_out_consensus(
     """What all simulations but the target, and but those held out, predict for the test galaxies of every
     simulation, one after the other, and for the survey.
     """
-    used = [i for i in range(len(train)) if i not in without]
-    basis = fit_basis(np.concatenate([train[i][:300] for i in used]))
-    parts = [normal_equations(basis, train[i], labels[i]) for i in used]
-    consensus = Consensus(basis, *map(np.array, zip(*parts)), noise_penalty(basis, noise))
-    predicted = [
-        consensus.predict(basis.expand(x), *(used.index(i) for i in used if i == j))
-        for j, x in enumerate(test)
-    ]
+    consensus, used = fit_consensus(train, labels, noise, without)
+    basis = consensus.basis
+    predicted = [basis.expand(x) @ target_coefficients(consensus, used, j) for j, x in enumerate(test)]
     return np.concatenate(predicted), consensus.predict(basis.expand(survey))

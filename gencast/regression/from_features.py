@@ -6,13 +6,16 @@
 __all__ = ['toy_galaxies', 'evidence_from_features']
 
 # %% ../../nbs/regression/18_from_features.ipynb #f982de86
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..core.arguments import Array
 from ..core.base import InputError
-from .consensus import hold_out_consensus
-from .evidence import Evidence, members
-from .neighbours import measure_neighbours
+from .consensus import Consensus, fit_consensus, hold_out_consensus
+from .evidence import Evidence, add_survey, members, one_by_one
+from .neighbours import ask_neighbours, fit_neighbours
 
 # %% ../../nbs/regression/18_from_features.ipynb #76a1688b
 def toy_galaxies(
@@ -45,7 +48,9 @@ def evidence_from_features(
     predicted: list,  # [i][j]: of model i for the test galaxies of simulation j, shape (n_gal,)
     survey_predicted: list,  # [i]: of model i for the survey, shape (n_survey,)
     names: tuple = (),  # of the simulations; default: sim0, sim1, ...
-    noise: float | np.ndarray = 0.003,  # of the survey's features, dex; one number or shape (n_feature,)
+    # of the survey's features, dex; one number or shape (n_feature,). None: features of any units, each taken
+    # in units of its own scatter, of which one per cent is noise
+    noise: float | np.ndarray | None = 0.003,
     spread: list | None = None,  # like `predicted`: standard deviation over the members of a model
     survey_spread: list | None = None,  # like `survey_predicted`
     families: np.ndarray | None = None,  # family of each simulation, shape (n_sim,), to hold out as a whole
@@ -57,27 +62,17 @@ def evidence_from_features(
     train, labels = read_galaxies(train, labels, names, "train")
     test, truth = read_galaxies(test, truth, names, "test")
     survey = Array("n_survey n_feature").read(survey, "evidence: survey", {})
-    columns = [y[:, None] for y in labels]
-    consensus = {
-        held: hold_out_consensus(train, columns, test, survey, noise, held)
-        for held in held_out(len(names), families)
-    }
-    targets = [[x] for x in (*test, survey)]
     predicted = join_predictions(predicted, survey_predicted, truth, "predicted")
     joined = (
         np.zeros(predicted.shape)
         if spread is None
         else join_predictions(spread, survey_spread, truth, "spread")
     )
-    return Evidence(
-        names,
-        truth,
-        predicted,
-        joined,
-        {held: of_simulations[:, 0] for held, (of_simulations, _) in consensus.items()},
-        consensus[()][1][:, 0],
-        [measure_neighbours(x, y, targets, noise) for x, y in zip(train, columns)],
+    n_all = sum(map(len, truth))
+    simulations, learned = learn_features(
+        names, train, labels, test, truth, predicted[:, :n_all], joined[:, :n_all], noise, families
     )
+    return add_survey(simulations, predicted[:, n_all:], joined[:, n_all:], *learned.ask(survey))
 
 # %% ../../nbs/regression/18_from_features.ipynb #3ae052f7
 def held_out(n_sim: int, families: np.ndarray | None) -> list:
@@ -118,3 +113,90 @@ def join_predictions(by_target: list, of_survey: list, truth: list, what: str) -
                 )
     joined = [np.concatenate([*row, last]) for row, last in zip(by_target, of_survey)]
     return Array("n_sim n_all").read(joined, f"evidence: {what}", {})
+
+# %% ../../nbs/regression/18_from_features.ipynb #cfb6b8d8
+NOISE_SHARE = 0.01  # of a feature's scatter that counts as noise where no noise is given
+
+
+def feature_units(train: list, used: list, noise) -> float | np.ndarray:  # shape (n_feature,), or 1
+    "What features are divided by: their scatter within a simulation where no noise is given."
+    if noise is not None:
+        return 1.0
+    scatter = np.mean([train[i].std(axis=0, dtype=float) for i in used], axis=0)
+    return np.where(scatter > 0, scatter, 1.0)
+
+
+def read_noise(noise) -> float | np.ndarray:
+    "The noise in the units of `feature_units`."
+    return NOISE_SHARE if noise is None else noise
+
+
+def consensus_without(train: list, labels: list, test: list, noise, held: tuple) -> np.ndarray:  # (n_all,)
+    "What all simulations but the target and those held out predict for all test galaxies."
+    unit = feature_units(train, [i for i in range(len(train)) if i not in held], noise)
+    none = np.empty((0, train[0].shape[1]))
+    scaled = ([x / unit for x in part] for part in (train, test))
+    train, test = scaled
+    return hold_out_consensus(train, labels, test, none, read_noise(noise), held)[0][:, 0]
+
+# %% ../../nbs/regression/18_from_features.ipynb #7326ed09
+@dataclass(frozen=True, eq=False)
+class LearnedFeatures:
+    "What a survey is compared with: the consensus of all simulations, and each one's galaxies."
+
+    consensus: Consensus
+    unit: float | np.ndarray  # of the features in the consensus, shape (n_feature,)
+    near: list  # of `Neighbours`, one a simulation
+    near_units: list  # of the features among the neighbours of each simulation
+    train: list  # training features of each simulation, as they came
+    labels: list  # and their property
+    test: list  # features of the galaxies that models are tried on
+    noise: float | np.ndarray | None  # as it came
+
+    def ask(
+        self,
+        survey: np.ndarray,  # features, shape (n_survey, n_feature)
+    ) -> tuple[np.ndarray, list]:  # consensus (n_survey,); neighbours, one dict a simulation
+        "What the simulations say about observed galaxies."
+        expanded = self.consensus.basis.expand(survey / self.unit)
+        near = [ask_neighbours(n, [[survey / unit]]) for n, unit in zip(self.near, self.near_units)]
+        return self.consensus.predict(expanded)[:, 0], near
+
+
+def learn_source(x: np.ndarray, y: np.ndarray, test: list, noise) -> tuple:  # Neighbours, unit, dict
+    "The neighbours of all test galaxies among those of one source."
+    unit = feature_units([x], [0], noise)
+    near = fit_neighbours(x / unit, y, read_noise(noise))
+    return near, unit, ask_neighbours(near, [[t / unit] for t in test])
+
+# %% ../../nbs/regression/18_from_features.ipynb #19fb5599
+def learn_features(
+    names: tuple,
+    train: list,
+    labels: list,
+    test: list,
+    truth: list,
+    predicted: np.ndarray,  # by each source's model for the test galaxies, shape (n_sim, n_all)
+    spread: np.ndarray,  # likewise
+    noise: float | np.ndarray | None,
+    families: np.ndarray | None = None,
+    map_tasks: Callable | None = None,  # (function, tuples of arguments) -> results; default: one by one
+) -> tuple[Evidence, LearnedFeatures]:  # the evidence without a survey; arguments as `evidence_from_features`
+    "All that concerns the simulations alone."
+    map_tasks, columns = map_tasks or one_by_one, [y[:, None] for y in labels]
+    held = held_out(len(names), families)
+    consensus = map_tasks(consensus_without, [(train, columns, test, noise, h) for h in held])
+    near = map_tasks(learn_source, [(x, y, test, noise) for x, y in zip(train, columns)])
+    unit = feature_units(train, list(range(len(train))), noise)
+    whole, _ = fit_consensus([x / unit for x in train], columns, read_noise(noise))
+    evidence = Evidence(
+        names,
+        truth,
+        predicted,
+        spread,
+        dict(zip(held, consensus)),
+        np.empty(0),
+        [found for _, _, found in near],
+    )
+    sources, units = [n for n, _, _ in near], [u for _, u, _ in near]
+    return evidence, LearnedFeatures(whole, unit, sources, units, train, labels, test, noise)

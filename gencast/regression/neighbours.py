@@ -105,23 +105,15 @@ def fit_neighbours(
     own = nearest_points(points, points, 6)[0][:, 1:].mean(axis=1)
     return Neighbours(mean, axes, points, np.asarray(labels, float), own)
 
-# %% ../../nbs/regression/07_neighbours.ipynb #99f7dc29
-def measure_neighbours(
-    values: np.ndarray,  # features of one source's galaxies, dex, shape (n_gal, n_feature)
-    labels: np.ndarray,  # their properties, shape (n_gal, n_property)
-    targets: list,  # features of every simulation's test galaxies, and last of the survey; each in blocks
-    noise: float | np.ndarray,  # of the features, dex
+# %% ../../nbs/regression/07_neighbours.ipynb #73edf676
+def ask_neighbours(
+    near: Neighbours,
+    targets: list,  # features of each target's galaxies, in blocks
     n_sample: int = 500,  # galaxies of each side for the proxy A-distance
-) -> dict:
-    """Neighbours among a source's galaxies of all targets' galaxies, one target after the other, and how well
-    a classifier tells them from the source's.
-
-    Returns `distance` and `outside` (n_all,), `label_variance` (n_property, n_all), `coordinates` (n_all,
-    1 + n_component), `proxy_a` (n_target,), `linear` (1 + n_component, n_property).
-    """
+) -> dict:  # as from `measure_neighbours`
+    "Neighbours of all targets' galaxies, one target after the other."
     from gencast.distances.classifiers import proxy_a
 
-    near = fit_neighbours(values, labels, noise)
     found, coordinates = [], []
     for blocks in targets:
         here = []
@@ -141,6 +133,22 @@ def measure_neighbours(
         "proxy_a": np.array(apart),
         "linear": fit_linear(with_constant(near.points), near.labels),
     }
+
+# %% ../../nbs/regression/07_neighbours.ipynb #99f7dc29
+def measure_neighbours(
+    values: np.ndarray,  # features of one source's galaxies, dex, shape (n_gal, n_feature)
+    labels: np.ndarray,  # their properties, shape (n_gal, n_property)
+    targets: list,  # features of every simulation's test galaxies, and last of the survey; each in blocks
+    noise: float | np.ndarray,  # of the features, dex
+    n_sample: int = 500,  # galaxies of each side for the proxy A-distance
+) -> dict:
+    """Neighbours among a source's galaxies of all targets' galaxies, one target after the other, and how well
+    a classifier tells them from the source's.
+
+    Returns `distance` and `outside` (n_all,), `label_variance` (n_property, n_all), `coordinates` (n_all,
+    1 + n_component), `proxy_a` (n_target,), `linear` (1 + n_component, n_property).
+    """
+    return ask_neighbours(fit_neighbours(values, labels, noise), targets, n_sample)
 
 # %% ../../nbs/regression/07_neighbours.ipynb #575ef7c7
 REFIT_PENALTY = 0.01  # ridge penalty of the linear model, in units of the scores' variance

@@ -33,7 +33,7 @@ class SignalTable:
     # [k]: computed without the labels, the model and the features' choice of simulation k; the row of source
     # k is not used. Shape (n_sim, n_sim, n_sim, n_signal)
     without: np.ndarray
-    log_mse: np.ndarray  # log10 of the mean squared error, dex, shape (n_sim, n_sim)
+    log_mse: np.ndarray  # log10 of the mean squared error, dex; nan: not known. Shape (n_sim, n_sim)
     bias: np.ndarray  # mean of predicted minus true, in the property's unit, shape (n_sim, n_sim)
 
     def __post_init__(self):
@@ -76,8 +76,8 @@ class SignalTable:
         self,
         *held_out: int,  # simulations that take part neither as source nor as target
     ) -> np.ndarray:  # boolean, shape (n_sim, n_sim)
-        "Pairs of different simulations in which none of `held_out` takes part."
-        use = ~np.eye(len(self.names), dtype=bool)
+        "Pairs of different simulations with a known error in which none of `held_out` takes part."
+        use = ~np.eye(len(self.names), dtype=bool) & ~np.isnan(self.log_mse)
         for k in held_out:
             use[k] = use[:, k] = False
         return use

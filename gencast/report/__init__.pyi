@@ -28,12 +28,14 @@ from .record import describe_failures as describe_failures
 from .record import provenance as provenance
 from .record import stage_times as stage_times
 from .record import tabulate_simulation as tabulate_simulation
+from .results import PLOTS as PLOTS
 from .results import Results as Results
 from .results import choices as choices
 from .results import load_results as load_results
 from .results import select as select
 from .scores import describe_fit as describe_fit
 from .scores import score_lines as score_lines
+from .scores import tabulate_laws as tabulate_laws
 from .scores import tabulate_scores as tabulate_scores
 from .surveys import describe_galaxies as describe_galaxies
 from .surveys import describe_reference as describe_reference

@@ -11,7 +11,7 @@ import numpy as np
 from .forecasts import BestForecast, best_forecast, forecast_rows
 from .results import Results, assumptions, select
 from .scores import describe_skill
-from .wording import CAVEAT, error_unit, plain_name
+from .wording import CAVEAT, error_unit, plain_name, with_unit
 
 # %% ../../nbs/report/42_forecast_sentences.ipynb #17e95517
 def family_word(results: Results) -> str:
@@ -33,7 +33,7 @@ def _describe_limits(best: BestForecast, family: str) -> str:
     if best.n_inside > 1:
         text += (
             "With other simulations as training set the forecast ranges up to "
-            f"{best.largest_rmse:.2g} {best.unit}. "
+            f"{with_unit(f'{best.largest_rmse:.2g}', best.unit)}. "
         )
     if best.n_inside < best.n_sources:
         text += (
@@ -68,13 +68,17 @@ def describe_forecast(
         )
     known = "too few simulations for a 90 % interval"
     if best.has_interval:
-        known = f"90 % interval {best.lower:.2g} to {best.upper:.2g} {unit}"
-    text = (
-        f"Of {best.n_sources} simulations, the model trained on {best.source} is forecast to do best on "
-        f"{target}: an RMS error in {what} of {best.rmse:.2g} {unit} ({known}). "
-    )
+        known = with_unit(f"90 % interval {best.lower:.2g} to {best.upper:.2g}", unit)
+    size = f"RMS error in {what} of {with_unit(f'{best.rmse:.2g}', unit)} ({known}). "
+    if best.n_sources == 1:
+        text = f"The model {best.source} is forecast to have on {target} an {size}"
+    else:
+        text = (
+            f"Of {best.n_sources} simulations, the model trained on {best.source} is forecast to do best on "
+            f"{target}: an {size}"
+        )
     if best.bias is not None and np.isfinite(best.bias):
-        text += f"Of this, a common offset of about {best.bias:+.2g} {unit}. "
+        text += f"Of this, a common offset of about {with_unit(f'{best.bias:+.2g}', unit)}. "
     text += _describe_limits(best, family_word(results))
     return text + describe_skill(results, best.view, best.property) + CAVEAT
 

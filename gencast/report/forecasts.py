@@ -16,16 +16,46 @@ from .results import Results, assumptions, choices, select
 from .wording import error_unit, plain_name
 
 # %% ../../nbs/report/40_forecasts.ipynb #b5015fde
+def _calibrated(best: pd.Series, combined: pd.DataFrame | None) -> pd.Series:
+    "The row of combined.csv for the best source; the source's own row where there is none."
+    if combined is None or not len(combined):
+        return best
+    chosen = combined[
+        (combined.target == best.target)
+        & (combined.property == best.property)
+        & (combined["view"] == best["view"])
+        & (combined.predictor == "best")
+        & (combined.source == best.source)
+    ]
+    return chosen.iloc[0] if len(chosen) else best
+
+
+def _with_calibrated(rows: pd.DataFrame, combined: pd.DataFrame | None) -> pd.DataFrame:
+    "The same rows; that of the best source with the interval and offset calibrated on such choices."
+    inside = rows[rows.in_support.astype(bool) & rows.rmse.notna()]
+    if not len(inside):
+        return rows
+    rows, at = rows.copy(), inside.rmse.idxmin()
+    chosen = _calibrated(rows.loc[at], combined)
+    for name in ("rmse", "lower", "upper", "bias", "bias_lower", "bias_upper"):
+        if name in rows and name in chosen:
+            rows.loc[at, name] = chosen[name]
+    return rows
+
+
 def forecast_rows(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     target: str,  # a survey or a simulation
     property: str | None = None,  # None: the run's own
     view: str | None = None,  # None: the run's own where the target was seen in several
 ) -> pd.DataFrame:  # rows of forecasts.csv, one a source; rmse, lower and upper in the property's unit
-    "The forecasts for one target, property and view. Raises `InputError` where there are none."
+    """The forecasts for one target, property and view; that of the best source has the interval of
+    combined.csv, which is calibrated on sources chosen as the best. Raises `InputError` where there are none.
+    """
     property = choices(results, property=property)["property"]
     rows = select(results.forecasts, target=target, property=property, view=view or None)
-    return rows if rows.view.nunique() == 1 else select(rows, view=choices(results)["view"])
+    rows = rows if rows.view.nunique() == 1 else select(rows, view=choices(results)["view"])
+    return _with_calibrated(rows, results.combined)
 
 # %% ../../nbs/report/40_forecasts.ipynb #f67c1117
 @dataclass(frozen=True)
@@ -82,19 +112,6 @@ def _choose_best(rows: pd.DataFrame, combined: pd.DataFrame | None) -> BestForec
         bias=chosen.get("bias"),
         largest_rmse=inside.rmse.max(),
     )
-
-
-def _calibrated(best: pd.Series, combined: pd.DataFrame | None) -> pd.Series:
-    "The row of combined.csv for the best source; the source's own row where there is none."
-    if combined is None or not len(combined):
-        return best
-    chosen = combined[
-        (combined.target == best.target)
-        & (combined.property == best.property)
-        & (combined["view"] == best["view"])
-        & (combined.predictor == "best")
-    ]
-    return chosen.iloc[0] if len(chosen) else best
 
 # %% ../../nbs/report/40_forecasts.ipynb #f3c1ae64
 def best_forecast(

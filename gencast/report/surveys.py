@@ -95,10 +95,11 @@ def survey_notes(
     meta, n_galaxies = record.get("meta", {}), record.get("n_galaxies", 0)
     notes = [escape_markdown(str(note)[:1].upper() + str(note)[1:] + ".") for note in meta.get("notes", [])]
     notes += _view_notes(view, meta)
-    notes.append(
-        "Luminosities rest on the redshift and the Planck 2018 cosmology; peculiar velocities are not "
-        "removed."
-    )
+    cosmology = meta.get("cosmology", "Planck18")
+    called = "the Planck 2018 cosmology" if cosmology == "Planck18" else f"the cosmology {cosmology}"
+    notes.append(f"Luminosities rest on the redshift and {called}; peculiar velocities are not removed.")
+    if str(meta.get("galactic_extinction", "")).startswith("none removed"):
+        notes.append(f"Dust of our own Galaxy: {meta['galactic_extinction']}.")
     notes += _refused_notes(meta.get("refused", []))
     if 0 < n_galaxies < 30:
         notes.append(

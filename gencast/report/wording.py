@@ -49,6 +49,14 @@ def error_unit(
     unit = PROPERTIES[property].unit if property in PROPERTIES else ""
     return "dex" if unit.startswith("dex") else unit
 
+# %% ../../nbs/report/15_wording.ipynb #9b102ea2
+def with_unit(
+    text: str,  # a number, as it is to be shown
+    unit: str,  # empty for a number without unit
+) -> str:
+    "A number and its unit."
+    return f"{text} {unit}".strip()
+
 # %% ../../nbs/report/15_wording.ipynb #f30b4940
 OPTION_WORDS = {
     "ssp": "stellar library",

@@ -17,22 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
-import yaml
 from tqdm import tqdm
 
 import gencast
-from ..core.base import InputError
+from ..core.base import InputError, digest
 from ..core.files import replace_folder
+from .commands import commands_page
 from .links import check_site, link_names, name_links, plain_text
-from gencast.site.pages import (
-    add_alt_text,
-    count_site,
-    figure_words,
-    gallery_page,
-    reference_pages,
-    thumbnail,
-)
+from .navigation import write_config
+from .outputs import leave_out_of_search, save_figures, show_offline, write_notebook
+from .pages import add_alt_text, count_site, figure_words
+from .reference import reference_pages
+from .targets import find_notebooks, front_matter, stage_targets
 
 # %% ../../nbs/site/30_build.ipynb #de84e43e
 def source_root() -> Path | None:  # folder that holds nbs/ and _quarto.yml
@@ -77,21 +73,55 @@ def run_notebooks(paths: list) -> list:  # what went wrong, as sentences
         return [sentence for sentences in bar for sentence in sentences]
 
 
+def page_key(root: Path, path: Path) -> str:
+    "Fingerprint of a notebook, of the module that it makes, and of the program that turns it into a page."
+    import nbdev
+
+    module = re.search(r"#\| default_exp ([\w.]+)", path.read_text(encoding="utf-8"))
+    made = root / "gencast" / (module[1].replace(".", "/") + ".py") if module else path
+    own = made.read_bytes() if made.is_file() else b""
+    return digest(path.relative_to(root).as_posix(), path.read_bytes(), own, nbdev.__version__)
+
+
 def stage_notebooks(
     root: Path,  # source tree
     work: Path,  # empty folder to work in
     execute: bool = True,  # run the notebooks that have no outputs, to show their figures
+    kept: Path | None = None,  # folder that keeps pages between calls; None: all are made
 ) -> tuple:  # the staged folder, and what went wrong as sentences
     "Turn the notebooks of `root` into pages; raises `InputError` with nbdev's own words where that fails."
     shutil.copytree(root / "nbs", work / "nbs", ignore=shutil.ignore_patterns("targets", ".*", "_*"))
     shutil.copy(root / "pyproject.toml", work)
+    pages = {p: p.relative_to(work / "nbs") for p in sorted((work / "nbs").rglob("*.ipynb"))}
+    keys = {page: page_key(root, root / "nbs" / page) for page in pages.values()} if kept else {}
+    ready = {page: kept / f"{key}.ipynb" for page, key in keys.items() if (kept / f"{key}.ipynb").is_file()}
+    for path, page in pages.items():
+        if page in ready:
+            path.unlink()
     wrong = run_notebooks(sorted((work / "nbs").rglob("*.ipynb")) if execute else [])
     for module in (work / "nbs").rglob("*.py"):  # of the studies: pages do not need them any more
         module.unlink()
     error = call_nbdev(work, "nbdev.serve import proc_nbs", "proc_nbs(n_workers=0, force=True)")
     if error:
         raise InputError(f"nbdev cannot stage the notebooks: {error}")
+    keep_pages(work / "_proc", kept, keys, ready, clean=not wrong)
     return work / "_proc", wrong
+
+
+def keep_pages(staged: Path, kept: Path | None, keys: dict, ready: dict, clean: bool) -> None:
+    "Put pages made before into their places, and keep those made now for the next call."
+    for page, file in ready.items():
+        (staged / page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, staged / page)
+    if not kept or not clean:
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    for page, key in keys.items():
+        if page not in ready and (staged / page).is_file():
+            shutil.copy(staged / page, kept / f"{key}.ipynb")
+    for old in kept.glob("*.ipynb"):
+        if old.stem not in keys.values():
+            old.unlink()
 
 # %% ../../nbs/site/30_build.ipynb #66de5b16
 def finish_output(data: dict, links: dict, root: str) -> None:
@@ -107,7 +137,7 @@ def finish_page(
     drawn: dict,  # figure function -> what it draws
     root: str = "../",  # way from the page to the site's root
 ) -> None:
-    "Link the names in a staged page, clean its signatures and give its figures a text."
+    "Link the names in a staged page, clean its signatures, and show its outputs as Quarto needs them."
     nb = json.loads(path.read_text(encoding="utf-8"))
     add_alt_text(nb["cells"], drawn)
     for cell in nb["cells"]:
@@ -117,179 +147,10 @@ def finish_page(
         cell["metadata"].pop("execution", None)
         for output in cell.get("outputs", []):
             finish_output(output.get("data", {}), links, root)
-    path.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-# %% ../../nbs/site/30_build.ipynb #afd2aacf
-KINDS = {"summary": "Summary", "simulation": "Simulations", "survey": "Surveys"}  # template -> heading
-
-
-def read_executed(path: Path) -> tuple:  # notebook, kind (summary, simulation or survey)
-    "Read an executed notebook and its kind; raises `InputError` where it is damaged."
-    try:
-        if not path.is_file():
-            raise ValueError("it is no file")
-        nb = nbformat.read(path, as_version=4)
-        nbformat.validate(nb)
-        kind = Path(str(dict(nb.metadata.pop("papermill", {})).get("input_path", path.stem))).stem
-    except Exception as err:  # a damaged file fails in nbformat in many ways
-        raise InputError(
-            f"{path} is not a notebook ({' '.join(str(err).split())[:200]}); delete it and run `gencast "
-            "run` again"
-        ) from err
-    return nb, kind if kind in KINDS else "simulation"
-
-
-def front_matter(**fields: str) -> str:
-    "The block of YAML that a Quarto page starts with; empty fields are left out."
-    filled = {k: v for k, v in fields.items() if v}
-    return "---\n" + yaml.safe_dump(filled, allow_unicode=True, sort_keys=False, width=1000) + "---"
-
-# %% ../../nbs/site/30_build.ipynb #8d2a0c8a
-def take_heading(cells: list) -> tuple:  # heading, the sentence below it; both empty where there is none
-    "Take the title and the sentence below it out of the first cell that has them."
-    for cell in cells:
-        m = re.match(r"# (.+)\n*(?:> (.+)\n*)?", cell.source)
-        if cell.cell_type == "markdown" and m:
-            cell.source = cell.source[m.end() :]
-            return m[1].strip(), (m[2] or "").strip()
-    return "", ""
-
-
-def failed_cells(path: Path, nb) -> list:  # sentences
-    "The errors that an executed notebook shows."
-    outputs = [o for c in nb.cells for o in c.get("outputs", [])]
-    return [f"{path.name}: a cell ended in {o.ename}" for o in outputs if o.output_type == "error"]
-
-
-def target_page(
-    path: Path,  # executed notebook
-) -> tuple:  # notebook ready for Quarto, kind (summary, simulation or survey), errors in it as sentences
-    "Make a page of an executed notebook: front matter, no hidden cells, no paths of the machine."
-    nb, kind = read_executed(path)
-    nb.cells = [c for c in nb.cells if not (c.cell_type == "code" and re.match(r"\s*#\|\s*hide\b", c.source))]
-    heading, lead = take_heading(nb.cells)
-    nb.cells = [c for c in nb.cells if c.source.strip()]
-    for cell in nb.cells:
-        cell.metadata = {}
-    name = path.stem.replace("_", " ").replace("sdss", "SDSS")
-    names = {"title": heading or name} if kind == "summary" else {"title": name, "subtitle": heading}
-    front = nbformat.v4.new_raw_cell(front_matter(**names, description=lead), id="front-matter")
-    nb.cells.insert(0, front)
-    return nb, kind, failed_cells(path, nb)
-
-# %% ../../nbs/site/30_build.ipynb #76824b3a
-def find_notebooks(
-    results: str | Path,  # folder of one run
-) -> list:  # paths
-    "The executed notebooks of a run; raises `InputError` where there are none."
-    found = sorted(Path(results, "notebooks").glob("*.ipynb"))
-    if not found:
-        raise InputError(
-            f"{results} has no notebooks/*.ipynb; run `gencast run` first, or build the site without results"
-        )
-    return found
-
-# %% ../../nbs/site/30_build.ipynb #9463ff00
-ALT = {  # kind -> what its thumbnail shows
-    "simulation": "Error of the models of the other simulations against their distance",
-    "survey": "Forecast error of each simulation's model",
-    "summary": "Predicted against true error of all pairs",
-}
-GROUPS = {"summary": "All at once", "survey": "Observed galaxies", "simulation": "Simulations"}
-
-
-def target_section(groups: dict) -> dict:  # kind -> pages
-    "The part of the sidebar that lists the targets."
-    parts = [{"section": KINDS[k], "contents": groups[k]} for k in ("survey", "simulation") if groups[k]]
-    return {"section": "Targets", "contents": ["targets.qmd", *groups["summary"], *parts]}
-
-
-def unlink_documentation(nb) -> None:
-    "Turn links to the documentation into plain text, for a site that has none."
-    for cell in nb.cells:
-        if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", cell.source)
-
-# %% ../../nbs/site/30_build.ipynb #fa45900f
-def stage_targets(
-    notebooks: list,  # executed notebooks
-    staged: Path,  # the site's folder
-    documented: bool = True,  # does the site hold the documentation too?
-) -> tuple:  # sidebar section, errors as sentences
-    "Copy executed notebooks into `staged/targets`, with a gallery, and list them for the sidebar."
-    groups, wrong, cards, drawn = {kind: [] for kind in KINDS}, [], [], figure_words()
-    thumbs = staged / "targets" / "thumbs"
-    thumbs.mkdir(exist_ok=True, parents=True)
-    for path in notebooks:
-        nb, kind, errors = target_page(path)
-        if not documented:
-            unlink_documentation(nb)
-        add_alt_text(nb.cells, drawn)
-        nbformat.write(nb, staged / "targets" / path.name)
-        picture = thumbnail(nb, kind)
-        if picture:
-            (thumbs / f"{path.stem}.png").write_bytes(picture)
-        groups[kind].append(f"targets/{path.name}")
-        cards.append((kind, path.stem, ALT[kind], bool(picture)))
-        wrong += errors
-    (staged / "targets.qmd").write_text(gallery_page(cards, GROUPS), encoding="utf-8")
-    return target_section(groups), wrong
-
-# %% ../../nbs/site/30_build.ipynb #af441bba
-def fill_patterns(
-    part,  # a navigation, or a part of it
-    staged: Path,  # the site's folder
-):  # the same with a list of pages in the place of each pattern
-    "Replace each pattern of a navigation by the pages that it stands for."
-    if isinstance(part, list):
-        return [fill_patterns(item, staged) for item in part]
-    if not isinstance(part, dict):
-        return part
-    pattern = part.get("contents")
-    if isinstance(pattern, str):
-        pages = sorted(p.relative_to(staged).as_posix() for p in staged.glob(pattern))
-        return part | {"contents": pages or [pattern]}
-    return {key: fill_patterns(value, staged) for key, value in part.items()}
-
-# %% ../../nbs/site/30_build.ipynb #6968e2dd
-RUN_ONLY = {  # configuration of a site that shows a run and no documentation
-    "project": {
-        "type": "website",
-        "output-dir": "_site",
-        "render": ["*.qmd", "targets/*.ipynb"],
-    },
-    "lang": "en",
-    "execute": {"enabled": False},
-    "website": {
-        "title": "gencast",
-        "sidebar": {"style": "docked", "contents": [{"text": "Home", "href": "index.qmd"}]},
-        "navbar": {"left": [{"text": "Home", "href": "index.qmd"}]},
-    },
-    "format": {"html": {"theme": {"light": "cosmo", "dark": "darkly"}, "toc": True}},
-}
-
-
-def add_after(part: list, name: str, item: dict) -> None:
-    "Insert an item into a navigation after the one called `name`, or after the first."
-    names = [v.get("section", v.get("text")) if isinstance(v, dict) else None for v in part]
-    part.insert(names.index(name) + 1 if name in names else 1, item)
-
-# %% ../../nbs/site/30_build.ipynb #ad8eac13
-def write_config(
-    root: Path | None,  # source tree; None: a site without the documentation
-    staged: Path,  # the site's folder
-    targets: dict | None = None,  # sidebar section of the targets
-) -> None:
-    "Write `_quarto.yml` into the staged folder, with the pages of each folder and the targets in it."
-    text = (root / "_quarto.yml").read_text(encoding="utf-8") if root else yaml.safe_dump(RUN_ONLY)
-    config = yaml.safe_load(text)
-    sidebar, navbar = config["website"]["sidebar"], config["website"]["navbar"]
-    sidebar["contents"] = fill_patterns(sidebar["contents"], staged)
-    if targets:
-        add_after(sidebar["contents"], "Learn", targets)
-        add_after(navbar["left"], "Learn", {"text": "Targets", "href": "targets.qmd"})
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    (staged / "_quarto.yml").write_text(text, encoding="utf-8")
+    save_figures(nb, path)
+    show_offline(nb)
+    leave_out_of_search(nb)
+    write_notebook(nb, path)
 
 # %% ../../nbs/site/30_build.ipynb #2e7f928a
 def markdown_page(
@@ -310,25 +171,50 @@ def module_pages() -> dict:  # module -> page of the notebook that makes it
     return {module: href.partition("#")[0] for module, href in sorted(first.items())}
 
 # %% ../../nbs/site/30_build.ipynb #d6a226c2
+def code_state() -> str:
+    "Fingerprint of the package, from which the reference is made."
+    folder = Path(gencast.__file__).parent
+    return digest(*[f.read_bytes() for f in sorted(folder.rglob("*.py*")) if f.suffix in (".py", ".pyi")])
+
+
+def write_reference(staged: Path, links: dict, kept: Path) -> None:
+    "The pages of the reference and of the commands, from the last call where the code is the same."
+    state = kept / "reference.json"
+    found = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {}
+    if found.get("code") != code_state():
+        texts = reference_pages(module_pages(), links) | {"commands.qmd": commands_page()}
+        found = {"code": code_state(), "pages": texts}
+        kept.mkdir(parents=True, exist_ok=True)
+        state.write_text(json.dumps(found), encoding="utf-8")
+    (staged / "reference").mkdir()
+    for name, text in found["pages"].items():
+        (staged / name).write_text(text, encoding="utf-8")
+
+
 def stage_documentation(
     root: Path,  # source tree
     work: Path,  # empty folder to work in
     execute: bool,  # run the notebooks that have no outputs
+    kept: Path,  # folder that keeps pages between calls
 ) -> tuple:  # the staged folder, what went wrong as sentences
     "The pages that do not depend on a run: notebooks, reference, benchmarks and changelog."
-    pages, wrong = stage_notebooks(root, work, execute)
+    pages, wrong = stage_notebooks(root, work, execute, kept)
     links, drawn = name_links(), figure_words()
     for path in pages.rglob("*.ipynb"):
         depth = len(path.relative_to(pages).parents) - 1
         finish_page(path, links, drawn, "../" * depth)
-    (pages / "reference").mkdir()
-    for name, text in reference_pages(module_pages(), links).items():
-        (pages / name).write_text(text, encoding="utf-8")
+    write_reference(pages, links, kept)
     markdown_page(root / "CHANGELOG.md", pages / "changelog.md")
     markdown_page(root / "benchmarks" / "README.md", pages / "benchmarks.md")
     return pages, wrong
 
 # %% ../../nbs/site/30_build.ipynb #529d3827
+RUN_STYLE = (
+    ".gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }\n"
+    ".gallery-card img { width: 100%; height: auto; }\n"
+)
+
+
 def stage_run(
     notebooks: list,  # executed notebooks
     pages: Path,  # the site's folder
@@ -340,6 +226,7 @@ def stage_run(
     found = stage_targets(notebooks, pages, documented)
     if not documented:
         shutil.copy(pages / "targets.qmd", pages / "index.qmd")
+        (pages / "styles.css").write_text(RUN_STYLE, encoding="utf-8")
     return found
 
 
@@ -359,9 +246,10 @@ def stage_docs(
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("staging-*"):  # of an earlier call that was killed
         shutil.rmtree(old, ignore_errors=True)
+    kept = out / ".kept"  # pages of the last call: what has not changed is not made again
     # not in `out`: nbdev leaves out all that lies under _docs or _site
     with tempfile.TemporaryDirectory(prefix="gencast-site-") as work:
-        pages, wrong = stage_documentation(root, Path(work), execute) if root else (Path(work), [])
+        pages, wrong = stage_documentation(root, Path(work), execute, kept) if root else (Path(work), [])
         targets, errors = stage_run(notebooks, pages, documented=root is not None)
         write_config(root, pages, targets)
         ready = Path(shutil.copytree(pages, out / f"staging-{os.getpid()}"))

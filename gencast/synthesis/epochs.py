@@ -7,10 +7,10 @@ __all__ = ['simulate_epochs']
 
 # %% ../../nbs/synthesis/80_epochs.ipynb #debb73ed
 import numpy as np
-from astropy.cosmology import Planck18
 
 from ..core.arguments import Array, Number, takes
 from ..core.base import InputError, rng_for
+from ..core.cosmology import find_cosmology
 from ..core.sample import Sample
 from .agebins import age_bins, rebin_shares
 from .galaxies import draw_galaxies
@@ -90,9 +90,10 @@ def simulate_slice(
     grid: SSPGrid,
     seed: int,
     edges: np.ndarray,  # age bins of the properties, Gyr, shape (n_bin + 1,)
+    cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
 ) -> tuple:  # flux, (n_gal, n_wave); properties
     "Spectra and properties of the galaxies of one slice."
-    galaxies = draw_galaxies(recipe, float(redshift.max()), len(redshift), seed)
+    galaxies = draw_galaxies(recipe, float(redshift.max()), len(redshift), seed, cosmology)
     flux, formed, slope = synthesize_with_slope(galaxies, grid, recipe["dust"])
     found = galaxy_properties(galaxies, grid, formed, slope)
     for key in ("sfh", "zh"):
@@ -134,12 +135,12 @@ def simulate_epochs(
     name, n = recipe["name"], n_galaxies or suite.n_galaxies
     redshift = draw_redshifts(np.asarray(observed, float), n, rng_for(seed, name, "redshift"))
     grid = recipe_grid(recipe, suite, "photometry")
-    edges = age_bins(float(Planck18.age(suite.redshift_range[0]).value))
+    edges = age_bins(float(find_cosmology(suite.cosmology).age(suite.redshift_range[0]).value))
     parts = []
     for k, z in enumerate(np.array_split(redshift, n_slices)):
         if len(z):
             then = recipe_at(recipe, z.mean(), suite.redshift) | {"name": f"{name} epoch {k}"}
-            parts.append(simulate_slice(then, z, grid, seed, edges))
+            parts.append(simulate_slice(then, z, grid, seed, edges, suite.cosmology))
     flux = np.concatenate([p[0] for p in parts])
     properties = {k: np.concatenate([p[1][k] for p in parts]) for k in parts[0][1]}
     # mixed, because later steps take the first so many

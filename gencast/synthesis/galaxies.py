@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.base import rng_for
+from ..core.cosmology import find_cosmology
 from .agebins import age_bins, recent_sfr
 from .histories import draw_histories
 from .metallicity import draw_metallicities
@@ -46,16 +47,16 @@ def draw_galaxies(
     redshift: float,  # epoch; no star is older than the Universe was then
     n: int,  # galaxies
     seed: int,
+    cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
 ) -> Galaxies:
     """Draw masses, histories, metallicities and attenuations. The same seed and name give the same galaxies.
     Raises `InputError` for a bad recipe.
     """
-    from astropy.cosmology import Planck18
 
     def rng(what):
         return rng_for(seed, recipe["name"], what)
 
-    edges = age_bins(float(Planck18.age(redshift).value))
+    edges = age_bins(float(find_cosmology(cosmology).age(redshift).value))
     log_mstar = draw_masses(recipe["mass"], n, rng("mass"))
     fractions = draw_histories(recipe["history"], log_mstar, edges, rng("history"))
     zmet = draw_metallicities(recipe["metallicity"], log_mstar, fractions, edges, rng("metallicity"))

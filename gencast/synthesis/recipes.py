@@ -16,6 +16,7 @@ import numpy as np
 from ..core.arguments import Word
 from ..core.base import InputError
 from ..core.checks import check_different, check_keys, check_name, choice, load_yaml, number
+from ..core.cosmology import cosmology_name, find_cosmology
 from ..core.display import card
 from .dust import check_dust
 from .galaxies import draw_galaxies
@@ -57,6 +58,8 @@ class Suite:
     # where each galaxy has a redshift of its own: the lowest and the highest; `redshift` is then where the
     # recipes hold
     redshift_range: tuple = ()
+    # in which redshifts become ages and luminosities, as `cosmology_name` writes it
+    cosmology: str = "Planck18"
 
     def __repr__(self) -> str:
         return (
@@ -143,7 +146,7 @@ def check_recipe(
     check_library(recipe["ssp"], suite.spectra, where)
     check_parts(recipe, where)
     try:
-        draw_galaxies(recipe, suite.redshift, 2, seed=0)
+        draw_galaxies(recipe, suite.redshift, 2, 0, suite.cosmology)
     except InputError as err:
         raise InputError(f"{where}: {err}") from err
 
@@ -183,7 +186,7 @@ def check_redshift_range(ends, where: str) -> None:
 
 def check_suite(text: dict, where: str) -> None:
     "Check what a suite file says of the suite as a whole. Raises `InputError` that names the key."
-    check_keys(text, SUITE_KEYS, SUITE_KEYS | {"redshift_range"}, where)
+    check_keys(text, SUITE_KEYS, SUITE_KEYS | {"redshift_range", "cosmology"}, where)
     name = text["name"]
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w-]{0,79}", name, re.ASCII):
         raise InputError(
@@ -192,6 +195,7 @@ def check_suite(text: dict, where: str) -> None:
         )
     number(text, "redshift", where, 0, 5)
     number(text, "n_galaxies", where, 100, 1e7, whole=True)
+    find_cosmology(text.get("cosmology"), where)
     check_redshift_range(text.get("redshift_range", [0.01, 5]), where)
     check_grids(text, where)
     if not isinstance(text["simulations"], list) or len(text["simulations"]) < 5:
@@ -227,7 +231,7 @@ def read_recipes(
     text = load_yaml(path)
     check_suite(text, str(path))
     tuples = {key: tuple(text.get(key, ())) for key in ("simulations", "redshift_range")}
-    found = Suite(**text | tuples)
+    found = Suite(**text | tuples | {"cosmology": cosmology_name(text.get("cosmology"))})
     for position, recipe in enumerate(found.simulations):
         check_recipe(recipe, found, f"{path}: simulation {position + 1}")
     check_different(found.names, str(path))

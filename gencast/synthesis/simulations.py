@@ -85,7 +85,8 @@ def simulate(
         20
     """
     check_parts(recipe, "simulate")
-    galaxies = draw_galaxies(recipe, suite.redshift, n_galaxies or suite.n_galaxies, seed)
+    n = n_galaxies or suite.n_galaxies
+    galaxies = draw_galaxies(recipe, suite.redshift, n, seed, suite.cosmology)
     grid = recipe_grid(recipe, suite, view)
     shape = (len(galaxies.log_mstar), grid.wave.size)
     out = map_array(scratch, shape) if scratch else None
