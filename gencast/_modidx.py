@@ -1957,8 +1957,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'gencast/pipeline/measured.py'),
                                            'gencast.pipeline.measured.project_on': ( 'pipeline/measured.html#project_on',
                                                                                      'gencast/pipeline/measured.py'),
-                                           'gencast.pipeline.measured.say_untrained': ( 'pipeline/measured.html#say_untrained',
-                                                                                        'gencast/pipeline/measured.py'),
                                            'gencast.pipeline.measured.single': ( 'pipeline/measured.html#single',
                                                                                  'gencast/pipeline/measured.py'),
                                            'gencast.pipeline.measured.square_units': ( 'pipeline/measured.html#square_units',

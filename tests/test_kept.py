@@ -1,4 +1,5 @@
-"""What a finished run keeps gives the forecasts that measuring everything anew gives; damage is noticed."""
+"""What a finished run keeps gives the forecasts that measuring everything anew gives; damage is noticed. Photometry is
+compared in test_own_suite.py."""
 
 import shutil
 from dataclasses import replace
@@ -27,22 +28,24 @@ PROPERTIES = ("log_mstar", "sfh")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    "A small run, with a history, in both views."
+    "A small run of spectra, with a history."
     place = tmp_path_factory.mktemp("kept")
     suite = yaml.safe_load(list_suites()["default"].read_text())
-    path = place / "six.yaml"
-    path.write_text(yaml.safe_dump(suite | {"name": "six", "simulations": suite["simulations"][:12:2]}))
+    path = place / "five.yaml"
+    path.write_text(yaml.safe_dump(suite | {"name": "five", "simulations": suite["simulations"][::4]}))
     run(
         path,
         True,
-        place / "six",
-        n_galaxies=200,
+        place / "five",
+        n_galaxies=130,
+        n_trees=10,
         properties=PROPERTIES,
+        views=("spectra",),
         notebooks=False,
         progress=False,
         jobs=2,
     )
-    return place / "six"
+    return place / "five"
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +63,13 @@ def anew(folder, sample, properties=PROPERTIES):
 
 
 def assert_same(found, expected):
-    "Two pairs of tables, equal up to the rounding of single precision."
+    """Two pairs of tables, equal up to the rounding of single precision. The law for histories looks for
+    galaxies with nearly the same consensus: there rounding may pick another one.
+    """
     for mine, theirs in zip(found, expected):
-        assert_frame_equal(mine, theirs, rtol=2e-5, atol=2e-6)
+        for name, rtol in (("log_mstar", 2e-5), ("sfh", 2e-3)):
+            one, other = mine[mine.property == name], theirs[theirs.property == name]
+            assert_frame_equal(one, other, rtol=rtol, atol=2e-6)
 
 
 def test_kept_pieces_give_the_tables_of_all_steps(folder, noisy, tmp_path, capsys):
@@ -72,13 +79,6 @@ def test_kept_pieces_give_the_tables_of_all_steps(folder, noisy, tmp_path, capsy
     expected = anew(tmp_path / "copy", noisy)
     assert_same(kept, expected)
     assert_array_equal(kept[1].predicted, expected[1].predicted)
-
-
-def test_photometry_too(folder, tmp_path):
-    survey = observed.run_survey(load_settings(folder), "photometry").take(np.arange(300, 350))
-    kept = observed.forecast(folder, survey, progress=False, jobs=1)
-    shutil.copytree(folder, tmp_path / "copy")
-    assert_same(kept, anew(tmp_path / "copy", survey))
 
 
 def test_results_forecast(folder, noisy):
@@ -111,19 +111,21 @@ def damage(path):
     [
         ("kept/spectra/tests.npy", "damaged"),
         ("kept/spectra/kept.json", "damaged"),
+        ("kept/spectra-survey/flux.npy", "damaged"),
         ("kept/spectra", "keeps nothing"),
         ("cache/errors-spectra-log_mstar-*.npz", "missing or damaged"),
     ],
 )
-def test_damage_is_said_and_does_no_harm(folder, noisy, tmp_path, capsys, what, words):
-    expected = observed.forecast(folder, noisy, ("log_mstar",), progress=False)
+def test_damage_is_said_and_everything_measured_anew(
+    folder, noisy, tmp_path, capsys, monkeypatch, what, words
+):
     copy = shutil.copytree(folder, tmp_path / "copy")
     path = next(copy.glob(what))
     shutil.rmtree(path) if path.is_dir() else damage(path)
-    capsys.readouterr()
-    found = observed.forecast(copy, noisy, ("log_mstar",), progress=False, jobs=2)
-    assert words in capsys.readouterr().out
-    assert_same(found, expected)
+    monkeypatch.setattr(observed, "forecast_anew", lambda *a: "all steps")
+    assert observed.forecast(copy, noisy, ("log_mstar",), progress=False, jobs=1) == "all steps"
+    said = capsys.readouterr().out
+    assert words in said and "measured anew" in said and said.count("\n") == 1
 
 
 def test_a_damaged_forest_is_grown_again(folder, noisy, tmp_path, capsys):
@@ -133,16 +135,16 @@ def test_a_damaged_forest_is_grown_again(folder, noisy, tmp_path, capsys):
     sound = path.read_bytes()
     damage(path)
     capsys.readouterr()
-    found = observed.forecast(copy, noisy, ("log_mstar",), progress=False)
+    found = observed.forecast(copy, noisy, ("log_mstar",), progress=False, jobs=1)
     assert "trained again" in capsys.readouterr().out
     assert_same(found, expected)
     assert path.read_bytes() == sound
 
 
-def test_another_version_measures_anew(folder, noisy, tmp_path, capsys, monkeypatch):
-    copy = shutil.copytree(folder, tmp_path / "copy")
+def test_another_version_measures_anew(folder, noisy, capsys, monkeypatch):
     monkeypatch.setattr("gencast.pipeline.kept.kept_key", lambda *a: "another")
-    observed.forecast(copy, noisy, ("log_mstar",), progress=False, jobs=2)
+    monkeypatch.setattr(observed, "forecast_anew", lambda *a: "all steps")
+    assert observed.forecast(folder, noisy, ("log_mstar",), progress=False, jobs=1) == "all steps"
     assert "another version" in capsys.readouterr().out
 
 

@@ -22,7 +22,7 @@ from .evidence import PropertyEvidence, ViewEvidence, source_path
 from .kept import NOT_KEPT, Kept, KeptDamaged, unpack
 from .settings import LawSettings
 from .surveys import lacking_noise, survey_noise
-from .training import Learner, fit_source, kept_model, model_path, predict_survey
+from .training import Learner, fit_source, kept_model, model_path, predict_survey, read_model
 from ..regression.consensus import Basis, Consensus, noise_penalty
 from ..regression.evidence import Evidence, members, signal_version
 from ..regression.laws import LAWS
@@ -234,8 +234,12 @@ def held_signals(
     return table, {view.main_family: each}
 
 # %% ../../nbs/pipeline/78_measured.ipynb #02739278
-def apply_kept(kept: Kept, source: str, property: str, learner: Learner, values: np.ndarray) -> tuple:
-    "Predictions of one source's model for all test galaxies, and for new ones with these features."
+def apply_kept(
+    kept: Kept, source: str, property: str, learner: Learner, values: np.ndarray, gone: list
+) -> tuple:
+    """Predictions of one source's model for all test galaxies, and for new ones with these features; `gone`
+    gets the name of a source whose model had to be trained again.
+    """
     arguments = (kept.simulations, source, property, learner)
     key = call_key(fit_source, *arguments)
     path = source_path(kept.simulations, "errors", property, source)
@@ -246,19 +250,12 @@ def apply_kept(kept: Kept, source: str, property: str, learner: Learner, values:
         raise KeptDamaged(f"{path} is missing or damaged ({err}): {NOT_KEPT}") from err
     if not same:
         raise KeptDamaged(f"{path} is of another version of gencast: {NOT_KEPT}")
-    return tests, predict_survey(kept_model(*arguments, key), values)
+    model = read_model(model_path(kept.simulations, source, property), key)
+    if model is None and learner.kind != "cnn":
+        gone.append(source)
+    return tests, predict_survey(model or kept_model(*arguments, key), values)
 
 # %% ../../nbs/pipeline/78_measured.ipynb #907c483e
-def say_untrained(kept: Kept, property: str, learner: Learner) -> None:
-    "Tell the user where models have to be trained again."
-    names = kept.simulations.names
-    gone = [n for n in names if not model_path(kept.simulations, n, property).is_file()]
-    if gone and learner.kind != "cnn":
-        print(
-            f"{len(gone)} models of {property} ({learner.kind}) are not kept in files; they are trained again"
-        )
-
-
 def law_reads(law: str) -> tuple:  # names of signals
     "The signals that a law reads, and those of any group of galaxies."
     return tuple(dict.fromkeys((*LAW_SIGNALS, *LAWS[law].signals)))
@@ -275,9 +272,14 @@ def evidence_of_property(
 ) -> PropertyEvidence:
     "The evidence of one property for new galaxies. Raises `KeptDamaged`."
     stage, values = f"{kept.simulations.view}: apply models", view.features.values
-    say_untrained(kept, property, learner)
+    gone = []
     names = kept.simulations.names
-    fits = progress.map(stage, apply_kept, [(kept, n, property, learner, values) for n in names])
+    fits = progress.map(stage, apply_kept, [(kept, n, property, learner, values, gone) for n in names])
+    if gone:
+        print(
+            f"{len(gone)} models of {property} are missing, damaged or of a kind that is not kept; they were "
+            "trained again"
+        )
     p = label_columns(kept.properties, property)
     predicted, spread = (
         np.array([np.concatenate([tests[k], new[k]]) for tests, new in fits]) for k in ("predicted", "spread")

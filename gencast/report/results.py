@@ -188,6 +188,7 @@ class Results:
         properties: tuple | None = None,  # default: those of the run
         jobs: int | None = None,  # cores; default: all
         progress: bool = False,  # show progress bars, where everything has to be measured anew
+        **options,  # `scheduler` and `model`, as for `gencast.forecast`
     ) -> tuple[pd.DataFrame, pd.DataFrame]:  # as forecasts.csv and galaxies.csv
         """Forecast the error of every model on other galaxies, and predict their properties, from
         what the run keeps. It is `gencast.forecast` for the folder of this run, and raises `InputError` as
@@ -199,7 +200,7 @@ class Results:
         """
         import gencast  # the face, which finds the function in its wing: this wing lies below it
 
-        return gencast.forecast(self.folder, sample, properties, jobs, progress)
+        return gencast.forecast(self.folder, sample, properties, jobs, progress, **options)
 
     @property
     def plot(self):
