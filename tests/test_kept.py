@@ -1,5 +1,7 @@
-"""What a finished run keeps gives the forecasts that measuring everything anew gives; damage is noticed. Photometry is
-compared in test_own_suite.py."""
+"""What a finished run keeps gives the forecasts that measuring everything anew gives; damage is noticed.
+
+Photometry is compared in test_own_suite.py.
+"""
 
 import shutil
 from dataclasses import replace
