@@ -16,6 +16,8 @@ from .parts import Simulations as Simulations
 from .parts import load_labels as load_labels
 from .parts import load_rows as load_rows
 from .parts import open_simulations as open_simulations
+from .predictions import check_choices as check_choices
+from .predictions import run_predictions as run_predictions
 from .selection import select_features as select_features
 from .settings import LawSettings as LawSettings
 from .settings import ModelSettings as ModelSettings
