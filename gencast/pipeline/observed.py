@@ -19,7 +19,7 @@ from ..core.locks import hold_folder
 from ..core.progress import Progress
 from ..core.sample import Sample
 from ..core.workers import open_workers
-from ..data.fields import survey_catalogue
+from ..data.fields import catalogue_options, survey_catalogue
 from ..data.mappings import load_mapping
 from ..data.readers import load_table
 from ..data.references import load_spectra
@@ -73,11 +73,14 @@ def read_observed(
         return load_spectra(paths, suite.wave(), fwhm_kms=fwhm, **options)
     if len(paths) > 1:
         raise InputError(f"{len(paths)} tables were given; give one, or run once for each")
-    if columns and not (load_mapping(columns)["bands"] and "photometry" in settings.views):
+    cat = paths[0].suffix.lower() == ".cat" and catalogue_options(columns) is not None
+    if columns and not cat and not (load_mapping(columns)["bands"] and "photometry" in settings.views):
         refuse_idle(paths[0], options, ("ebv", "skip", "cosmology"))
-        return load_table(paths[0], with_options(columns, options), view="spectra", wave=suite.wave())
-    refuse_idle(paths[0], options, ("skip", "cosmology") if columns else ("cosmology",))
-    mapping = with_options(columns, options) if columns else ""
+        common = fwhm if has_recipes(suite) or "fwhm_kms" in suite.spectra else None
+        mapping = with_options(columns, options)
+        return load_table(paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common)
+    refuse_idle(paths[0], options, ("skip", "cosmology") if columns and not cat else ("cosmology",))
+    mapping = with_options(columns, options) if columns and not cat else columns
     if not has_recipes(suite):
         return load_table(paths[0], mapping, view="photometry")
     survey = run_survey(settings, "photometry")
