@@ -31,6 +31,7 @@ from ..data.prediction_files import is_predictions_file
 from .configure import failed_settings, make_settings
 from .evidence import ViewEvidence, gather_property, gather_view
 from .forecasts import survey_tables
+from .kept import keep_view
 from .laws import law_tables
 from .notebooks import execute_targets
 from .own_models import check_trusted, try_model
@@ -108,6 +109,7 @@ def view_tables(
     shared = gather_view(settings.suite, simulations, survey, given, settings.properties, progress)
     facts = bin_tables(shared, progress)
     found = [property_tables(settings, shared, p, facts, progress) for p in settings.properties]
+    keep_view(shared, settings, progress)
     if survey.meta.get("stand_in"):
         return found
     with progress.stage(f"{view}: overlays"):
