@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import Ridge
@@ -59,9 +60,7 @@ def make_estimators() -> dict:  # name -> unfitted estimator
         "ridge": make_pipeline(StandardScaler(), Ridge(10.0)),
         "pipeline (PCA, ridge)": make_pipeline(PCA(30), StandardScaler(), Ridge(1.0)),
         "gradient boosting": make_pipeline(PCA(30), HistGradientBoostingRegressor(max_iter=150)),
-        "MLP": make_pipeline(
-            PCA(30), StandardScaler(), MLPRegressor(hidden_layer_sizes=(64, 64), max_iter=300)
-        ),
+        "MLP": make_network(),
     }
     try:
         from gencast.models.networks import CNNRegressor
@@ -70,6 +69,13 @@ def make_estimators() -> dict:  # name -> unfitted estimator
     except ImportError:
         pass
     return found
+
+
+def make_network(seed: int | None = None):
+    "A small network on principal components, with its labels brought to scale."
+    layers = MLPRegressor(hidden_layer_sizes=(64, 64), alpha=1.0, max_iter=300, random_state=seed)
+    scaled = TransformedTargetRegressor(layers, transformer=StandardScaler())
+    return make_pipeline(PCA(30), StandardScaler(), scaled)
 
 
 def score_rows(scores: pd.DataFrame, **key) -> list:
@@ -138,9 +144,7 @@ def try_single(domains: dict, n_mixture: int = 5, seed: int = 0) -> pd.DataFrame
         seen = tuple(np.array(auxiliary.names_)[np.sort(rng.permutation(len(domains))[:3])])
         at = [auxiliary.names_.index(n) for n in seen]
         X, y = (np.concatenate([part[i] for i in at]) for part in auxiliary.train_)
-        network = make_pipeline(
-            PCA(30), StandardScaler(), MLPRegressor(hidden_layer_sizes=(64, 64), max_iter=300, random_state=k)
-        ).fit(X, y)
+        network = make_network(k).fit(X, y)
         predicted = {n: network.predict(x) for n, (x, _) in domains.items()}
         study = study_one_model(auxiliary, predicted, trained_on=seen, name=f"mixture {k}")
         tables.append(study.heldout.assign(mixture=" + ".join(seen), error=lambda t: t.log_mse - t.predicted))
