@@ -72,6 +72,7 @@ class Progress:
     seconds: dict = field(default_factory=dict)  # stage -> seconds
     spool: Path | None = None  # on a cluster: a folder that all machines see, for what tasks share
     current: str = ""  # the stage that runs, or in which it ended
+    threads: bool = False  # tasks are threads of this process: for seconds of work in large arrays
 
     @contextmanager
     def stage(self, name: str):
@@ -140,7 +141,8 @@ class Progress:
         calls = (
             delayed(attempt)(function, task, name, names[i] if names else "") for i, task in enumerate(tasks)
         )
-        return Parallel(n_jobs=min(self.jobs, len(tasks)), return_as="generator")(calls)
+        how = {"backend": "threading"} if self.threads else {}
+        return Parallel(n_jobs=min(self.jobs, len(tasks)), return_as="generator", **how)(calls)
 
 # %% ../../nbs/core/80_progress.ipynb #126a4898
 def attempt(function, task: tuple, stage: str, name: str):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ErrorForecaster']
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #119f5523
+# %% ../../nbs/forecaster/40_forecaster.ipynb #26ecbda5
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -67,7 +67,7 @@ def distance_versions(distances: dict, train: list, test: list, units: list) -> 
         versions.append(distances | single)
     return [*versions, distances]
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #1e502230
+# %% ../../nbs/forecaster/40_forecaster.ipynb #04975222
 def map_jobs(n_jobs: int):  # a function (function, tuples of arguments) -> results
     "Work on several cores; the result does not depend on how many."
     from joblib import Parallel, delayed
@@ -81,11 +81,11 @@ def map_jobs(n_jobs: int):  # a function (function, tuples of arguments) -> resu
 def train_and_try(estimator, train: tuple, test: list, name: str, names: tuple, seed: int) -> tuple:
     "One model: fitted, its predictions for the test rows of all domains, and their spread."
     model = train_estimator(estimator, *train, name, seed)
-    found = [apply_estimator(model, x, name, target) for x, target in zip(test, names)]
+    found = [apply_estimator(model, x, target) for x, target in zip(test, names)]
     predicted, spread = (np.concatenate(part) for part in zip(*found))
     return model, predicted, spread
 
-# %% ../../nbs/forecaster/40_forecaster.ipynb #9805377a
+# %% ../../nbs/forecaster/40_forecaster.ipynb #0edd8949
 class ErrorForecaster(RegressorMixin, BaseEstimator):
     """Forecast how wrong an estimator will be on a survey, from its errors between domains. Raises
     `InputError` for domains, estimators and surveys that cannot be used.
@@ -157,7 +157,8 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
             (self.estimator, (x, y), self.test_[0], name, self.names_, self.random_state)
             for name, x, y in zip(self.names_, *self.train_)
         ]
-        self.models_, predicted, spread = zip(*map_jobs(self.n_jobs)(train_and_try, tasks))
+        self._fitted_models, predicted, spread = zip(*map_jobs(self.n_jobs)(train_and_try, tasks))
+        self.models_ = [model.members_[0][0] for model in self._fitted_models]
         self._predictions = np.array(predicted), np.array(spread)
 
     def _learn(self) -> None:
@@ -226,7 +227,7 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
     ) -> np.ndarray:  # the property, shape (n_row,)
         "The property itself: the mean of all models. How wrong it is, `forecast` says."
         X = self._read(X, "predict")
-        found = [apply_estimator(m, X, n, "new rows")[0] for m, n in zip(self.models_, self.names_)]
+        found = [apply_estimator(m, X, "new rows")[0] for m in self._fitted_models]
         return np.mean(found, axis=0)
 
     def forecast(
@@ -248,8 +249,9 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
     ) -> tuple:  # `Evidence` with the survey; `SupportReport`
         "What the models and the domains say about a survey, and where it lies. Raises `InputError`."
         X = self._read(X, name)
-        refuse_known_rows(X, [*self.train_[0], *self.test_[0]], (*self.names_, *self.names_))
-        found = [apply_estimator(m, X, n, name) for m, n in zip(self.models_, self.names_)]
+        known = [np.concatenate(parts) for parts in zip(self.train_[0], self.test_[0])]
+        refuse_known_rows(X, known, self.names_)
+        found = [apply_estimator(m, X, name) for m in self._fitted_models]
         predicted, spread = (np.array(part) for part in zip(*found))
         rows = np.array([pair_distances(x, X, unit) for x, unit in zip(self.train_[0], self._units)])
         distances = {"mean_euclidean": rows[:, 0], "nearest": rows[:, 1]}

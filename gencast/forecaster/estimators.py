@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/forecaster/20_estimators.ipynb #86fa7182
+# %% ../../nbs/forecaster/20_estimators.ipynb #1a9de12a
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..core.base import InputError, rng_for
-from ..models.own_estimators import raw_predictions, set_seed
+from ..models.own_estimators import OwnModel
 
-# %% ../../nbs/forecaster/20_estimators.ipynb #0fce3170
+# %% ../../nbs/forecaster/20_estimators.ipynb #b7ccccfa
 def check_estimator_object(estimator) -> None:
     "Raise `InputError` for what is no unfitted estimator."
     if isinstance(estimator, type):
@@ -25,64 +27,72 @@ def check_estimator_object(estimator) -> None:
             )
 
 
-def seeded_copy(estimator, seed: int):
-    "An unfitted copy of an estimator, with a seed wherever it takes one."
-    from sklearn.base import clone
+@dataclass(frozen=True)
+class Copies:
+    "Unfitted copies of an estimator."
 
-    try:
-        copy = clone(estimator)
-    except TypeError as err:
-        raise InputError(
-            f"estimator: {type(estimator).__name__} cannot be copied by scikit-learn's clone; give it "
-            "get_params, as sklearn.base.BaseEstimator does"
-        ) from err
-    return set_seed(copy, seed)
+    estimator: object
+    path: str  # what it is called in messages
 
-# %% ../../nbs/forecaster/20_estimators.ipynb #a13528d3
+    def make(self):
+        "A copy. Raises `InputError` for what scikit-learn cannot copy."
+        from sklearn.base import clone
+
+        try:
+            return clone(self.estimator)
+        except TypeError as err:
+            raise InputError(
+                f"estimator: {self.path} cannot be copied by scikit-learn's clone; give it get_params, as "
+                "sklearn.base.BaseEstimator does"
+            ) from err
+
+# %% ../../nbs/forecaster/20_estimators.ipynb #7841983c
 def train_estimator(
     estimator,  # unfitted: anything with `fit`, `predict` and `get_params`
     X: np.ndarray,  # training features, shape (n_train, n_feature)
     y: np.ndarray,  # the property, shape (n_train,)
     name: str,  # of the domain
     seed: int = 0,
-):  # the fitted copy
+) -> OwnModel:
     "A copy of an estimator, trained on one domain. Raises `InputError` where it cannot be trained."
     check_estimator_object(estimator)
-    model = seeded_copy(estimator, int(rng_for(seed, name, "estimator").integers(2**31)))
+    copies = Copies(estimator, type(estimator).__name__)
+    model = OwnModel(copies, int(rng_for(seed, name, "estimator").integers(2**31)), f" trained on {name}")
     try:
-        fitted = model.fit(X, y)
-    except Exception as err:
+        return model.fit(X, y)
+    except InputError:
+        raise
+    except Exception as err:  # the user's code may fail in any way
         raise InputError(f"estimator: training on {name} failed: {type(err).__name__}: {err}") from err
-    return model if fitted is None else fitted
 
-# %% ../../nbs/forecaster/20_estimators.ipynb #44af3c81
+# %% ../../nbs/forecaster/20_estimators.ipynb #26c5a12e
 def apply_estimator(
-    model,  # from `train_estimator`
+    model: OwnModel,  # from `train_estimator`
     X: np.ndarray,  # features, shape (n_row, n_feature)
-    source: str,  # the domain it was trained on
     target: str,  # the domain of `X`
 ) -> tuple[np.ndarray, np.ndarray]:  # prediction and spread, each (n_row,); a spread of 0 is none
     "Predictions of one model. Raises `InputError` for predictions of another shape, or not finite."
-    where = f"estimator: trained on {source} and applied to {target},"
     try:
-        predicted, spread = raw_predictions(model, X)
-    except Exception as err:
-        raise InputError(f"{where} it fails: {type(err).__name__}: {err}") from err
-    return check_predictions(predicted, len(X), where), check_predictions(
-        np.zeros(len(X)) if spread is None else spread, len(X), f"{where} in its spread"
-    )
+        predicted, spread = model.predict(X, return_spread=True)
+    except InputError as err:
+        raise InputError(f"{err} (applied to {target})") from err
+    except Exception as err:  # the user's code may fail in any way
+        raise InputError(
+            f"estimator: {model.factory.path}{model.about} fails on {target}: {type(err).__name__}: {err}"
+        ) from err
+    return np.asarray(predicted, float), np.asarray(spread, float)
 
 
 def check_predictions(values, n: int, where: str) -> np.ndarray:  # shape (n,)
-    "Predictions as numbers, one a row."
+    "Predictions made elsewhere as numbers, one a row."
     values = np.asarray(values)
     if values.shape == (n, 1):
         values = values[:, 0]
     if values.shape != (n,) or values.dtype.kind not in "fiub":
         raise InputError(
-            f"{where} it gives an array of shape {values.shape}; expected one number for each of {n} rows"
+            f"{where} is an array of shape {values.shape}; expected one number for each of {n} rows"
         )
     if bad := int((~np.isfinite(values)).sum()):
         row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise InputError(f"{where} {bad} of {n} predictions are not finite (first: row {row})")
+        raise InputError(f"{where}: {bad} of {n} numbers are not finite (first: row {row})")
     return values.astype(float)

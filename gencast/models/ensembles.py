@@ -13,26 +13,8 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor,
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from ..core.base import InputError
 from .timebins import as_shares
-
-# %% ../../nbs/models/30_ensembles.ipynb #2bcedcca
-def member_moments(
-    members,  # predictions of the members, an iterable of arrays of one shape (n_gal,) or (n_gal, n_output)
-) -> tuple[np.ndarray, np.ndarray]:  # mean and standard deviation, of that shape
-    "Mean and standard deviation over members, one member in memory at a time."
-    total = square = shift = None
-    n = 0
-    for one in members:
-        if shift is None:
-            shift = np.array(one[0], float)  # near the mean, so that the squares don't cancel
-            total, square = np.zeros(np.shape(one)), np.zeros(np.shape(one))
-        gap = one - shift
-        total, square, n = total + gap, square + gap**2, n + 1
-    if shift is None:
-        raise InputError("an ensemble without members has no spread; fit it first")
-    mean = total / n
-    return mean + shift, np.sqrt(np.maximum(square / n - mean**2, 0))
+from .trees import member_moments
 
 # %% ../../nbs/models/30_ensembles.ipynb #6463e9a3
 class SpreadMixin:

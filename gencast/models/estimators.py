@@ -92,7 +92,7 @@ def predict_with_spread(
     """Mean and standard deviation over the members of an ensemble. Raises `InputError` for a model without
     members, and for another number of features.
     """
-    from gencast.models.ensembles import member_moments
+    from gencast.models.trees import member_moments
 
     known = getattr(model, "n_features_in_", values.shape[1])
     if values.shape[1] != known:

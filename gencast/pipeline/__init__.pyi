@@ -4,6 +4,7 @@ from .configure import make_settings as make_settings
 from .consensus import consensus_of as consensus_of
 from .consensus import neighbours_of as neighbours_of
 from .distances import measure_distances as measure_distances
+from .distances import profile_survey as profile_survey
 from .distances import survey_distances as survey_distances
 from .job import run as run
 from .observed import forecast as forecast
@@ -15,6 +16,8 @@ from .parts import Simulations as Simulations
 from .parts import load_labels as load_labels
 from .parts import load_rows as load_rows
 from .parts import open_simulations as open_simulations
+from .predictions import check_choices as check_choices
+from .predictions import run_predictions as run_predictions
 from .selection import select_features as select_features
 from .settings import LawSettings as LawSettings
 from .settings import ModelSettings as ModelSettings

@@ -172,7 +172,13 @@ def load_settings(
     "Settings of an earlier run. Raises `InputError` where there is none."
     path = Path(folder) / "run.json"
     try:
-        return restore_settings(read_sealed(path, must=False))
+        record = read_sealed(path, must=False)
+        if record.get("kind") == "predictions":
+            raise InputError(
+                "this run was made from predictions and has no simulations; name the galaxies as survey: in "
+                "the file of predictions, and run that again"
+            )
+        return restore_settings(record)
     except InputError as err:
         raise InputError(f"{path}: {err}") from err
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as err:

@@ -27,9 +27,11 @@ from ..core.locks import hold_folder
 from ..core.progress import Progress
 from ..core.sample import Sample
 from ..core.workers import open_workers
+from ..data.prediction_files import is_predictions_file
 from .configure import failed_settings, make_settings
 from .evidence import ViewEvidence, gather_property, gather_view
 from .forecasts import survey_tables
+from .kept import keep_view
 from .laws import law_tables
 from .notebooks import execute_targets
 from .own_models import check_trusted, try_model
@@ -107,6 +109,7 @@ def view_tables(
     shared = gather_view(settings.suite, simulations, survey, given, settings.properties, progress)
     facts = bin_tables(shared, progress)
     found = [property_tables(settings, shared, p, facts, progress) for p in settings.properties]
+    keep_view(shared, settings, progress)
     if survey.meta.get("stand_in"):
         return found
     with progress.stage(f"{view}: overlays"):
@@ -221,7 +224,8 @@ def record_error(err: Exception, settings: Settings, folder: Path, progress: Pro
 
 # %% ../../nbs/pipeline/80_job.ipynb #c7fe5899
 def run(
-    suite: str | Path = "default",  # name of a suite that comes with gencast, or a YAML file
+    # name of a suite that comes with gencast, or a YAML file of a suite or of predictions
+    suite: str | Path = "default",
     quick: bool = False,  # the same job at reduced size
     out: str | Path | None = None,  # folder for the results; default results/<suite>, results/<suite>-quick
     jobs: int | None = None,  # processes; default: as many as there are cores
@@ -240,6 +244,11 @@ def run(
         >>> results = gc.run("default", quick=True, properties=["log_mstar"])  # doctest: +SKIP
         >>> print(gc.describe_forecast(results, "sdss_spectra"))  # doctest: +SKIP
     """
+    if is_predictions_file(suite):
+        from gencast.pipeline.predictions import check_choices, run_predictions
+
+        others = {"quick": quick, "scheduler": scheduler, "retry_failed": retry_failed}
+        return run_predictions(suite, out, jobs, notebooks, progress, **check_choices(changes, **others))
     settings = make_settings(suite, quick, **changes)
     folder = Path(out) if out else Path("results") / (settings.suite.name + ("-quick" if quick else ""))
     if retry_failed:

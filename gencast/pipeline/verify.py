@@ -20,6 +20,7 @@ from ..core.progress import Progress
 from ..core.sample import load_sample
 from ..distances.tables import profile
 from ..features.table import feature_table
+from ..models.errors import error_metrics
 from .configure import load_settings
 from .distances import read_features, spread_targets
 from .notebooks import is_current
@@ -251,6 +252,60 @@ def compute_again(
         compare_values("distances again", sum(measured, []), len(distances)),
     ]
 
+# %% ../../nbs/pipeline/90_verify.ipynb #df18658a
+KIND = "predictions"  # of a run without models, in run.json
+
+
+def predictions_record(folder: Path) -> dict:  # empty: another kind of run, or none
+    "run.json of a run of predictions."
+    try:
+        record = read_sealed(folder / "run.json", must=False)
+    except (OSError, ValueError):
+        return {}
+    return record if record.get("kind") == KIND else {}
+
+
+def predicted_errors(folder: Path) -> list:
+    "Entries of errors.csv with the values computed again from the stored predictions."
+    stored, table = (
+        read_arrays(folder / "cache" / f"{KIND}.npz"),
+        read_table(folder / "errors.csv", *TABLES["errors"]),
+    )
+    models, entries = list(dict.fromkeys(table.source)), []
+    for r in table.itertuples():
+        predicted = stored[f"predicted {r.target}"][models.index(r.source)]
+        new = error_metrics(stored[f"truth {r.target}"], predicted)
+        for column in ("mse", "rmse", "bias", "n", "nmad"):
+            scale = max(abs(new[column]), new["rmse"] if column == "bias" else 0)
+            name = f"errors.csv, {r.source} -> {r.target}, {column}"
+            entries.append((name, getattr(r, column), new[column], scale))
+    return entries
+
+
+def check_predictions(folder: Path, record: dict) -> list:  # of `Check`
+    "All checks of a run of predictions."
+
+    def table(name):
+        if table_checksum(folder, name) != record["tables"][name]:
+            raise ValueError(f"{name}.csv is not the table that this run wrote: it was changed or damaged")
+
+    def notebook(name):
+        if not is_current(folder, name):
+            raise ValueError(f"notebooks/{name}.ipynb was changed or damaged")
+
+    CHECKED.clear()
+    made = [p.stem for p in sorted((folder / "notebooks").glob("*.ipynb"))]
+    checks = [
+        Check("run.json", 1),
+        check_each("tables", sorted(record["tables"]), table),
+        check_each("steps in cache/", sorted((folder / "cache").rglob("*.npz")), read_arrays),
+        check_each("notebooks", made, notebook),
+    ]
+    if any(c.wrong for c in checks[:3]):
+        return [*checks, Check("computed again", 0, (), "not tried, as what it needs is damaged")]
+    found = predicted_errors(folder)
+    return [*checks, compare_values("errors again", found, len(found) // 5)]
+
 # %% ../../nbs/pipeline/90_verify.ipynb #a2dd547a
 @dataclass(frozen=True)
 class Verification:
@@ -284,6 +339,12 @@ class Verification:
             lines += ["", *(f"WRONG: {w}" for c in self.checks for w in c.wrong)]
         return "\n".join(lines)
 
+# %% ../../nbs/pipeline/90_verify.ipynb #0924043e
+def changed_versions(record: dict) -> dict:  # package -> (then, now)
+    "Versions that are not those of the run."
+    now = run_versions()
+    return {k: (then, now.get(k)) for k, then in record["versions"].items() if now.get(k) != then}
+
 # %% ../../nbs/pipeline/90_verify.ipynb #ecd44daf
 def verify_run(
     folder: str | Path,  # results of a run
@@ -302,6 +363,10 @@ def verify_run(
         >>> gc.verify_run("results/default", sample=4)  # doctest: +SKIP
     """
     folder = Path(folder)
+    if record := predictions_record(folder):
+        return Verification(
+            folder, record, tuple(check_predictions(folder, record)), changed_versions(record)
+        )
     settings = load_settings(folder)
     record = read_sealed(folder / "run.json", must=False)
     read_failures(folder)
@@ -312,6 +377,4 @@ def verify_run(
         trusted = is_trusted(settings, model)
         checks += [check_own(settings, record)] if trusted and "own_model" in record else []
         checks += compute_again(folder, settings, sample, seed, Progress(jobs, show), trusted)
-    now = run_versions()
-    changed = {k: (then, now.get(k)) for k, then in record["versions"].items() if now.get(k) != then}
-    return Verification(folder, record, tuple(checks), changed)
+    return Verification(folder, record, tuple(checks), changed_versions(record))

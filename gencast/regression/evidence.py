@@ -40,7 +40,7 @@ class Evidence:
     # j
     consensus: dict
     survey_consensus: np.ndarray  # what all simulations predict for the survey, shape (n_survey,)
-    neighbours: list  # from `measure_neighbours`, one dict a source
+    neighbours: list  # from `measure_neighbours`, one dict a source; without coordinates, no refits
     property_index: int | slice = 0  # the property's place among the labels of `neighbours`
     # one dict for each simulation left out and one for none: name -> (n_sim, n_sim); of the simulation left
     # out also `galaxy_<name>`, (n_sim, n_gal). Empty where no distance was measured
@@ -96,10 +96,10 @@ class Evidence:
     ) -> TargetView:
         "A simulation, or the survey, as seen without its labels."
         rows = slice(*self.edges[[target, target + 1]]) if target >= 0 else slice(self.edges[-2], None)
-        distances = self._distances(without, target) | {
-            "proxy_a": np.array([n["proxy_a"][target] for n in self.neighbours]),
-            "refit_change": self._refits(rows),
-        }
+        distances = self._distances(without, target)
+        if "coordinates" in self.neighbours[0]:
+            distances["proxy_a"] = np.array([n["proxy_a"][target] for n in self.neighbours])
+            distances["refit_change"] = self._refits(rows)
         for name in self.baselines[0] if self.baselines else ():
             distances[name] = np.array([b[name][target] for b in self.baselines])
         return TargetView(

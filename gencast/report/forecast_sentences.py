@@ -131,6 +131,11 @@ def describe_support(
         f"The closest simulation is {nearest.source}, at a distance of {nearest.distance_value:.3g}; the "
         f"farthest lies at {rows.distance_value.max():.3g}. "
     )
+    if "tier" in rows and rows.tier.iloc[0] == "not judged":
+        return (
+            f"{target} has no features in this run, so nobody can say whether it lies within the range of "
+            "the simulations: the forecast holds only if it does."
+        )
     if "tier" in rows and rows.tier.iloc[0] in TIER_WORDS:
         return f"{place}{target} lies {_describe_tier(rows, family)}"
     if inside in (0, len(rows)):

@@ -139,9 +139,10 @@ def _forecast_line(best: BestForecast) -> str:
             f"{best.nearest_distance:.3g}"
         )
     span = f"{best.lower:.3f} to {best.upper:.3f}" if best.has_interval else "unknown: too few"
-    return (
-        f"{start} {best.source:<26} {best.rmse:6.3f}  {span:<16} yes, for {best.n_inside} of {best.n_sources}"
-    )
+    judged = f"yes, for {best.n_inside} of {best.n_sources}"
+    if best.tier == "not judged":
+        judged = "not judged, without features"
+    return f"{start} {best.source:<26} {best.rmse:6.3f}  {span:<16} {judged}"
 
 # %% ../../nbs/report/40_forecasts.ipynb #bba2672e
 def forecast_lines(

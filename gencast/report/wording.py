@@ -67,6 +67,7 @@ OPTION_WORDS = {
     "energy": "energy distance",
     "nearest": "distance to the nearest galaxy",
     "clustered": "distance in cluster representatives",
+    "disagreement": "disagreement of models",
     "median_a_v_at_1e10": "A_V at 1e10 Msun, median [mag]",
     "birth_cloud": "extra attenuation of young stars, as a fraction of A_V",
     "mass_minimum": "smallest log mass [dex(Msun)]",
