@@ -175,6 +175,7 @@ DAMAGED = {
     "differ from those of the first table": content(
         lambda c: [s.update(features=["u", "g"][: 1 + (s["name"] != "toy3")]) for s in c["simulations"]]
     ),
+    "is no feature, but features": content(lambda c: c["tables"].update(features="*")),
     "must both have features": content(lambda c: [s.update(features=["u"]) for s in c["simulations"]]),
     "names must differ": content(lambda c: c["survey"].update(name="toy0")),
     "is the name of a file in": content(lambda c: c["survey"].update(table="../sky.fits")),
