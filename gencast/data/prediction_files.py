@@ -19,7 +19,17 @@ from ..core.units import parse_unit
 from .columns import file_checksum, open_columns, read_columns
 
 # %% ../../nbs/data/22_prediction_files.ipynb #eebb2e16
-HEAD_KEYS = {"name", "about", "property", "properties", "tables", "simulations", "survey", "noise", "one_model"}
+HEAD_KEYS = {
+    "name",
+    "about",
+    "property",
+    "properties",
+    "tables",
+    "simulations",
+    "survey",
+    "noise",
+    "one_model",
+}
 TABLE_KEYS = {"ids", "truth", "predictions", "column", "spread", "features", "part"}
 ENTRY_KEYS = TABLE_KEYS | {"name", "table", "reference", "family"}
 SURVEY_KEYS = (TABLE_KEYS - {"truth"}) | {"name", "table"}
@@ -180,7 +190,9 @@ def read_models(
                 f"{where}: the predictions of {len(columns)} models would stand in one column of {path}; put "
                 "{model} into column: or into the name of the file"
             )
-        units = property if key == "column" else None  # of a spread, files say dex where the property says more
+        units = (
+            property if key == "column" else None
+        )  # of a spread, files say dex where the property says more
         values = read_aligned(path, list(columns.values()), entry, main, units)
         found |= dict(zip(columns, values))
     return np.array([found[m] for m in models])
