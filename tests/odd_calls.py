@@ -741,6 +741,7 @@ CALLS = [
         ),
         blank=True,
     ),
+    Call("regression.posteriors.read_posterior", lambda: dict(mean=LABELS, sd=np.full(30, 0.1))),
     Call("regression.register.make_law", lambda: dict(name="ridge", signals=signal_table().signals, seed=0)),
     Call(
         "regression.protocol.heldout_predictions",

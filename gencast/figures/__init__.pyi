@@ -33,5 +33,6 @@ from .spectra import plot_features as plot_features
 from .spectra import plot_spectra as plot_spectra
 from .style import house_style as house_style
 from .style import save_figure as save_figure
+from .style import split_ending as split_ending
 from .style import styled as styled
 from .suite import plot_suite as plot_suite

@@ -9,6 +9,9 @@ __all__ = []
 import json
 import os
 import re
+import sys
+import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,21 +72,55 @@ def check_parameters(template: Path, parameters: dict) -> None:
             )
 
 # %% ../../nbs/pipeline/75_notebooks.ipynb #b6c2664e
+KERNEL = "gencast-own-python"
+
+
+@contextmanager
+def own_kernel():  # name of a kernel, for as long as the context lasts
+    """A kernel of the Python that runs gencast. Jupyter may know another one under the name `python3`: of the
+    user, or of an environment that JUPYTER_PATH points to.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "kernels" / KERNEL
+        place.mkdir(parents=True)
+        words = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = {"argv": words, "display_name": "Python 3 (gencast)", "language": "python"}
+        (place / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+        before = os.environ.get("JUPYTER_PATH")
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
+        try:
+            yield KERNEL
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_PATH"]
+            else:
+                os.environ["JUPYTER_PATH"] = before
+
+
+def name_usual_kernel(path: Path) -> None:
+    "Let an executed notebook name the kernel that a reader has, and not the one of a moment."
+    content = json.loads(path.read_text(encoding="utf-8"))
+    usual = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    content["metadata"]["kernelspec"] = usual
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def run_papermill(template: Path, part: Path, parameters: dict) -> None:
     "Execute a notebook in a kernel of its own, in the folder of its output."
     import papermill
 
-    papermill.execute_notebook(
-        str(template.resolve()),
-        str(part),
-        parameters,
-        kernel_name="python3",
-        language="python",
-        progress_bar=False,
-        cwd=str(part.parent),
-        log_output=False,
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
-    )
+    with own_kernel() as kernel:
+        papermill.execute_notebook(
+            str(template.resolve()),
+            str(part),
+            parameters,
+            kernel_name=kernel,
+            language="python",
+            progress_bar=False,
+            cwd=str(part.parent),
+            log_output=False,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        )
 
 
 def execute_notebook(
@@ -103,6 +140,7 @@ def execute_notebook(
     part = output.with_name(f"{output.stem}.{os.getpid()}.part.ipynb")
     try:
         run_papermill(Path(template), part, parameters)
+        name_usual_kernel(part)
         with open(part, "rb") as f:
             os.fsync(f.fileno())
         os.replace(part, output)

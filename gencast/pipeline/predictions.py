@@ -322,7 +322,7 @@ def run_predictions(
     progress: bool = True,  # show progress bars
     law: str | None = None,  # one of `LAWS`; default: stack
     seed: int | None = None,  # default: 42
-) -> Results:
+) -> Results:  # as `load_results` reads them from the folder
     """The run of a file of predictions; `gencast.pipeline.job.run` calls it for such a file. Raises
     `InputError` for files that cannot be used, before any work.
     """
@@ -338,7 +338,10 @@ def run_predictions(
             raise record_error(err, settings, folder, p) from err
 
 
-def check_choices(changes: dict, **others) -> dict:  # law and seed
+def check_choices(
+    changes: dict,  # options that were given, name -> value
+    **others,  # arguments of `run` that do not go with predictions
+) -> dict:  # law and seed
     "What may be chosen for a run of predictions. Raises `InputError` for an option without effect."
     changes = {k: v for k, v in changes.items() if v is not None} | {k: v for k, v in others.items() if v}
     if odd := sorted(set(changes) - {"law", "seed"}):

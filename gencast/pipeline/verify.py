@@ -311,7 +311,7 @@ def check_predictions(folder: Path, record: dict) -> list:  # of `Check`
 class Verification:
     "What `verify_run` found."
 
-    folder: Path
+    folder: Path  # of the run
     record: dict  # run.json
     checks: tuple  # of `Check`
     versions: dict  # package -> (then, now), where they differ
@@ -354,7 +354,7 @@ def verify_run(
     show: bool = False,  # progress bars
     # of a run with somebody's own estimator: its import path; the code runs, so name it only if you trust it
     model=None,
-) -> Verification:
+) -> Verification:  # what was checked, and what is wrong
     """Check a results folder; writes nothing. Errors of an own estimator are computed again only where
     `model` names it. Raises `InputError` where there is no run, or where its run.json is damaged.
 

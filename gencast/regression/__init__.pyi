@@ -5,6 +5,14 @@ from .baselines import baseline as baseline
 from .baselines import predict_baselines as predict_baselines
 from .consensus import Consensus as Consensus
 from .consensus import hold_out_consensus as hold_out_consensus
+from .coverage import heldout_coverage as heldout_coverage
+from .coverage import score_coverage as score_coverage
+from .coverage_forecasts import CoverageForecast as CoverageForecast
+from .coverage_forecasts import forecast_coverage as forecast_coverage
+from .coverage_signals import COVERAGE_SIGNALS as COVERAGE_SIGNALS
+from .coverage_signals import Measured as Measured
+from .coverage_signals import OTHERS as OTHERS
+from .coverage_signals import evidence_from_posteriors as evidence_from_posteriors
 from .crossed import PairDesign as PairDesign
 from .crossed import pair_design as pair_design
 from .decomposition import decomposition_table as decomposition_table
@@ -40,6 +48,8 @@ from .one_model import forecast_model as forecast_model
 from .one_model import heldout_model as heldout_model
 from .one_model import heldout_row as heldout_row
 from .one_model import try_model as try_model
+from .posteriors import Posterior as Posterior
+from .posteriors import read_posterior as read_posterior
 from .protocol import direction_scores as direction_scores
 from .protocol import heldout_predictions as heldout_predictions
 from .protocol import score_table as score_table

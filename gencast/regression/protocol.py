@@ -91,14 +91,28 @@ def held_residuals(
     return residuals
 
 # %% ../../nbs/regression/45_protocol.ipynb #7fe60033
+def hold_target(
+    table: SignalTable,
+    law,  # an unfitted law from `make_law`
+    k: int,  # number of the target
+    units: np.ndarray,  # label of each simulation; what shares a label is held out together, shape (n_sim,)
+    signals: np.ndarray,  # computed without the target's unit, shape (n_sim, n_sim, n_signal)
+    # residuals of every other unit, from `held_residuals`; log10 MSE of the sources that stay on the target,
+    # and the law's own standard deviations, dex, shape (n_source,)
+) -> tuple[list, np.ndarray, np.ndarray]:
+    "Predictions of all sources that stay for one target, and the residuals of all others, held out as well."
+    out = units == units[k]
+    residuals = held_residuals(table, law, signals, units, out)
+    return residuals, *predict_targets(table, law, signals, [k], out)[0]
+
+
 def target_rows(
     table: SignalTable, law, k: int, levels: tuple, families, signals: np.ndarray, interval: str
 ) -> pd.DataFrame:
     "Predictions and intervals of all sources on target `k`."
     units = np.arange(len(table.names)) if families is None else families
     out = units == units[k]
-    residuals = held_residuals(table, law, signals, units, out)
-    predicted, sd = predict_targets(table, law, signals, [k], out)[0]
+    residuals, predicted, sd = hold_target(table, law, k, units, signals)
     names, true = np.array(table.names, dtype=object)[~out], table.log_mse[~out, k]
     known = ~np.isnan(true)
     predicted, sd = predicted[known], sd[known]
@@ -119,12 +133,12 @@ def target_task(spec, law, *arguments) -> pd.DataFrame:
 # %% ../../nbs/regression/45_protocol.ipynb #7c237939
 @takes(law=Word(), seed=Number(0, 2**32 - 1, whole=True), jobs=Number(1, 1e4, whole=True))
 def heldout_predictions(
-    table: SignalTable,
+    table: SignalTable,  # signals and errors of the pairs
     law: str = "stack",  # one of `LAWS`
     levels: tuple = LEVELS,  # coverage of the intervals
     # label of each simulation, shape (n_sim,): leave out the target's whole family
     families: np.ndarray | None = None,
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     jobs: int = 1,  # processes of this machine; the result does not depend on it
     # like `table.without`, but computed without the whole family of [k]; same shape
     without_family: np.ndarray | None = None,
