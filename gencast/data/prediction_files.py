@@ -335,7 +335,7 @@ def read_noise(content: dict, n_feature: int, where: str):  # a number, a list, 
 # %% ../../nbs/data/22_prediction_files.ipynb #32bf160d
 def load_predictions(
     path: str | Path,  # YAML file that names the tables
-) -> Predictions:
+) -> Predictions:  # values, errors and truths, joined by galaxy
     """Read truths and predictions of several models for several simulations and for a survey. Raises
     `InputError` naming file, column and row: for a galaxy that a table lacks or has twice, a value that is
     not finite, a unit that is not the property's, features that differ, and a simulation that is named twice.
