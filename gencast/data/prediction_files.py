@@ -18,7 +18,7 @@ from ..core.properties import PROPERTIES, Property, define_property
 from ..core.units import parse_unit
 from .columns import file_checksum, open_columns, read_columns
 
-# %% ../../nbs/data/22_prediction_files.ipynb #b71d0460
+# %% ../../nbs/data/22_prediction_files.ipynb #eebb2e16
 HEAD_KEYS = {
     "name",
     "about",
@@ -163,7 +163,7 @@ def read_aligned(
         )
     return values[:, order_like(path, ids, like, other)]
 
-# %% ../../nbs/data/22_prediction_files.ipynb #519003a0
+# %% ../../nbs/data/22_prediction_files.ipynb #e9d10846
 def filled(pattern: str, model: str, target: str) -> str:
     "A name with `{model}` and `{target}` replaced."
     return str(pattern).replace("{model}", model).replace("{target}", target)
@@ -219,6 +219,12 @@ def read_features(entry: dict, path: Path, known: list) -> tuple:  # ids, and sh
     these.
     """
     columns = feature_columns(entry, path)
+    shown = {str(entry[k]) for k in ("truth", "ids") if k in entry} & set(columns)
+    if shown:
+        raise InputError(
+            f"{path}: the column {sorted(shown)[0]!r} is no feature, but features: {entry['features']!r} fits it; "
+            "name the features one by one, or rename the column"
+        )
     if known and columns != known:
         odd = sorted(set(columns) ^ set(known)) or ["their order"]
         raise InputError(
