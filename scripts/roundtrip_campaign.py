@@ -1,13 +1,13 @@
-"""The same galaxies written in random units, logarithms, codes, precision, byte order and format must be read back
-as the same sample.
+"""The same galaxies, written in random ways, must be read back as the same sample.
 
     python scripts/roundtrip_campaign.py --cases 10000 --seed 1
     python scripts/roundtrip_campaign.py --replay 17 --seed 1
 
-A case is a number and the seed; nothing else decides what is written. Each case makes 8 galaxies in 2 bands, or as
-spectra, with errors, redshifts, ids, masses and rates of star formation; writes them in a way that is drawn at
-random, with some values replaced by codes for missing ones; and compares what `load_table` (or `read_catalogue`)
-gives with what was written, to 1e-5. The program ends with 1 where a case differs or is refused.
+A case is a number and the seed; nothing else decides what is written. Each makes 8 galaxies in 2 bands with
+errors, redshifts, ids of 62 bits, masses and star-formation rates; writes them in units, logarithms, precision,
+byte order and format drawn at random, with codes for some values; and compares what `load_table` gives, to 1e-5.
+One case in ten is a `.cat` whose zero point is stated in one of several ways. The program ends with 1 where a
+case fails.
 """
 
 import argparse
