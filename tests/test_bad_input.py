@@ -134,15 +134,16 @@ def test_masked_words_and_null_integers_are_missing_not_zero(tmp_path):
     np.testing.assert_array_equal(read_columns(tmp_path / "t.fits", ["a"])["a"].values, [1, np.nan, 3])
 
 
-def test_errors_in_another_unit_than_the_brightness_are_refused(tmp_path):
+def test_errors_in_another_unit_than_the_brightness_are_converted(tmp_path):
     table = Table(
-        {**sound(), "e_u": [1e8] * 3, "e_g": [1e8] * 3},
+        {**sound(), "e_u": [1e8 * 3.828e33] * 3, "e_g": [1e8] * 3},
         units={"f_u": "Lsun", "f_g": "Lsun", "e_u": "erg/s", "e_g": "Lsun"},
     )
     table.write(tmp_path / "t.fits")
     bands = {k: {**v, "error": f"e_{k}"} for k, v in BANDS.items()}
-    with pytest.raises(InputError, match="'e_u' is in erg.* 'f_u' in .*bring them to one unit"):
-        load_table(tmp_path / "t.fits", {"bands": bands})
+    np.testing.assert_allclose(load_table(tmp_path / "t.fits", {"bands": bands}).flux_err, 1e8, rtol=1e-3)
+    with pytest.raises(InputError, match="'e_u', errors of 'f_u': its unit erg.* does not go with"):
+        load_table(tmp_path / "t.fits", {"bands": {**bands, "u": bands["u"] | {"unit": "uJy"}}})
     with pytest.raises(InputError, match="fits columns of several units"):
         read_columns(tmp_path / "t.fits", ["e_*"])
 
@@ -285,14 +286,17 @@ def test_damaged_catalogues(tmp_path):
     cat, fout = tmp_path / "f.cat", tmp_path / "f.fout"
     cat.write_text("# id f_r e_r\n1 5 1\n2 6 1\n")
     for text, message in [
-        ("# id z lmass\n# AB ZP: 25.\x00\n1 0.5 10\n2 0.6 10\n", "header of the .fout is damaged"),
+        ("# id z lmass\n# AB ZP: 25.x\n1 0.5 10\n2 0.6 10\n", "header of the .fout is damaged"),
         ("# id z lmass\n# AB ZP: 1e9\n1 0.5 10\n2 0.6 10\n", "AB zero point of 1e\\+09"),
-        ("# id z lmass\n1 0.5 10\n2 0.6 1e300\n", "lmass = 1e\\+300, outside 0 to 16"),
+        ("# id z lmass\n1 0.5 10\n2 0.6 10\n", "nothing says which AB magnitude"),
         ("# id z z\n1 0.5 10\n2 0.6 10\n", "two columns are called 'z'"),
     ]:
         fout.write_text(text)
         with pytest.raises(InputError, match=message):
             read_catalogue(cat)
+    fout.write_text("# id z lmass\n# AB ZP: 25\n1 0.5 10\n2 0.6 1e300\n")
+    found = read_catalogue(cat)
+    assert np.isnan(found.reference["log_mstar"][1]) and found.meta["unlikely_reference"] == {"log_mstar": 1}
 
 
 @pytest.mark.parametrize(

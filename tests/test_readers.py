@@ -214,13 +214,14 @@ def test_spectra_of_each_format(tmp_path, kind):
     lam = np.linspace(4000, 7000, 40)
     flux = 10 ** RNG.normal(5, 0.1, (N, 40))
     spectra, path = (
-        {"column": "flux", "error": "err", "wave": "lam", "unit": "Lsun/AA"},
+        {"column": "flux", "error": "err", "wave": "lam", "unit": "Lsun/AA", "wave_unit": "AA"},
         tmp_path / f"s{kind}",
     )
     if kind == ".hdf5":
         with h5py.File(path, "w") as f:
             f["flux"], f["err"], f["lam"], f["mass"] = flux, 0.1 * flux, lam / 10, MASS
             f["lam"].attrs["unit"] = "nm"
+        spectra.pop("wave_unit")
     elif kind == ".fits":
         table = fits.BinTableHDU(Table({"flux": flux, "err": 0.1 * flux, "mass": MASS}), name="GALAXIES")
         fits.HDUList([fits.PrimaryHDU(), table, fits.ImageHDU(lam, name="lam".upper())]).writeto(path)
@@ -279,7 +280,7 @@ BAD = {
     "negative": (put("L_r", 6, -1e9), {}, r"bad\.csv: column 'L_r', row 7 is zero or negative"),
     "zero": (put("L_r", 0, 0.0), {}, r"bad\.csv: column 'L_r', row 1 is zero or negative"),
     "code": (put("L_u", 2, -99.0), {"missing": [-99]}, r"bad\.csv: column 'L_u', row 3 is missing \(-99\)"),
-    "negative error": (put("e_u", 1, -0.1), {}, r"bad\.csv: error -0.1 in row 2 is negative"),
+    "negative error": (put("e_u", 1, -0.1), {}, r"bad\.csv: error -0.1 in row 2 of L_u is negative"),
     "nan property": (put("mass", 4, np.nan), {}, r"bad\.csv: column 'mass', row 5 is not a finite number"),
     "word": (put("L_u", 5, "bright"), {}, r"bad\.csv: column 'L_u', row 6: 'bright' is not a number"),
     "same id": (put("name", 7, "g2"), {}, r"bad\.csv: the id 'g2' stands in rows 3 and 8"),
@@ -454,7 +455,7 @@ def test_galaxies_are_the_same_in_both_views(tmp_path):
         "bad": "leave out",
         "ids": "id",
         "bands": {b: {"column": f"L_{b}", "wave": w} for b, w in zip("ugr", WAVE.tolist())},
-        "spectra": {"column": "flux", "wave": "lam", "unit": "Lsun/AA"},
+        "spectra": {"column": "flux", "wave": "lam", "unit": "Lsun/AA", "wave_unit": "AA"},
         "properties": {"log_mstar": {"column": "mass", "unit": "Msun", "log": True}},
     }
     data = read_table(tmp_path / "t.hdf5", mapping, "t")

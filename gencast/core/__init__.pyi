@@ -82,6 +82,9 @@ from .resampling import spread as spread
 from .sample import Sample as Sample
 from .sample import load_sample as load_sample
 from .sample import save_sample as save_sample
+from .sample_arrays import pixel_order as pixel_order
+from .sample_arrays import plain_array as plain_array
+from .sample_arrays import plain_property as plain_property
 from .unit_names import AB as AB
 from .unit_names import WORDS as WORDS
 from .unit_names import plain_unit as plain_unit

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from astropy import units as u
 
 from .base import InputError
 from .display import card, sparkline
 from .files import load_arrays, save_arrays
 from .properties import PROPERTIES
+from .sample_arrays import pixel_order, plain_array, plain_property
 
 # %% ../../nbs/core/10_sample.ipynb #ba7db0af
 def _check_arrays(sample) -> None:
@@ -96,6 +98,49 @@ def _picture(sample, flux: np.ndarray) -> str:  # SVG
     )
     return sparkline(middle, low, high, about, dots=bool(sample.bands))
 
+# %% ../../nbs/core/10_sample.ipynb #163fc30b
+def _convert(sample) -> None:
+    "Plain arrays in gencast's units, wavelengths ascending, in the place of what was given."
+    called = f"sample {sample.name!r}"
+    bands = tuple(sample.bands) if isinstance(sample.bands, (list, tuple, np.ndarray)) else sample.bands
+    flux, wave = sample.flux, plain_array(sample.wave, u.AA, f"{called}: wave", u.spectral())
+    if hasattr(flux, "columns") and not bands and wave is None:
+        raise InputError(f"{called}: give the wavelengths of the columns with wave=")
+    unit = u.L_sun if bands else u.L_sun / u.AA
+    ways = u.spectral_density(wave * u.AA) if isinstance(wave, np.ndarray) and wave.ndim == 1 else []
+    found = {
+        "wave": wave,
+        "flux": plain_array(flux, unit, f"{called}: flux", ways),
+        "flux_err": plain_array(sample.flux_err, unit, f"{called}: flux_err", ways),
+        "redshift": plain_array(sample.redshift, None, f"{called}: redshift"),
+        "bands": bands,
+        "properties": _plain_properties(sample.properties, called),
+    }
+    if isinstance(sample.ids, np.ndarray):
+        found["ids"] = tuple(sample.ids.tolist())
+    for key, value in found.items():
+        object.__setattr__(sample, key, value)
+
+
+def _plain_properties(properties, called: str):
+    "Properties as plain arrays: of a dictionary, a data frame or a table."
+    if hasattr(properties, "columns") and not isinstance(properties, dict):
+        properties = {str(k): properties[k] for k in properties.columns}
+    if not isinstance(properties, dict):
+        return properties
+    return {k: plain_property(k, v, f"{called}: {k}") for k, v in properties.items()}
+
+
+def _sort_pixels(sample) -> None:
+    "Ascending wavelengths, with the pixels of flux and error in the same order."
+    order = pixel_order(sample.wave, f"sample {sample.name!r}", bool(sample.bands))
+    if order is None:
+        return
+    for key in ("wave", "flux", "flux_err"):
+        value = getattr(sample, key)
+        if value is not None:
+            object.__setattr__(sample, key, value[..., order])
+
 # %% ../../nbs/core/10_sample.ipynb #0c2f00a8
 @dataclass(frozen=True)
 class Sample:
@@ -126,11 +171,23 @@ class Sample:
     meta: dict = field(default_factory=dict)  # how it came about; anything JSON can hold
 
     def __post_init__(self):
+        _convert(self)
         _check_arrays(self)
         _check_lengths(self)
+        _sort_pixels(self)
 
     def __len__(self) -> int:
         return len(self.flux)
+
+    def __getitem__(self, rows) -> "Sample":
+        "Galaxies by number, slice, list or booleans; one number gives a sample of one galaxy."
+        if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(
+                    f"sample {self.name!r} has {len(self):,} galaxies, there is no number {rows}"
+                )
+            rows = [rows]
+        return self.take(rows)
 
     def __repr__(self) -> str:
         what = (
@@ -168,9 +225,80 @@ class Sample:
             properties={k: v[rows] for k, v in self.properties.items()},
         )
 
+    def to_table(self):  # astropy.table.Table
+        """One row a galaxy: id, redshift, brightness and errors (a column for each band, or one for spectra),
+        and properties, with their units.
+        """
+        from astropy.table import Table
+
+        table = Table({"id": [str(i) for i in self.ids or range(len(self))]}, meta={"name": self.name})
+        if self.redshift is not None:
+            table["redshift"] = self.redshift
+        for kind, values in (("flux", self.flux), ("flux_err", self.flux_err)):
+            if values is None:
+                continue
+            if not self.bands:
+                table[kind] = np.asarray(values) * (u.L_sun / u.AA)
+            for k, band in enumerate(self.bands):
+                table[band if kind == "flux" else f"{band}_err"] = np.asarray(values[:, k]) * u.L_sun
+        if not self.bands:
+            table.meta["wave"] = np.asarray(self.wave).tolist()
+        for name, values in self.properties.items():
+            table[name] = np.asarray(values)
+            table[name].description = PROPERTIES[name].unit if name in PROPERTIES else ""
+        return table
+
+    def write(
+        self,
+        path: str | Path,  # a folder, or a file ending in .fits, .ecsv, .csv, .hdf5 or .parquet
+    ) -> Path:  # what was written
+        """Write a folder that `load_sample` reads, or a table for other programs. Raises `InputError` for an
+        ending that is not known.
+        """
+        path = Path(path)
+        formats = {".fits": "fits", ".hdf5": "hdf5", ".parquet": "parquet"}
+        formats |= {".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}
+        if not path.suffix:
+            return save_sample(self, path)
+        if path.suffix not in formats:
+            raise InputError(f"{path}: a sample is written as a folder, or as {', '.join(formats)}")
+        table = self.to_table()
+        wave = table.meta.pop("wave", None)
+        if wave is not None:
+            table["wave"] = np.broadcast_to(wave, self.flux.shape) * u.AA
+        if path.suffix == ".csv" and wave is not None:
+            raise InputError(f"{path}: spectra do not fit into CSV; write .fits, .ecsv, .hdf5 or .parquet")
+        more = {"serialize_meta": True, "path": "sample"} if path.suffix == ".hdf5" else {}
+        table.write(path, format=formats[path.suffix], overwrite=True, **more)
+        return path
+
+    def plot(
+        self,
+        ax=None,  # matplotlib axes; None: new ones
+        rows=None,  # galaxies to draw; default: the first five
+    ):  # the axes
+        "Brightness of some galaxies against wavelength, with errors where there are any."
+        import matplotlib.pyplot as plt
+
+        some = self[slice(5) if rows is None else rows]
+        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+        order = np.argsort(self.wave)
+        for k in range(len(some)):
+            style = {"marker": "o", "ls": ":"} if self.bands else {"lw": 0.8}
+            label = some.ids[k] if some.ids else str(k)
+            (line,) = ax.plot(self.wave[order], some.flux[k][order], label=label, **style)
+            if some.flux_err is not None:
+                low, high = some.flux[k] - some.flux_err[k], some.flux[k] + some.flux_err[k]
+                look = {"color": line.get_color(), "alpha": 0.2, "lw": 0}
+                ax.fill_between(self.wave[order], low[order], high[order], **look)
+        ax.set(xlabel="wavelength [Å]", yscale="log", title=self.name)
+        ax.set_ylabel(r"$\nu L_\nu$ [$L_\odot$]" if self.bands else r"$L_\lambda$ [$L_\odot$/Å]")
+        ax.legend(title="galaxy", frameon=False)
+        return ax
+
 # %% ../../nbs/core/10_sample.ipynb #4702ff25
 def save_sample(
-    sample: Sample,
+    sample: Sample,  # galaxies
     path: str | Path,  # folder to make; replaced if it is there
 ) -> Path:  # the folder
     """Write a sample as a folder of `.npy` files and `sample.json`. Raises `OSError` that names the file.
@@ -202,7 +330,7 @@ def save_sample(
 def load_sample(
     path: str | Path,  # folder written by `save_sample`
     mmap: bool = True,  # map the arrays instead of reading them
-) -> Sample:
+) -> Sample:  # arrays mapped from the disk where `mmap` is True
     """Read a sample; raises `InputError` where the folder is not a complete sample, or not what was written.
 
     Example:

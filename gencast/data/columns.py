@@ -392,13 +392,11 @@ def unmasked(values) -> np.ndarray:
     values = np.ma.asanyarray(values)
     if not np.ma.is_masked(values):
         return np.asarray(values)
-    return np.asarray(
-        values.astype(float).filled(np.nan)
-        if values.dtype.kind in "fiub"
-        else values.astype(str).filled("")
-        if values.dtype.kind in "US"
-        else values.filled(None)
-    )
+    if values.dtype.kind in "fiub":
+        return np.asarray(values.astype(float).filled(np.nan))
+    words = values.data.astype(object)
+    words[np.ma.getmaskarray(values)] = None
+    return words
 
 
 @contextmanager
@@ -556,7 +554,8 @@ def as_text(
     values = np.ma.asanyarray(values)
     if values.dtype.kind == "f":
         return _whole_words(values.filled(np.nan), name)
-    words = unmasked(values) if values.dtype.kind not in "iub" else values.astype(object).filled(None)
+    words = values.data.astype(object)
+    words[np.ma.getmaskarray(values)] = None
     found = np.array([_as_word(v).strip() for v in np.ravel(words).tolist()], dtype=str).reshape(
         np.shape(words)
     )

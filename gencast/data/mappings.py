@@ -24,24 +24,14 @@ MAPPING_KEYS = {
     "missing",
     "bad",
     "part",
+    "zero_point",
     "cosmology",
 }
-BAND_KEYS = {"column", "error", "wave", "unit"}
-SPECTRA_KEYS = {
-    "column",
-    "error",
-    "wave",
-    "unit",
-    "wave_unit",
-    "air",
-    "ivar",
-    "mask",
-    "fwhm_kms",
-    "ebv",
-    "ra",
-    "dec",
-}
-PROPERTY_KEYS = {"column", "unit", "log", "floor"}
+PLACE_KEYS = {"part", "file", "ids"}  # where a column lies, if elsewhere than the rest
+LIGHT_KEYS = {"column", "error", "ivar", "wave", "unit", "error_unit"}
+BAND_KEYS = LIGHT_KEYS | PLACE_KEYS
+SPECTRA_KEYS = LIGHT_KEYS | {"wave_unit", "air", "mask", "fwhm_kms", "ebv", "ra", "dec"}
+PROPERTY_KEYS = {"column", "unit", "log", "floor"} | PLACE_KEYS
 FRAMES = ("rest", "observed")
 BAD = ("refuse", "leave out")
 MOST_REDSHIFT = 30  # no known galaxy is farther away
@@ -64,12 +54,16 @@ def read_entries(
 
 
 def _check_entry(entry: dict, where: str) -> None:
-    "`InputError` for a switch that is neither true nor false, and for a floor that is not a number."
+    "`InputError` for a switch that is neither true nor false, a floor that is no number, or errors twice."
     for key in ("log", "air"):
         if key in entry and not isinstance(entry[key], bool):
             raise InputError(f"{where}: {key} is {entry[key]!r}; say true or false")
     if "floor" in entry:
         number(entry, "floor", where)
+    if "error" in entry and "ivar" in entry:
+        raise InputError(f"{where}: both error: and ivar:; give the one that the table has")
+    if "error_unit" in entry and not {"error", "ivar"} & set(entry):
+        raise InputError(f"{where}: error_unit: without error: or ivar:; name the column of the errors")
 
 # %% ../../nbs/data/08_mappings.ipynb #5c37013a
 def missing_codes(
@@ -90,7 +84,10 @@ def missing_codes(
 # %% ../../nbs/data/08_mappings.ipynb #4726b0f2
 def check_head(found: dict, where: str) -> None:
     "`InputError` for a frame, redshift or treatment of bad galaxies that is not known, or for no brightness."
-    if not isinstance(found.get("redshift", ""), str):
+    redshift = found.get("redshift", "")
+    if isinstance(redshift, dict):
+        check_keys(redshift, {"column"}, {"column"} | PLACE_KEYS, f"{where}: redshift")
+    elif not isinstance(redshift, str):
         number(found, "redshift", where, 0, MOST_REDSHIFT)
     find_cosmology(found.get("cosmology"), where)
     choice(found, "frame", where, FRAMES, "frame")
@@ -99,17 +96,36 @@ def check_head(found: dict, where: str) -> None:
         raise InputError(f"{where}: neither bands nor spectra; say which columns hold the brightness")
     if found["frame"] == "observed" and "redshift" not in found:
         raise InputError(f"{where}: frame 'observed' needs redshift: a column or a number")
+    if "zero_point" in found:
+        number(found, "zero_point", where, 0, 50)
+
+
+def check_frame(columns: dict, where: str) -> None:
+    "`InputError` where redshifts are given and nobody says whether the light is that of the observed frame."
+    if "redshift" in columns and "frame" not in columns:
+        raise InputError(
+            f"{where}: redshift: is given, but no frame:; say frame: observed for apparent magnitudes and "
+            "fluxes, frame: rest for luminosities and absolute magnitudes"
+        )
 
 
 def check_unique_columns(bands: dict, where: str) -> None:
     "`InputError` where one column stands for two bands, or for a band and its error."
-    used = [entry[k] for entry in bands.values() for k in ("column", "error") if k in entry]
-    if len(set(map(str, used))) < len(used):
-        twice = next(c for c in used if used.count(c) > 1)
+    used = [
+        (entry.get("file", ""), str(entry.get("part", "")), str(entry[k]))
+        for entry in bands.values()
+        for k in ("column", "error", "ivar")
+        if k in entry
+    ]
+    if len(set(used)) < len(used):
+        twice = next(c for c in used if used.count(c) > 1)[-1]
         raise InputError(f"{where}: column {twice!r} stands for two things; each band has its own")
 
 # %% ../../nbs/data/08_mappings.ipynb #49ba93cc
-def check_spectra(entry: dict, where: str) -> None:
+def check_spectra(
+    entry: dict,  # the part of the mapping on spectra
+    where: str,  # what is checked, for the message: a file, a column, an argument
+) -> None:
     "`InputError` for errors that are named twice, and for a resolution or a reddening that cannot be."
     if "error" in entry and "ivar" in entry:
         raise InputError(f"{where}: error and ivar are both named; give one of them")
@@ -124,13 +140,15 @@ def load_mapping(
     where: str = "columns",  # what to call the mapping in messages
 ) -> dict:  # the mapping with defaults filled in; bands and properties each as name -> dictionary
     """Read and check a mapping of columns. Raises `InputError` naming the entry for unknown keys, frames or
-    units of redshift, for a missing column, and where the brightness or the redshift is not assigned.
+    units of redshift, for a missing column, where the brightness or the redshift is not assigned, and for
+    redshifts without a frame.
     """
     if isinstance(columns, (str, Path)):
         columns, where = load_yaml(columns), str(columns)
     check_keys(columns, set(), MAPPING_KEYS, where)
     found = {"bad": "refuse", "frame": "rest", **columns}
     check_head(found, where)
+    check_frame(columns, where)
     found["missing"] = missing_codes(found.get("missing", []), where)
     found["bands"] = read_entries(found.get("bands"), BAND_KEYS, f"{where}: bands")
     found["properties"] = read_entries(found.get("properties"), PROPERTY_KEYS, f"{where}: properties")

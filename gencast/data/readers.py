@@ -17,10 +17,22 @@ from ..core.checks import beside, check_keys
 from ..core.cosmology import cosmology_name
 from ..core.properties import BUILT_IN, PROPERTIES
 from ..core.sample import Sample
-from ..core.units import brightness_factor, convert_property, parse_unit
+from ..core.units import brightness_factor, convert_property, log_slope, parse_unit, to_linear
 from .bands import effective_wavelength
-from .columns import file_checksum, read_columns
-from .limits import bad_galaxies, no_galaxy_left, odd_light, odd_property, sort_out
+from .columns import file_checksum, open_columns, read_columns
+from .errors import light_unit, linear_error, no_error, stated_error
+from .joins import Place, column_place, read_joined
+from gencast.data.limits import (
+    bad_galaxies,
+    check_usual_light,
+    check_usual_property,
+    is_code,
+    no_galaxy_left,
+    odd_light,
+    odd_property,
+    shown,
+    sort_out,
+)
 from .mappings import MOST_REDSHIFT, load_mapping
 from .surveys import describe_dust
 from .table_spectra import TableSpectra, dereddened, read_table_spectra, spectra_to_grid
@@ -58,36 +70,62 @@ def _curve_wave(name: str, where: str) -> float:
 
 # %% ../../nbs/data/10_readers.ipynb #453b0525
 def spectrum_waves(path: Path, entry: dict, part: str, where: str) -> tuple:  # wave, order of the pixels
-    "Wavelengths of spectra, Angstrom in vacuum, ascending, for all or for each. Raises `InputError`."
+    """Wavelengths of spectra, Angstrom in vacuum, ascending, for all or for each. Raises `InputError` for
+    wavelengths without a unit, or that repeat.
+    """
     given = entry["wave"]
     values, unit = (
         _listed_waves(given, where) if isinstance(given, list) else _stored_waves(path, given, part, where)
     )
-    unit = parse_unit(entry.get("wave_unit") or unit or "AA", f"{where}: wave")
+    name = "the list" if isinstance(given, list) else repr(given)
     if values.ndim == 2 and (values == values[:1]).all():
         values = values[0]
-    usable = values.ndim in (1, 2) and values.shape[-1] > 1
-    if usable and np.isfinite(values).all() and (values > 0).all():
-        try:
-            wave = (values * unit).to_value(u.AA, u.spectral())
-        except u.UnitConversionError as err:
-            raise InputError(f"{where}: {unit} is no unit of wavelength, frequency or energy") from err
-        steps = np.diff(wave, axis=-1)
-        usable = (steps > 0).all() or (steps < 0).all()
-    else:
-        usable = False
-    if not usable:
+    if values.ndim not in (1, 2) or values.shape[-1] < 2 or not np.isfinite(values).all():
         raise InputError(
-            f"{where}: wavelengths must be positive and ascending (or descending), in one dimension or a row "
-            f"a galaxy; check {given if not isinstance(given, list) else 'the list'!r}"
+            f"{where}: wavelengths must be finite numbers, in one dimension or a row a galaxy; check {name}"
         )
-    order = np.argsort(wave, axis=-1)
+    wave = _to_angstrom(values, entry.get("wave_unit") or unit or _evident_unit(values), where)
+    order = np.argsort(wave, axis=-1, kind="stable")
     wave = np.take_along_axis(wave, order, axis=-1)
     if not (wave.min() >= 1e-3 and wave.max() <= 1e12):
         raise InputError(
             f"{where}: wavelengths from {wave.min():.4g} to {wave.max():.4g} Å are no light; check wave_unit:"
         )
+    if not (np.diff(wave, axis=-1) > 0).all():
+        raise InputError(f"{where}: a wavelength stands twice; check {name}")
     return (air_to_vacuum(wave) if entry.get("air") else wave), order
+
+
+def _to_angstrom(values: np.ndarray, stated: str, where: str) -> np.ndarray:  # shape of values
+    "Wavelengths, their logarithms, frequencies or energies in Angstrom. Raises `InputError`."
+    if not stated:
+        raise InputError(
+            f"{where}: wavelengths have no unit, neither in the mapping nor in the file; say wave_unit: AA, "
+            f"nm or um{_log_hint(values)}"
+        )
+    unit = parse_unit(stated, f"{where}: wave")
+    linear = to_linear(values, unit)
+    if not (linear > 0).all():
+        raise InputError(f"{where}: wavelengths must be positive; the smallest is {linear.min():.4g} {unit}")
+    try:
+        return (linear * getattr(unit, "physical_unit", unit)).to_value(u.AA, u.spectral())
+    except u.UnitConversionError as err:
+        raise InputError(f"{where}: {unit} is no unit of wavelength, frequency or energy") from err
+
+
+OPTICAL = (2500.0, 12000.0)  # Angstrom; the same numbers in nm or um are no spectra of stars
+
+
+def _evident_unit(values: np.ndarray) -> str:
+    "Angstrom for the numbers that optical spectra have in Angstrom; empty for all others."
+    optical = np.size(values) and np.min(values) >= OPTICAL[0] and np.max(values) <= OPTICAL[1]
+    return "AA" if optical else ""
+
+
+def _log_hint(values: np.ndarray) -> str:
+    "What to say of wavelengths that look like logarithms."
+    small = np.size(values) and np.isfinite(values).all() and 2 < np.min(values) and np.max(values) < 6
+    return ", or dex(AA) if these are logarithms" if small else ""
 
 
 def _listed_waves(given: list, where: str) -> tuple:
@@ -113,12 +151,17 @@ class Brightness:
     "Brightness of a table in its own units and frame."
 
     values: np.ndarray  # shape (n_gal, n_wave)
-    err: np.ndarray | None  # 1-sigma errors, shape of values
-    units: list  # one for each band, or one for spectra
+    err: np.ndarray | None  # as in the file, shape of values
+    units: list  # one for each band, or one for spectra, from `parse_unit`
     names: list  # of the columns: one for each band, or one for spectra
     wave: np.ndarray  # Angstrom, shape (n_wave,)
-    magnitude: tuple = ()  # for each unit whether it is a magnitude
+    kinds: list = ()  # `ErrorKind`: one for each band; empty without errors
     spectra: TableSpectra | None = None  # None: bands
+
+    @property
+    def magnitude(self) -> tuple:
+        "For each unit whether it is a logarithm, of which negative values are nothing special."
+        return tuple(log_slope(unit) is not None for unit in self.units)
 
     def cut(self, k: int):
         "The part of the values that belongs to the k-th column."
@@ -127,43 +170,40 @@ class Brightness:
 
 def read_brightness(path: Path, mapping: dict, view: str) -> Brightness:
     "Brightness and errors of a table. Raises `InputError` naming the column."
-    read = _read_bands if view == "photometry" else _read_spectra
-    found = read(path, mapping)
-    kinds = [parse_unit(t, f"{path}: column {c!r}") for t, c in zip(found.units, found.names)]
-    return Brightness(
-        found.values,
-        found.err,
-        found.units,
-        found.names,
-        found.wave,
-        tuple(isinstance(kind, u.MagUnit) for kind in kinds),
-        found.spectra,
-    )
+    return (_read_bands if view == "photometry" else _read_spectra)(path, mapping)
 
 # %% ../../nbs/data/10_readers.ipynb #8ba0a73a
+def _error_key(entry: dict) -> str:
+    "Under which key an entry names its errors; empty where it has none."
+    return next((k for k in ("error", "ivar") if k in entry), "")
+
+
 def _read_bands(path: Path, mapping: dict) -> Brightness:
     "Brightness in bands."
-    bands = mapping["bands"]
-    main = [str(e["column"]) for e in bands.values()]
-    err = [str(e["error"]) for e in bands.values() if "error" in e]
+    bands = list(mapping["bands"].values())
+    main = [column_place(e) for e in bands]
+    err = [column_place(e, _error_key(e)) for e in bands if _error_key(e)]
     if err and len(err) < len(main):
         raise InputError(
             f"{path}: bands: some have an error and some have none; give error for all or for none"
         )
-    found = read_columns(path, [*main, *err], mapping.get("part", ""))
-    stated = [e.get("unit") or mapping.get("unit") for e in bands.values()]
-    units = [unit or found[c].unit for unit, c in zip(stated, main)]
-    for unit, c, k in zip(stated, main, err):
-        check_same_unit(path, c, k, found, unit)
-    for c, column in found.items():
+    found = read_joined(path, mapping, [*main, *err])
+    for place, column in found.items():
         if column.values.ndim != 1:
             raise InputError(
-                f"{path}: column {c!r} has shape {column.values.shape}; a band takes one number a "
-                f"galaxy, e.g. {c}[0]"
+                f"{path}: column {place.label!r} has shape {column.values.shape}; a band takes one number a "
+                f"galaxy, e.g. {place.column}[0]"
             )
-    values = np.column_stack([found[c].values for c in main])
-    errors = np.column_stack([found[c].values for c in err]) if err else None
-    return Brightness(values, errors, units, main, band_waves(bands, f"{path}"))
+    units = [light_unit(path, e, mapping, p.label, found[p].unit) for e, p in zip(bands, main)]
+    kinds = [
+        stated_error(path, e, p.label, found[p].unit, k.label, found[k].unit, unit)
+        for e, p, k, unit in zip(bands, main, err, units)
+    ]
+    values = np.column_stack([found[p].values for p in main])
+    errors = np.column_stack([found[k].values for k in err]) if err else None
+    return Brightness(
+        values, errors, units, [p.label for p in main], band_waves(mapping["bands"], f"{path}"), kinds
+    )
 
 
 def _read_spectra(path: Path, mapping: dict) -> Brightness:
@@ -175,57 +215,66 @@ def _read_spectra(path: Path, mapping: dict) -> Brightness:
     return Brightness(found.flux, found.err, [found.unit], [name], found.wave, spectra=found)
 
 # %% ../../nbs/data/10_readers.ipynb #1bcd7a54
-def check_same_unit(path: Path, column: str, error: str, found: dict, stated) -> None:
-    """`InputError` where the file gives brightness and error in different units, and the mapping states none
-    for both.
-    """
-    one, other = found[column].unit, found[error].unit
-    if stated or not other:
-        return
-    error_unit = parse_unit(other, f"{path}: column {error!r}")
-    unit = parse_unit(one, f"{path}: column {column!r}")
-    if error_unit != unit and not isinstance(unit, u.MagUnit):
-        raise InputError(
-            f"{path}: column {error!r} is in {other}, {column!r} in {one}; bring them to one unit, or "
-            "state unit: where the file is wrong"
-        )
-
-
-def check_errors(path: Path, err: np.ndarray, missing: list) -> None:
+def check_errors(path: Path, err: np.ndarray, missing: list, names: list = ()) -> None:
     "`InputError` for negative errors that are not codes for missing values."
     with np.errstate(invalid="ignore"):
-        bad = (err < 0) & ~np.isin(err, missing)
+        bad = (err < 0) & ~is_code(err, missing)
     if bad.any():
         row, column = np.argwhere(bad)[0]
+        value = shown(err[row, column])
+        called = f" of {names[column]}" if len(names) == err.shape[1] else ""
         raise InputError(
-            f"{path}: error {err[row, column]:.4g} in row {row + 1} is negative; correct it, or say "
-            f"missing: [{err[row, column]:g}] if it is a code"
+            f"{path}: error {value} in row {row + 1}{called} is negative; correct it, or say "
+            f"missing: [{value}] if it is a code"
         )
 
 # %% ../../nbs/data/10_readers.ipynb #893fe939
-def read_others(path: Path, mapping: dict, n: int) -> dict:  # name of the column -> `Column`
-    "Properties, identifiers and redshifts of a table. Raises `InputError` for another number of rows."
-    wanted = [str(e["column"]) for e in mapping["properties"].values()]
-    if isinstance(mapping.get("redshift"), str):
-        wanted.append(mapping["redshift"])
-    ids = [str(mapping["ids"])] if "ids" in mapping else []
+def read_others(path: Path, mapping: dict, n: int, view: str) -> dict:  # `Place` -> `Column`
+    """Properties, identifiers and redshifts of a table. Raises `InputError` for another number of rows, and
+    for a redshift that may be a number or the name of a column.
+    """
+    wanted = [column_place(e) for e in mapping["properties"].values()]
+    redshift = mapping.get("redshift")
+    if isinstance(redshift, (str, dict)):
+        wanted.append(column_place(redshift))
+    elif redshift is not None:
+        check_number_or_column(path, mapping, redshift)
+    ids = [column_place(mapping["ids"])] if "ids" in mapping else []
     if not wanted and not ids:
         return {}
-    table = read_columns(path, [*wanted, *ids], mapping.get("part", ""), text=tuple(ids))
-    for name, column in table.items():
-        if column.values.shape != (n,):
+    entry = mapping["spectra"] if view == "spectra" else next(iter(mapping["bands"].values()))
+    table = read_joined(
+        path, mapping, [*wanted, *ids], text=tuple(ids), single=tuple(wanted), first=column_place(entry)
+    )
+    for place, column in table.items():
+        if column.values.ndim == 0:
+            table[place] = replace(column, values=np.full(n, float(column.values)))
+        elif column.values.shape != (n,):
             raise InputError(
-                f"{path}: {name!r} has shape {column.values.shape}, the brightness has {n} galaxies; "
+                f"{path}: {place.label!r} has shape {column.values.shape}, the brightness has {n} galaxies; "
                 "they must be equally long"
             )
     return table
 
 
+def check_number_or_column(path: Path, mapping: dict, redshift: float) -> None:
+    "`InputError` for a whole number as redshift of a table that has a column of that name."
+    if not isinstance(redshift, int):
+        return
+    with open_columns(path, mapping.get("part", "")) as (names, _):
+        there = str(redshift) in map(str, names)
+    if there:
+        raise InputError(
+            f'{path}: redshift: {redshift} may be a redshift or the column {redshift}; write "{redshift}" in '
+            f"quotes for the column, {float(redshift)} for the number"
+        )
+
+
 def read_redshifts(mapping: dict, table: dict, n: int) -> tuple:
     "Redshifts, shape (n_gal,), and what to call them; None where the mapping gives none."
     given = mapping.get("redshift")
-    if isinstance(given, str):
-        return table[given].values, given
+    if isinstance(given, (str, dict)):
+        return table[column_place(given)].values, column_place(given).label
     return (None if given is None else np.full(n, float(given))), "redshift"
 
 
@@ -233,7 +282,7 @@ def galaxy_ids(path: Path, mapping: dict, table: dict, rows: np.ndarray) -> tupl
     "Names of galaxies: a column's, or the number of the row. Raises `InputError` for one that stands twice."
     if "ids" not in mapping:
         return tuple(str(k + 1) for k in rows)
-    ids, first = table[str(mapping["ids"])].values[rows].tolist(), {}
+    ids, first = table[column_place(mapping["ids"])].values[rows].tolist(), {}
     for name, row in zip(ids, rows):
         if name in first:
             raise InputError(
@@ -252,17 +301,23 @@ def convert_properties(
     "Properties in their own units, and what is wrong with them."
     made, lifted, found = {}, {}, {}
     for prop, entry in mapping["properties"].items():
-        column = str(entry["column"])
-        values = np.where(np.isin(table[column].values, mapping["missing"]), np.nan, table[column].values)
-        made[prop], count = convert_property(
-            values, entry, known[prop], table[column].unit, f"{path}: column {column!r}"
-        )
+        place = column_place(entry)
+        values, where = table[place].values, f"{path}: column {place.label!r}"
+        values = np.where(is_code(values, mapping["missing"]), np.nan, values)
+        bare = {k: v for k, v in entry.items() if k != "floor"}
+        plain, _ = convert_property(values, bare, known[prop], table[place].unit, where)
+        made[prop], count = convert_property(values, entry, known[prop], table[place].unit, where)
         if count:
             lifted[prop] = count
         lost = np.isfinite(values) & ~np.isfinite(made[prop])
         if lost.any():
-            found[column, f"is zero or negative, so {prop} has no logarithm (floor: would lift it)"] = lost
-        found |= {(column, reason): odd for reason, odd in odd_property(made[prop], prop).items()}
+            found[place.label, f"is zero or negative, so {prop} has no logarithm (floor: would lift it)"] = (
+                lost
+            )
+        odd = odd_property(plain, prop) | odd_property(made[prop], prop)
+        found |= {(place.label, reason): bad for reason, bad in odd.items()}
+        sound = ~np.any([*odd.values(), lost], axis=0)
+        check_usual_property(where, made[prop][sound], prop)
     return made, lifted, found
 
 # %% ../../nbs/data/10_readers.ipynb #dc96e3d7
@@ -270,24 +325,40 @@ def find_bad(
     path: Path, mapping: dict, light: Brightness, table: dict, redshift: np.ndarray | None, called: str
 ) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
     "Galaxies with values that are missing, not finite, or negative where they must not be."
-    check = {}
-    if light.spectra is None:
-        check = {
-            c: (light.values[:, light.cut(k)], not light.magnitude[k]) for k, c in enumerate(light.names)
-        }
+    missing, check = mapping["missing"], {}
+    bands = light.names if light.spectra is None else ()
+    with_errors = bands if light.err is not None else ()
+    for k, c in enumerate(bands):
+        check[c] = (light.values[:, light.cut(k)], not light.magnitude[k])
     if redshift is not None:
         check[called] = (redshift, mapping["frame"] == "observed")
-    for entry in mapping["properties"].values():
-        check[str(entry["column"])] = (table[str(entry["column"])].values, False)
-    if light.err is not None and light.spectra is None:
-        check_errors(path, light.err, mapping["missing"])
-        for k, c in enumerate(light.names):
-            check[f"error of {c}"] = (light.err[:, light.cut(k)], False)
-    found = bad_galaxies(check, mapping["missing"])
+    if with_errors:
+        check_errors(path, light.err, missing, light.names)
+    for k, c in enumerate(with_errors):
+        check[f"error of {c}"] = (light.err[:, light.cut(k)], False)
+    found = bad_galaxies(check, missing)
+    for k, c in enumerate(with_errors):
+        none = no_error(light.err[:, light.cut(k)], light.units[k], light.kinds[k])
+        found |= {(f"error of {c}", reason): bad for reason, bad in none.items()}
     if light.spectra is not None:
         dark = ~light.spectra.good.any(axis=1)
         found |= {(light.names[0], "has no pixel that was measured"): dark} if dark.any() else {}
-    return found
+    return found | nameless_galaxies(mapping, table)
+
+
+def nameless_galaxies(mapping: dict, table: dict) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
+    "Galaxies whose id is missing, where the mapping names a column of ids."
+    if "ids" not in mapping:
+        return {}
+    place = column_place(mapping["ids"])
+    nameless = table[place].values == ""
+    return {(place.label, "is missing, so the galaxy has no id"): nameless} if nameless.any() else {}
+
+
+def missing_properties(mapping: dict, table: dict) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
+    "Galaxies without one of the properties."
+    places = [column_place(entry) for entry in mapping["properties"].values()]
+    return bad_galaxies({p.label: (table[p].values, False) for p in places}, mapping["missing"])
 
 # %% ../../nbs/data/10_readers.ipynb #ccf3c299
 def to_luminosity(
@@ -302,20 +373,18 @@ def to_luminosity(
     flux, err = light.values[rows], None if light.err is None else light.err[rows]
     for k, unit in enumerate(light.units):
         cut = light.cut(k)
-        if light.magnitude[k]:
-            linear = 10 ** (-0.4 * flux[:, cut])
+        if light.spectra is None:  # spectra are linear already
             if err is not None:
-                err[:, cut] = 0.4 * np.log(10) * linear * err[:, cut]
-            flux[:, cut] = linear
-        where = f"{path}: {'spectra' if view == 'spectra' else f'band {k + 1}'}"
+                err[:, cut] = linear_error(flux[:, cut], err[:, cut], unit, light.kinds[k], light.wave[cut])
+            flux[:, cut] = to_linear(flux[:, cut], unit)
+        where = f"{path}: {'spectra' if view == 'spectra' else f'column {light.names[k]!r}'}"
         fixed = (view == "spectra", where, mapping.get("cosmology"))
-        kind = parse_unit(unit, where)
         if light.wave.ndim == 1:
-            factor = brightness_factor(kind, mapping["frame"], light.wave[cut], redshift, *fixed)
+            factor = brightness_factor(unit, mapping["frame"], light.wave[cut], redshift, *fixed)
         else:  # wavelengths of their own
             z = [None] * len(rows) if redshift is None else redshift[:, None]
             each = [
-                brightness_factor(kind, mapping["frame"], light.wave[r], zz, *fixed) for r, zz in zip(rows, z)
+                brightness_factor(unit, mapping["frame"], light.wave[r], zz, *fixed) for r, zz in zip(rows, z)
             ]
             factor = np.concatenate(each)
         flux[:, cut] *= factor
@@ -392,20 +461,31 @@ def check_wanted(path: Path, mapping: dict, view: str, known: dict) -> None:
 
 
 def usable_rows(
-    path: Path, mapping: dict, view: str, known: dict
+    path: Path, mapping: dict, view: str, known: dict, labelled: bool = True
 ) -> tuple:  # brightness, other columns, redshifts (or None), rows, properties, and meta so far
     "Read a table and choose the galaxies that can be used."
     light = read_brightness(path, mapping, view)
     n = len(light.values)
-    table = read_others(path, mapping, n)
+    table = read_others(path, mapping, n, view)
     redshift, called = read_redshifts(mapping, table, n)
     found = find_bad(path, mapping, light, table, redshift, called)
     made, lifted, odd = convert_properties(path, mapping, table, known)
-    found |= odd
+    if labelled:
+        found |= missing_properties(mapping, table) | odd
+    else:  # they are not asked for, so they cannot cost a galaxy
+        made = {p: _without(made[p], column_place(e), odd) for p, e in mapping["properties"].items()}
     if redshift is not None and (redshift > MOST_REDSHIFT).any():
         found[called, f"is beyond redshift {MOST_REDSHIFT}"] = redshift > MOST_REDSHIFT
     rows, left_out = sort_out(path, found, mapping["bad"], n)
-    return light, table, redshift, rows, made, {"left_out": left_out, "lifted": lifted}
+    facts = {"left_out": left_out, "lifted": lifted}
+    lacking = {p: int((~np.isfinite(v[rows])).sum()) for p, v in made.items()}
+    return light, table, redshift, rows, made, facts | {"lacking": {p: k for p, k in lacking.items() if k}}
+
+
+def _without(values: np.ndarray, place: Place, odd: dict) -> np.ndarray:
+    "A property with NaN where its column is odd."
+    bad = [where for (name, _), where in odd.items() if name == place.label]
+    return np.where(np.any(bad, axis=0), np.nan, values) if bad else values
 
 # %% ../../nbs/data/10_readers.ipynb #4409b9ad
 def load_table_rows(
@@ -416,13 +496,14 @@ def load_table_rows(
     properties: dict | None = None,  # definitions beside the built-in ones; default: all that are known
     wave: np.ndarray | None = None,  # rest-frame grid for spectra, Angstrom in vacuum, shape (n_wave,)
     fwhm_kms: float | None = None,  # common resolution to smooth spectra to, km/s; None: no smoothing
+    labelled: bool = True,  # whether a galaxy needs all the properties; else NaN where one is missing
 ) -> tuple[Sample, np.ndarray]:  # the galaxies, and their rows in the file (first: 0)
     "As `load_table`, and which rows of the file were kept."
     path, mapping = Path(path), load_mapping(columns)
     view = view or ("photometry" if mapping["bands"] else "spectra")
     known = PROPERTIES if properties is None else {p: PROPERTIES[p] for p in BUILT_IN} | properties
     check_wanted(path, mapping, view, known)
-    light, table, redshift, rows, made, facts = usable_rows(path, mapping, view, known)
+    light, table, redshift, rows, made, facts = usable_rows(path, mapping, view, known, labelled)
     with np.errstate(over="ignore", invalid="ignore"):
         kept = None if redshift is None else redshift[rows]
         flux, err = to_luminosity(path, mapping, light, rows, kept, view)
@@ -436,16 +517,20 @@ def load_table_rows(
     left_out = facts["left_out"] | more
     if not len(rows):
         raise no_galaxy_left(path, left_out)
+    check_usual_light(path, flux, light.names, view)
     ids = galaxy_ids(path, mapping, table, rows)
     seen_at = redshift[rows] if mapping["frame"] == "observed" else None
-    meta = table_meta(path, mapping, view, len(light.values), left_out, facts["lifted"]) | more_facts
+    meta = table_meta(path, mapping, view, len(light.values), left_out, facts) | more_facts
     bands = tuple(mapping["bands"]) if view == "photometry" else ()
     values = {p: v[rows] for p, v in made.items()}
     return Sample(name or path.stem, flux, lam, bands, err, seen_at, ids, values, meta), rows
 
 
-def table_meta(path: Path, mapping: dict, view: str, n: int, left_out: dict, lifted: dict) -> dict:
+def table_meta(path: Path, mapping: dict, view: str, n: int, left_out: dict, facts: dict) -> dict:
     "How a sample came about."
+    entries = [mapping["spectra"]] if view == "spectra" else [*mapping["bands"].values()]
+    entries += [*mapping["properties"].values(), mapping.get("redshift")]
+    others = sorted({e["file"] for e in entries if isinstance(e, dict) and e.get("file")})
     meta = {
         "kind": view,
         "file": path.name,
@@ -455,7 +540,11 @@ def table_meta(path: Path, mapping: dict, view: str, n: int, left_out: dict, lif
         "frame": mapping["frame"],
         "cosmology": cosmology_name(mapping.get("cosmology")),
     }
-    return meta | ({"lifted_to_floor": lifted} if lifted else {})
+    if others:
+        meta["other_files"] = {f: file_checksum(path.parent / f) for f in others}
+    if facts["lacking"]:
+        meta["without_property"] = facts["lacking"]
+    return meta | ({"lifted_to_floor": facts["lifted"]} if facts["lifted"] else {})
 
 # %% ../../nbs/data/10_readers.ipynb #07df4fb9
 def load_table(
