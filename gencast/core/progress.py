@@ -26,7 +26,7 @@ from .failures import Failure, Stopped, TasksFailed, caught, machine_trouble
 class OnDisk:
     "An argument that is in a file."
 
-    path: str
+    path: str  # file that workers read
 
 # %% ../../nbs/core/80_progress.ipynb #02ceaba0
 def share_arguments(tasks: list, folder: Path) -> list:  # the same tasks
@@ -51,7 +51,9 @@ def share_arguments(tasks: list, folder: Path) -> list:  # the same tasks
 
 # %% ../../nbs/core/80_progress.ipynb #357e12d7
 @lru_cache(maxsize=8)
-def read_shared(path: str):
+def read_shared(
+    path: str,  # file of an `OnDisk`
+):
     "What `share_arguments` has written, a moment ago and in this run."
     from joblib import load
 
@@ -72,6 +74,7 @@ class Progress:
     seconds: dict = field(default_factory=dict)  # stage -> seconds
     spool: Path | None = None  # on a cluster: a folder that all machines see, for what tasks share
     current: str = ""  # the stage that runs, or in which it ended
+    threads: bool = False  # tasks are threads of this process: for seconds of work in large arrays
 
     @contextmanager
     def stage(self, name: str):
@@ -140,7 +143,8 @@ class Progress:
         calls = (
             delayed(attempt)(function, task, name, names[i] if names else "") for i, task in enumerate(tasks)
         )
-        return Parallel(n_jobs=min(self.jobs, len(tasks)), return_as="generator")(calls)
+        how = {"backend": "threading"} if self.threads else {}
+        return Parallel(n_jobs=min(self.jobs, len(tasks)), return_as="generator", **how)(calls)
 
 # %% ../../nbs/core/80_progress.ipynb #126a4898
 def attempt(function, task: tuple, stage: str, name: str):

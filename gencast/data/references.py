@@ -117,6 +117,7 @@ def colour_masses(
             f"and redshifts between 0 and 1; got shape {fluxes.shape}"
         )
     fitter = _colour_fitter()
+    _tabulate(fitter, redshift.astype("f4"))
     maggies, ivar, z = 1e-9 * fluxes, (1e9 / (0.03 * fluxes)) ** 2, redshift.astype("f4")  # errors of 3 %
     coeffs = fitter.fit_coeffs(redshift=z, maggies=maggies.astype("f4"), ivar=ivar.astype("f4"))
     g, _, i = fitter.absmag(redshift=z, maggies=maggies, ivar=ivar, coeffs=np.atleast_2d(coeffs)).T
@@ -125,13 +126,28 @@ def colour_masses(
 
 @cache
 def _colour_fitter():
-    "kcorrect's templates in g, r, i at 501 redshifts: seconds to make, so once a process."
+    "kcorrect's templates in g, r, i, at redshifts that `_tabulate` chooses."
     from astropy.cosmology import Planck18
     from kcorrect.kcorrect import Kcorrect
 
     return Kcorrect(
-        responses=["sdss_g0", "sdss_r0", "sdss_i0"], redshift_range=[0.0, 1.0], nredshift=501, cosmo=Planck18
+        responses=["sdss_g0", "sdss_r0", "sdss_i0"], redshift_range=[0.0, 1.0], nredshift=2, cosmo=Planck18
     )
+
+
+N_REDSHIFT = 501  # redshifts from 0 to 1 between which templates are interpolated
+
+
+def _tabulate(fitter, redshift: np.ndarray) -> None:
+    """Let templates be seen at the redshifts of the table on both sides of each galaxy's, and at zero; all
+    would take seconds.
+    """
+    table = np.arange(N_REDSHIFT, dtype=np.float32) / np.float32(N_REDSHIFT - 1)
+    above = np.clip(np.searchsorted(table, redshift), 1, N_REDSHIFT - 1)
+    fitter.redshifts = table[np.unique([0, 1, *above, *(above - 1)])]
+    fitter.nredshift = len(fitter.redshifts)
+    fitter.set_Amatrix()
+    fitter.AmatrixOut = fitter.Amatrix
 
 # %% ../../nbs/data/35_references.ipynb #f8bf45d7
 def aperture_factor(

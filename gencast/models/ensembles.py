@@ -13,26 +13,8 @@ from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor,
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from ..core.base import InputError
 from .timebins import as_shares
-
-# %% ../../nbs/models/30_ensembles.ipynb #2bcedcca
-def member_moments(
-    members,  # predictions of the members, an iterable of arrays of one shape (n_gal,) or (n_gal, n_output)
-) -> tuple[np.ndarray, np.ndarray]:  # mean and standard deviation, of that shape
-    "Mean and standard deviation over members, one member in memory at a time."
-    total = square = shift = None
-    n = 0
-    for one in members:
-        if shift is None:
-            shift = np.array(one[0], float)  # near the mean, so that the squares don't cancel
-            total, square = np.zeros(np.shape(one)), np.zeros(np.shape(one))
-        gap = one - shift
-        total, square, n = total + gap, square + gap**2, n + 1
-    if shift is None:
-        raise InputError("an ensemble without members has no spread; fit it first")
-    mean = total / n
-    return mean + shift, np.sqrt(np.maximum(square / n - mean**2, 0))
+from .trees import member_moments
 
 # %% ../../nbs/models/30_ensembles.ipynb #6463e9a3
 class SpreadMixin:
@@ -65,10 +47,10 @@ class Boosting(RegressorMixin, BaseEstimator):
         self,
         n_members: int = 4,  # models whose mean is the prediction
         n_rounds: int = 100,  # rounds of boosting
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.1,  # share of each tree's correction that is taken
         n_components: int = 60,  # principal components, at most
         shares: bool = False,  # whether the outputs are shares that sum to one
-        random_state: int = 0,
+        random_state: int = 0,  # the same seed gives the same model
     ):
         self.n_members, self.n_rounds, self.learning_rate = n_members, n_rounds, learning_rate
         self.n_components, self.shares, self.random_state = n_components, shares, random_state

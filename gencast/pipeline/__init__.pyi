@@ -4,6 +4,7 @@ from .configure import make_settings as make_settings
 from .consensus import consensus_of as consensus_of
 from .consensus import neighbours_of as neighbours_of
 from .distances import measure_distances as measure_distances
+from .distances import profile_survey as profile_survey
 from .distances import survey_distances as survey_distances
 from .job import run as run
 from .observed import forecast as forecast

@@ -22,29 +22,36 @@ from gencast.regression.consensus import (
 from ..regression.neighbours import measure_neighbours
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #4c714430
-def consensus_basis(simulations: Simulations, use: list, noise: np.ndarray, noise_free: bool):
-    "The basis in which the consensus is linear, from at most 300 galaxies of each simulation in use."
-    sample = [load_rows(simulations, simulations.names[i], "reference")[0][:300] for i in use]
-    basis = fit_basis(np.concatenate(sample))
-    if not noise_free:
-        return basis
+def sample_basis(simulations: Simulations, use: list):
+    "Directions in which galaxies differ, from at most 300 galaxies of each simulation in use."
+    return fit_basis(
+        np.concatenate([load_rows(simulations, simulations.names[i], "reference")[0][:300] for i in use])
+    )
+
+
+def noisy_basis(basis, noise: np.ndarray):
+    "The same directions, with the scatter that galaxies with noise have along them."
     along = (basis.components[: basis.scale.size] ** 2 @ np.broadcast_to(noise, basis.mean.shape) ** 2) ** 0.5
     return replace(basis, scale=np.hypot(basis.scale, along))
 
 
-def mean_equations(simulations: Simulations, name: str, properties: tuple, basis) -> list:
-    "The normal equations of one simulation's training galaxies, averaged over its blocks."
-    blocks = [
-        (len(x), *normal_equations(basis, x, label_matrix(sample, properties)))
-        for x, sample in row_blocks(simulations, name, "train")
-    ]
-    size = np.array([b[0] for b in blocks])
-    return [np.tensordot(size / size.sum(), np.array(b), 1) for b in list(zip(*blocks))[1:]]
+def mean_equations(simulations: Simulations, name: str, properties: tuple, bases: list) -> list:
+    """The normal equations of one simulation's training galaxies in each basis, [gram, moment], averaged over
+    its blocks.
+    """
+    sizes, blocks = [], [[] for _ in bases]
+    for x, sample in row_blocks(simulations, name, "train"):
+        labels = label_matrix(sample, properties)
+        sizes.append(len(x))
+        for found, basis in zip(blocks, bases):
+            found.append(normal_equations(basis, x, labels))
+    share = np.array(sizes) / sum(sizes)
+    return [[np.tensordot(share, np.array(part), 1) for part in zip(*found)] for found in blocks]
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #db897b5a
 def consensus_of(
-    simulations: Simulations,
-    properties: tuple,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
+    properties: tuple,  # short names of the predicted properties, e.g. log_mstar
     without: tuple,  # numbers of the simulations held out of everything; empty for none
     noise: np.ndarray,  # of the features, beyond that of the simulations, dex, shape (n_feature,)
     survey: np.ndarray,  # features of the observed galaxies, dex, shape (n_survey, n_feature)
@@ -56,8 +63,9 @@ def consensus_of(
     """
     names = simulations.names
     use = [i for i in range(len(names)) if i not in without]
-    basis = consensus_basis(simulations, use, noise, noise_free)
-    parts = [mean_equations(simulations, names[i], properties, basis) for i in use]
+    basis = sample_basis(simulations, use)
+    basis = noisy_basis(basis, noise) if noise_free else basis
+    parts = [mean_equations(simulations, names[i], properties, [basis])[0] for i in use]
     consensus = Consensus(basis, *map(np.array, zip(*parts)), noise_penalty(basis, noise))
     predicted = []
     for j, name in enumerate(names):
@@ -69,9 +77,9 @@ def consensus_of(
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #f8a70536
 def neighbours_of(
-    simulations: Simulations,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
     source: str,  # name of a simulation
-    properties: tuple,
+    properties: tuple,  # short names of the predicted properties, e.g. log_mstar
     noise: np.ndarray,  # of the features, beyond that of the simulations, dex, shape (n_feature,)
     survey: np.ndarray,  # features of the observed galaxies, dex, shape (n_survey, n_feature)
 ) -> dict:  # distance, label_variance, outside, coordinates, proxy_a, linear

@@ -31,6 +31,7 @@ from ..data.prediction_files import is_predictions_file
 from .configure import failed_settings, make_settings
 from .evidence import ViewEvidence, gather_property, gather_view
 from .forecasts import survey_tables
+from .kept import keep_view
 from .laws import law_tables
 from .notebooks import execute_targets
 from .own_models import check_trusted, try_model
@@ -108,6 +109,7 @@ def view_tables(
     shared = gather_view(settings.suite, simulations, survey, given, settings.properties, progress)
     facts = bin_tables(shared, progress)
     found = [property_tables(settings, shared, p, facts, progress) for p in settings.properties]
+    keep_view(shared, settings, progress)
     if survey.meta.get("stand_in"):
         return found
     with progress.stage(f"{view}: overlays"):
@@ -232,7 +234,7 @@ def run(
     scheduler: str = "",  # address of a Dask scheduler that does the work; empty: this machine
     retry_failed: bool = False,  # the run of this folder again, with its own settings, where something failed
     **changes,  # any field of `gencast.pipeline.settings.Settings`
-) -> Results:
+) -> Results:  # as `load_results` reads them from the folder
     """Simulate, select, measure, train, regress, forecast, and write it down. Raises `InputError` for bad
     input, before any work; `Stopped` where the machine is at fault; `RunFailed` where gencast, or too many
     simulations, failed.

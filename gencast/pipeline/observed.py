@@ -6,10 +6,12 @@
 __all__ = ['read_observed', 'is_given', 'with_options', 'refuse_idle', 'forecast']
 
 # %% ../../nbs/pipeline/85_observed.ipynb #57982686
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from ..core.base import InputError
 from ..core.files import read_sealed
@@ -28,7 +30,9 @@ from .configure import load_settings
 from .evidence import gather_property, gather_view
 from .forecasts import galaxy_rows, survey_forecast
 from .job import make_simulations
+from .kept import NOT_KEPT, Kept, KeptDamaged, open_kept
 from .laws import FORECAST_COLUMNS
+from .measured import evidence_of_property, law_reads, view_of_sample
 from .own_models import check_trusted, check_unchanged
 from gencast.pipeline.settings import (
     LawSettings,
@@ -41,6 +45,7 @@ from gencast.pipeline.settings import (
 from .simulate import simulation_key
 from .surveys import load_survey, match_survey, noise_survey, survey_noise
 from .training import make_learner
+from ..regression.signals import LAW_SIGNALS
 
 # %% ../../nbs/pipeline/85_observed.ipynb #1f625ae5
 def run_survey(settings: Settings, view: str) -> Sample:
@@ -54,8 +59,8 @@ def read_observed(
     columns: str | Path = "",  # what is where in that table (YAML)
     # accept, ebv, aperture, skip, redshift, cosmology: see `load_spectra`; those that a table cannot take are
     # refused
-    **options,
-) -> Sample:
+    **options,  # as `gencast run` takes them
+) -> Sample:  # galaxies with errors
     """Observed galaxies in the form of an earlier run's simulations: spectra on its grid, or photometry in
     its bands. Raises `InputError` for files that cannot be used, for several tables, and for an option that
     would have no effect.
@@ -85,12 +90,17 @@ def read_observed(
     )
 
 
-def is_given(value) -> bool:
+def is_given(
+    value,  # of an option
+) -> bool:  # whether the user gave it
     "Whether an option was given: zero is a value, too."
     return value is not None and value is not False and value != "" and value != ()
 
 
-def with_options(columns: str | Path | dict, options: dict) -> dict:
+def with_options(
+    columns: str | Path | dict,  # mapping, or a file that holds it
+    options: dict,  # options of the command line
+) -> dict:  # the mapping with them
     "A mapping with what options say besides: cosmology, reddening, whether bad rows are left out."
     mapping = load_mapping(columns)
     mapping = {"cosmology": options["cosmology"]} | mapping
@@ -101,7 +111,11 @@ def with_options(columns: str | Path | dict, options: dict) -> dict:
     return mapping
 
 
-def refuse_idle(path: Path, options: dict, used: tuple) -> None:
+def refuse_idle(
+    path: Path,  # file that was read
+    options: dict,  # options that were given
+    used: tuple,  # names of those that had an effect
+) -> None:
     "`InputError` for an option that has no effect on a table."
     idle = [f"--{name}" for name in options if name not in used]
     if idle:
@@ -179,28 +193,109 @@ def check_code(settings: Settings, folder: Path, view: str, given: Sample | None
         )
 
 
-def forecast_tables(
+def measure_anew(
     settings: Settings,
     folder: Path,
     sample: Sample,
     survey: Sample,  # with which the run was made
     properties: tuple,
     progress: Progress,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    "Forecasts by source and rows for each galaxy, of all properties."
+):  # yields the evidence of each property
+    "The evidence about new galaxies, with all steps of a run."
     view = "photometry" if sample.bands else "spectra"
     given = noise_survey(settings.suite, view, survey, settings.observed)
     simulations = make_simulations(settings, folder, view, given, progress)
     shared = gather_view(settings.suite, simulations, sample, given, settings.properties, progress)
-    selection, laws = settings.part(SelectionSettings), settings.part(LawSettings)
     learner = make_learner(settings.part(ModelSettings), survey_noise(survey))
-    forecasts, galaxies = [], []
     for property in properties:
-        c = gather_property(shared, property, selection, learner, progress)
+        yield gather_property(shared, property, settings.part(SelectionSettings), learner, progress)
+
+
+def measure_kept(
+    settings: Settings,
+    kept: Kept,
+    sample: Sample,
+    given: Sample | None,
+    properties: tuple,
+    progress: Progress,
+):  # yields the evidence of each property
+    "The same from what the run keeps."
+    learner = make_learner(settings.part(ModelSettings), survey_noise(kept.survey))
+    view, measured = view_of_sample(kept, sample, given, progress)
+    for p in properties:
+        yield evidence_of_property(kept, view, measured, p, learner, settings.part(LawSettings), progress)
+
+
+def forecast_tables(found, settings: Settings, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
+    "Forecasts by source and rows for each galaxy, of all properties; `found`: their evidence."
+    laws, forecasts, galaxies = settings.part(LawSettings), [], []
+    for c in found:
         table, _, galaxy_error = survey_forecast(c, laws, progress)
         forecasts.append(table[FORECAST_COLUMNS])
         galaxies.append(galaxy_rows(c, table, galaxy_error))
     return pd.concat(forecasts, ignore_index=True), pd.concat(galaxies, ignore_index=True)
+
+# %% ../../nbs/pipeline/85_observed.ipynb #94bcf749
+def check_view(folder: Path, settings: Settings, sample: Sample) -> None:
+    "`InputError` for galaxies that a run has no simulations for."
+    view = "photometry" if sample.bands else "spectra"
+    if view not in settings.views:
+        raise InputError(
+            f"{folder} has no simulations to compare {sample.name!r} with; it needs a run with the view "
+            f"`{view}`"
+        )
+
+
+def compared_with(
+    settings: Settings, sample: Sample, survey: Sample
+) -> tuple[Sample, Sample | None]:  # the galaxies, and the survey whose noise the simulations have
+    "New galaxies in the form of a run's. Raises `InputError` where they cannot be compared."
+    view = "photometry" if sample.bands else "spectra"
+    given = noise_survey(settings.suite, view, survey, settings.observed)
+    sample = match_survey(settings.suite, view, sample, given, settings.seed)
+    check_forecast(settings, sample, given)
+    return sample, given
+
+# %% ../../nbs/pipeline/85_observed.ipynb #c58adf0a
+def kept_for(folder: Path, settings: Settings, view: str) -> Kept:
+    "What a run keeps, where its law can do with it. Raises `InputError`, saying why, where it cannot."
+    more = set(law_reads(settings.law)) - set(LAW_SIGNALS)
+    if more:
+        raise InputError(
+            f"the law {settings.law!r} reads {', '.join(sorted(more))}, which is not kept: {NOT_KEPT}"
+        )
+    made = read_sealed(folder / "run.json", must=False)["simulations"]
+    return open_kept(folder, settings, view, made)
+
+
+def forecast_kept(folder: Path, settings: Settings, sample: Sample, properties: tuple, progress: Progress):
+    "Both tables from what the run keeps; None, after a sentence, where that cannot be used."
+    view = "photometry" if sample.bands else "spectra"
+    try:
+        kept = kept_for(folder, settings, view)
+    except InputError as err:
+        print(err)
+        return None
+    sample, given = compared_with(settings, sample, kept.survey)
+    p = replace(progress, show=False, threads=True)
+    with threadpool_limits(1):
+        try:
+            found = measure_kept(settings, kept, sample, given, properties, p)
+            return forecast_tables(found, settings, p)
+        except KeptDamaged as err:
+            print(err)
+            return None
+
+
+def forecast_anew(folder: Path, settings: Settings, sample: Sample, properties: tuple, progress: Progress):
+    "Both tables with all steps of a run."
+    view = "photometry" if sample.bands else "spectra"
+    survey = run_survey(settings, view)
+    sample, given = compared_with(settings, sample, survey)
+    check_code(settings, folder, view, given)
+    return forecast_tables(
+        measure_anew(settings, folder, sample, survey, properties, progress), settings, progress
+    )
 
 # %% ../../nbs/pipeline/85_observed.ipynb #a7106136
 def forecast(
@@ -227,18 +322,12 @@ def forecast(
     folder, settings = Path(folder), load_settings(folder)
     check_trusted(settings, model, folder)
     check_properties(properties or (), settings)
-    view = "photometry" if sample.bands else "spectra"
-    if view not in settings.views:
-        raise InputError(
-            f"{folder} has no simulations to compare {sample.name!r} with; it needs a run with the view "
-            f"`{view}`"
-        )
-    survey = run_survey(settings, view)
-    given = noise_survey(settings.suite, view, survey, settings.observed)
-    sample = match_survey(settings.suite, view, sample, given, settings.seed)
-    check_forecast(settings, sample, given)
-    check_code(settings, folder, view, given)
     check_unchanged(settings, read_sealed(folder / "run.json", must=False), folder)
-    properties = properties or settings.properties
+    check_view(folder, settings, sample)
+    properties = tuple(properties or settings.properties)
     with hold_folder(folder, shared=True), open_workers(scheduler, folder, jobs, progress) as (folder, p):
-        return forecast_tables(settings, folder, sample, survey, properties, p)
+        if not scheduler:
+            found = forecast_kept(folder, settings, sample, properties, p)
+            if found is not None:
+                return found
+        return forecast_anew(folder, settings, sample, properties, p)

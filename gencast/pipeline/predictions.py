@@ -26,6 +26,7 @@ from ..forecaster.as_results import DISTANCE, heldout_rows
 from ..forecaster.domain_errors import law_signals
 from ..forecaster.error_forecaster import domain_distances, pair_distances
 from ..forecaster.predictions import PredictionStudy, study_predictions
+from ..forecaster.single import OneModelStudy, study_one_model
 from .job import record_error, write_tables
 from .notebooks import execute_targets
 from .record import run_versions, settings_record
@@ -212,6 +213,41 @@ def prediction_tables(study: PredictionStudy, read: Predictions, jobs: int) -> d
         tables[name] = tables[name].reindex(columns=[*tables[name].columns, *missing])
     return tables
 
+# %% ../../nbs/pipeline/82_predictions.ipynb #475134ca
+ONE_MODEL = "one_model_"  # how names of its tables begin
+
+
+def study_one(study: PredictionStudy, read: Predictions, jobs: int) -> OneModelStudy:
+    "The one model of the files, with the help of the models of the simulations."
+    one, n = read.one_model, len(read.names)
+    spread = None if one["spread"] is None else dict(zip(read.names, one["spread"][:n]))
+    return study_one_model(
+        study,
+        dict(zip(read.names, one["predicted"][:n])),
+        one["trained_on"],
+        one["home"],
+        one["train"],
+        spread,
+        one["name"],
+        jobs,
+    )
+
+
+def one_model_tables(
+    study: PredictionStudy, read: Predictions, jobs: int
+) -> dict:  # empty without such a model
+    "Errors, held-out predictions, scores and forecast of the one model."
+    if not read.one_model:
+        return {}
+    mine, one, property = study_one(study, read, jobs), read.one_model, read.property.name
+    tables = {"errors": mine.errors, "heldout": mine.heldout, "scores": mine.scores}
+    if read.survey:
+        table, features, name = survey_arguments(read)
+        spread = None if one["spread"] is None else one["spread"][-1]
+        found = mine.forecast(one["predicted"][-1], table, features, spread, name)
+        tables["forecast"] = found.sources.assign(target=name, tier=found.tier)
+    return {f"{ONE_MODEL}{k}": t.assign(property=property) for k, t in tables.items()}
+
 # %% ../../nbs/pipeline/82_predictions.ipynb #9868340b
 def files_settings(read: Predictions, law: str, seed: int) -> Settings:
     "The settings under which notebooks are executed."
@@ -246,9 +282,9 @@ def is_done(folder: Path, key: str) -> bool:
     "Whether the tables of a finished run are there and were made from the same."
     try:
         record = read_sealed(folder / "run.json", must=False)
-        return record.get("key") == key and all(
-            table_checksum(folder, name) == made for name, made in record["tables"].items()
-        )
+        tables = record["tables"] | record["one_model"]
+        same = [table_checksum(folder, name) == made for name, made in tables.items()]
+        return record.get("key") == key and all(same)
     except (OSError, ValueError, KeyError):
         return False
 
@@ -290,10 +326,13 @@ def finish_run(
         with progress.stage("features: study"):
             study = study_files(read, settings.law, settings.seed, progress.jobs)
             tables = prediction_tables(study, read, progress.jobs)
+            tables |= one_model_tables(study, read, progress.jobs)
         write_tables(tables, folder)
         write_arrays(folder / "cache" / f"{KIND}.npz", stored_arrays(read))
         record |= {"started": started, "jobs": progress.jobs}
-        record["tables"] = {name: table_checksum(folder, name) for name in sorted(tables)}
+        sums = {name: table_checksum(folder, name) for name in sorted(tables)}
+        record["tables"] = {k: v for k, v in sums.items() if not k.startswith(ONE_MODEL)}
+        record["one_model"] = {k: v for k, v in sums.items() if k.startswith(ONE_MODEL)}
     survey = {"features": read.survey["name"]} if read.survey else {}
     seen = {"n_galaxies": read.survey["predicted"].shape[1] if survey else 0, "view": "features", "meta": {}}
     record |= {"surveys": {name: seen for name in survey.values()}}
@@ -322,7 +361,7 @@ def run_predictions(
     progress: bool = True,  # show progress bars
     law: str | None = None,  # one of `LAWS`; default: stack
     seed: int | None = None,  # default: 42
-) -> Results:
+) -> Results:  # as `load_results` reads them from the folder
     """The run of a file of predictions; `gencast.pipeline.job.run` calls it for such a file. Raises
     `InputError` for files that cannot be used, before any work.
     """
@@ -338,7 +377,10 @@ def run_predictions(
             raise record_error(err, settings, folder, p) from err
 
 
-def check_choices(changes: dict, **others) -> dict:  # law and seed
+def check_choices(
+    changes: dict,  # options that were given, name -> value
+    **others,  # arguments of `run` that do not go with predictions
+) -> dict:  # law and seed
     "What may be chosen for a run of predictions. Raises `InputError` for an option without effect."
     changes = {k: v for k, v in changes.items() if v is not None} | {k: v for k, v in others.items() if v}
     if odd := sorted(set(changes) - {"law", "seed"}):

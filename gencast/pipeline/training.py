@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.base import InputError, rng_for
-from ..core.cache import call_key, remember
+from ..core.cache import call_key, read_arrays, remember, write_arrays
 from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..models.errors import error_metrics
@@ -22,6 +22,7 @@ from ..models.estimators import fit_model, predict_with_spread
 from ..models.factories import Factory, is_import_path, load_factory
 from ..models.own_estimators import OwnModel
 from ..models.timebins import label_columns, label_matrix, labels_of
+from ..models.trees import forest_arrays, read_forest
 from .parts import Simulations, load_rows, row_blocks
 from .settings import ModelSettings
 from ..regression.evidence import one_spread
@@ -54,11 +55,11 @@ def make_learner(
 
 # %% ../../nbs/pipeline/40_training.ipynb #727ed75d
 def train(
-    simulations: Simulations,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
     source: str,  # the simulation to learn from
-    property: str,
+    property: str,  # short name of a property, e.g. log_mstar
     kind: str = "random_forest",  # one of `gencast.models.estimators.MODELS`, but no network
-    n_trees: int = 100,
+    n_trees: int = 100,  # trees of the forest
 ):  # the fitted model
     "Fit one simulation's model to its training galaxies."
     values, sample = load_rows(simulations, source, "model")
@@ -223,6 +224,32 @@ def predict_parts(
         "spread": one_spread(np.concatenate(spread)).astype(np.float32),
     }
 
+# %% ../../nbs/pipeline/40_training.ipynb #27b1dc66
+def model_path(simulations: Simulations, source: str, property: str) -> Path:
+    "Where the forest of a simulation is kept."
+    return simulations.cache / f"model-{simulations.view}-{property}-{source}.npz"
+
+
+def read_model(path: Path, key: str):
+    "A kept forest; None where there is none with this key, or where it is damaged."
+    try:
+        arrays = read_arrays(path)
+        return read_forest(arrays) if str(arrays.pop("key")) == key else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def kept_model(simulations: Simulations, source: str, property: str, learner: Learner, key: str):
+    "The model of one simulation: read where it is kept, else fitted, and kept if it is a forest."
+    path = model_path(simulations, source, property)
+    model = read_model(path, key)
+    if model is None:
+        model = fit_source(simulations, source, property, learner)
+        arrays = forest_arrays(model)
+        if arrays is not None:
+            write_arrays(path, {"key": np.array(key), **arrays})
+    return model
+
 # %% ../../nbs/pipeline/40_training.ipynb #5072f232
 def predict_survey(model, survey: np.ndarray) -> dict:
     "The same for observed galaxies with the features `survey`."
@@ -239,9 +266,10 @@ def train_and_apply(
     survey: np.ndarray,
 ) -> tuple[dict, dict]:
     "Predictions of one model for all test galaxies and for the survey, read back where they are stored."
-    model = cache(lambda: fit_source(simulations, source, property, learner))
     arguments = (simulations, source, property, learner)
-    tests = remember(paths[0], call_key(fit_source, *arguments), lambda: predict_parts(model(), simulations))
+    key = call_key(fit_source, *arguments)
+    model = cache(lambda: kept_model(*arguments, key))
+    tests = remember(paths[0], key, lambda: predict_parts(model(), simulations))
     key = call_key(fit_source, *arguments, survey=survey)
     return tests, remember(paths[1], key, lambda: predict_survey(model(), survey))
 

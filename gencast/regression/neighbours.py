@@ -11,8 +11,41 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.base import InputError
+from ..distances.pairwise import SPLIT, descend, group_minima
 
 # %% ../../nbs/regression/07_neighbours.ipynb #0f22bc70
+MARGIN = 2  # more candidates than neighbours, as the first look is in single precision
+
+
+def nearest_points(
+    points: np.ndarray,  # shape (n_point, n_component)
+    asked: np.ndarray,  # shape (n_gal, n_component)
+    k: int,  # neighbours of each
+    block: int = 512,
+) -> tuple[np.ndarray, np.ndarray]:  # distances, ascending, and row numbers, each of shape (n_gal, k)
+    """The nearest points. Candidates are found by one matrix product in single precision, their distances
+    computed in double precision; in ten dimensions this is four times as fast as a k-d tree.
+    """
+    centre = points.mean(axis=0)
+    p, x = (points - centre).astype(np.float32), (asked - centre).astype(np.float32)
+    right = np.ascontiguousarray(np.vstack([-2 * p.T, (p * p).sum(axis=1)[None]]))
+    left = np.column_stack([x, np.ones(len(x), np.float32)])
+    q = min(k + MARGIN, len(points))
+    deep = len(points) >= 4 * SPLIT**2 * q
+    distance, index = np.empty((len(asked), k)), np.empty((len(asked), k), int)
+    for i in range(0, len(asked), block):
+        levels = [left[i : i + block] @ right]
+        for _ in range(2 if deep else 0):
+            levels.append(group_minima(levels[-1], axis=1))
+        near = descend(levels, q, axis=1)
+        gap = asked[i : i + block, None, :] - points[near]
+        square = np.einsum("ijk,ijk->ij", gap, gap)
+        first = np.argsort(square, axis=1, kind="stable")[:, :k]
+        distance[i : i + block] = np.sqrt(np.take_along_axis(square, first, axis=1))
+        index[i : i + block] = np.take_along_axis(near, first, axis=1)
+    return distance, index
+
+
 @dataclass(frozen=True)
 class Neighbours:
     "The galaxies of one source, ready for questions about the nearest ones; from `fit_neighbours`."
@@ -36,32 +69,40 @@ class Neighbours:
         """Mean distance to the nearest source galaxies in units of their own, variance of their labels, and
         whether it is beyond 95 % of theirs.
         """
-        from scipy.spatial import cKDTree
+        return self.ask_at(self.coordinates(values))
 
-        distance, index = cKDTree(self.points).query(self.coordinates(values), self.k)
+    def ask_at(self, coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        "The same for galaxies in the source's coordinates, shape (n_gal, n_component)."
+        distance, index = nearest_points(self.points, coordinates, self.k)
         distance = distance.mean(axis=1)
         outside = distance > np.quantile(self.own, 0.95)
         return distance / self.own.mean(), self.labels[index].var(axis=1).T, outside
 
 # %% ../../nbs/regression/07_neighbours.ipynb #6b1d71fe
+def neighbour_axes(
+    values: np.ndarray,  # features of one source, dex, shape (n_gal, n_feature)
+    n_components: int = 10,  # principal components, at most
+) -> tuple:  # mean (n_feature,), variance (n_component,) and directions (n_feature, n_component)
+    "Principal components of a source. Raises `InputError` for fewer than ten galaxies."
+    if len(values) < 10:
+        raise InputError(f"{len(values)} galaxies are too few to look for neighbours; give at least ten")
+    variance, vectors = np.linalg.eigh(np.cov(values, rowvar=False))
+    order = np.argsort(-variance)[: min(n_components, values.shape[1])]
+    return values.mean(axis=0, dtype=float), variance[order], vectors[:, order]
+
+
 def fit_neighbours(
     values: np.ndarray,  # features of one source, dex, shape (n_gal, n_feature)
     labels: np.ndarray,  # its properties, shape (n_gal, n_property)
     noise: float | np.ndarray,  # of the features, dex; one number or shape (n_feature,)
-    n_components: int = 10,  # principal components, at most
+    known: tuple | None = None,  # from `neighbour_axes`, where they have been computed
 ) -> Neighbours:
     "Prepare a source for questions about neighbours. Raises `InputError` for fewer than ten galaxies."
-    from scipy.spatial import cKDTree
-
-    if len(values) < 10:
-        raise InputError(f"{len(values)} galaxies are too few to look for neighbours; give at least ten")
-    mean = values.mean(axis=0, dtype=float)
-    variance, vectors = np.linalg.eigh(np.cov(values, rowvar=False))
-    order = np.argsort(-variance)[: min(n_components, values.shape[1])]
+    mean, variance, vectors = known or neighbour_axes(values)
     floor = np.mean(np.square(noise))
-    axes = (vectors[:, order] / np.sqrt(np.maximum(variance[order], 0) + floor)).T
+    axes = (vectors / np.sqrt(np.maximum(variance, 0) + floor)).T
     points = (values - mean) @ axes.T
-    own = cKDTree(points).query(points, 6)[0][:, 1:].mean(axis=1)
+    own = nearest_points(points, points, 6)[0][:, 1:].mean(axis=1)
     return Neighbours(mean, axes, points, np.asarray(labels, float), own)
 
 # %% ../../nbs/regression/07_neighbours.ipynb #73edf676
@@ -100,7 +141,7 @@ def measure_neighbours(
     targets: list,  # features of every simulation's test galaxies, and last of the survey; each in blocks
     noise: float | np.ndarray,  # of the features, dex
     n_sample: int = 500,  # galaxies of each side for the proxy A-distance
-) -> dict:
+) -> dict:  # name of the signal -> value
     """Neighbours among a source's galaxies of all targets' galaxies, one target after the other, and how well
     a classifier tells them from the source's.
 

@@ -50,11 +50,23 @@ def principal_axes(
     x: np.ndarray, n: int
 ) -> tuple:  # axes (n_feature, n), spread along each (n,), noise included
     "The first components of centred features over the noise."
-    from scipy.linalg import eigh
-
-    p = x.shape[1]
-    power, axes = eigh((x.T @ x / len(x)).astype(float), subset_by_index=(p - n, p - 1))
+    power, axes = largest_eigen((x.T @ x / len(x)).astype(float), n)
     return axes.astype(np.float32), np.sqrt(np.maximum(power, 0) + 1).astype(np.float32)
+
+
+MANY = 200  # features from which few components are found sooner by Lanczos' method
+
+
+def largest_eigen(matrix: np.ndarray, n: int) -> tuple:  # values (n,), ascending, and vectors (n_feature, n)
+    "The n largest eigenvalues of a symmetric matrix, and their vectors."
+    p = len(matrix)
+    if p < MANY or 5 * n > p:
+        from scipy.linalg import eigh
+
+        return eigh(matrix, subset_by_index=(p - n, p - 1))
+    from scipy.sparse.linalg import eigsh
+
+    return eigsh(matrix, n, which="LA", v0=np.full(p, p**-0.5))
 
 # %% ../../nbs/regression/46_support_statistics.ipynb #18123499
 def fit_relation(

@@ -182,6 +182,26 @@ class Results:
     # star-formation and enrichment histories, true and predicted, in bins of time
     histories: pd.DataFrame = field(default_factory=pd.DataFrame)
 
+    def forecast(
+        self,
+        sample,  # observed galaxies, a `gencast.core.Sample` on the run's grid or in its bands
+        properties: tuple | None = None,  # default: those of the run
+        jobs: int | None = None,  # cores; default: all
+        progress: bool = False,  # show progress bars, where everything has to be measured anew
+        **options,  # `scheduler` and `model`, as for `gencast.forecast`
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:  # as forecasts.csv and galaxies.csv
+        """Forecast the error of every model on other galaxies, and predict their properties, from
+        what the run keeps. It is `gencast.forecast` for the folder of this run, and raises `InputError` as
+        that does.
+
+        Example:
+
+            >>> by_source, by_galaxy = results.forecast(gc.load_spectra())  # doctest: +SKIP
+        """
+        import gencast  # the face, which finds the function in its wing: this wing lies below it
+
+        return gencast.forecast(self.folder, sample, properties, jobs, progress, **options)
+
     @property
     def plot(self):
         """The figures of this run as methods, e.g. `results.plot.forecast("sdss_spectra")`.
@@ -328,7 +348,7 @@ def read_record(folder: Path) -> dict:
 # %% ../../nbs/report/10_results.ipynb #6ada89f6
 def load_results(
     folder: str | Path,  # folder that a run left, e.g. results/default
-) -> Results:
+) -> Results:  # its tables and its record
     """Read what a run left behind. Properties of the suite's own become known by their names. Raises
     `InputError` where the folder or a table is missing, incomplete or not what the run wrote.
 
