@@ -66,7 +66,7 @@ def _converted(value, given, unit, where: str, equivalencies: list) -> np.ndarra
 def plain_property(
     name: str,  # of the property
     value,  # as for `plain_array`
-    where: str,
+    where: str,  # what is checked, for the message: a file, a column, an argument
 ):  # numpy array, in the unit of the property
     "A property as a plain array in its own unit. Raises `InputError` for a unit that does not fit."
     given = getattr(value, "unit", None)
