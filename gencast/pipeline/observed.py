@@ -59,8 +59,8 @@ def read_observed(
     columns: str | Path = "",  # what is where in that table (YAML)
     # accept, ebv, aperture, skip, redshift, cosmology: see `load_spectra`; those that a table cannot take are
     # refused
-    **options,
-) -> Sample:
+    **options,  # as `gencast run` takes them
+) -> Sample:  # galaxies with errors
     """Observed galaxies in the form of an earlier run's simulations: spectra on its grid, or photometry in
     its bands. Raises `InputError` for files that cannot be used, for several tables, and for an option that
     would have no effect.
@@ -90,12 +90,17 @@ def read_observed(
     )
 
 
-def is_given(value) -> bool:
+def is_given(
+    value,  # of an option
+) -> bool:  # whether the user gave it
     "Whether an option was given: zero is a value, too."
     return value is not None and value is not False and value != "" and value != ()
 
 
-def with_options(columns: str | Path | dict, options: dict) -> dict:
+def with_options(
+    columns: str | Path | dict,  # mapping, or a file that holds it
+    options: dict,  # options of the command line
+) -> dict:  # the mapping with them
     "A mapping with what options say besides: cosmology, reddening, whether bad rows are left out."
     mapping = load_mapping(columns)
     mapping = {"cosmology": options["cosmology"]} | mapping
@@ -106,7 +111,11 @@ def with_options(columns: str | Path | dict, options: dict) -> dict:
     return mapping
 
 
-def refuse_idle(path: Path, options: dict, used: tuple) -> None:
+def refuse_idle(
+    path: Path,  # file that was read
+    options: dict,  # options that were given
+    used: tuple,  # names of those that had an effect
+) -> None:
     "`InputError` for an option that has no effect on a table."
     idle = [f"--{name}" for name in options if name not in used]
     if idle:
