@@ -319,3 +319,19 @@ def test_one_model_that_is_refused(tmp_path):
         write_one_model(tmp_path)
         with pytest.raises(InputError, match=why):
             load_predictions(file)
+
+
+def test_one_model_with_others_that_are_trained_here(tmp_path, command):
+    one = {"name": "mine", "trained_on": ["toy2", "toy3"], "others": "trained"}
+    file = write_files(tmp_path, 160, one_model=one)
+    write_one_model(tmp_path)
+    said = command("run", file, "-o", tmp_path / "run", "--law", "ridge", "-j", 1)[1]
+    assert "others can be trained on features only" in said
+    content(lambda c: c["tables"].update(features=["u", "g"]))(tmp_path)
+    for options in ([], ["--model", "sklearn.linear_model:Ridge"]):
+        words = ["run", file, "-o", tmp_path / "run", "--law", "ridge", "--no-notebooks", "-j", 1, *options]
+        code, said = command(*words)
+        assert code == 0 and "mine on sky, log_mstar: RMSE" in said, said
+    errors = gc.load_results(tmp_path / "run").errors
+    assert errors.n.max() == 58 and len(errors) == 36
+    assert len(pd.read_csv(tmp_path / "run" / "one_model_heldout.csv")) == 4

@@ -13,7 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from ..core.base import InputError
-from ..core.checks import beside, check_different, check_keys, check_name, guess, load_yaml, number
+from gencast.core.checks import (
+    beside,
+    check_different,
+    check_keys,
+    check_name,
+    choice,
+    guess,
+    load_yaml,
+    number,
+)
 from ..core.properties import PROPERTIES, Property, define_property
 from ..core.units import parse_unit
 from .columns import file_checksum, open_columns, read_columns
@@ -341,7 +350,10 @@ def read_one_model(content: dict, names: tuple, where: str) -> dict:  # empty: n
     one = content.get("one_model") or {}
     if not one:
         return {}
-    check_keys(one, {"name"}, {"name", "trained_on", "home", "train"}, f"{where}: one_model")
+    check_keys(one, {"name"}, {"name", "trained_on", "home", "train", "others"}, f"{where}: one_model")
+    choice(
+        {"others": "predicted", **one}, "others", f"{where}: one_model", ("predicted", "trained"), "others"
+    )
     check_name(one["name"], f"{where}: one_model")
     check_different([*names, one["name"]], f"{where}: one_model")
     seen = one.get("trained_on") or []
@@ -349,9 +361,8 @@ def read_one_model(content: dict, names: tuple, where: str) -> dict:  # empty: n
         raise InputError(f"{where}: one_model: trained_on is {seen!r}; name some of {', '.join(names)}")
     if bool(seen) == ("home" in one):
         raise InputError(f"{where}: one_model: give either trained_on or home; see the page on the file")
-    return {"name": one["name"], "trained_on": tuple(seen)} | {
-        k: one[k] for k in ("home", "train") if k in one
-    }
+    kept = {k: one[k] for k in ("home", "train") if k in one}
+    return {"name": one["name"], "trained_on": tuple(seen), "others": one.get("others", "predicted"), **kept}
 
 
 def take_one_model(one: dict, read: list) -> dict:
@@ -399,7 +410,10 @@ def load_predictions(
     entries, survey = read_entries(content, where)
     names, known, read = tuple(e["name"] for e in entries), [], []
     one = read_one_model(content, names, where)
-    models = (*names, *([one["name"]] if one else []))
+    trained = bool(one) and one["others"] == "trained"
+    if trained and not all_or_none(entries, "features", where):
+        raise InputError(f"{where}: one_model: others can be trained on features only; name features:")
+    models = (*(() if trained else names), *([one["name"]] if one else []))
     for key in ("features", "reference", "spread", "family"):
         all_or_none(entries, key, where)
     for entry in (*entries, *([survey] if survey else [])):
