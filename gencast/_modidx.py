@@ -644,6 +644,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'gencast/data/references.py'),
                                          'gencast.data.references._tabulate': ( 'data/references.html#_tabulate',
                                                                                 'gencast/data/references.py'),
+                                         'gencast.data.references.absolute_magnitudes': ( 'data/references.html#absolute_magnitudes',
+                                                                                          'gencast/data/references.py'),
                                          'gencast.data.references.aperture_factor': ( 'data/references.html#aperture_factor',
                                                                                       'gencast/data/references.py'),
                                          'gencast.data.references.colour_masses': ( 'data/references.html#colour_masses',
