@@ -286,7 +286,7 @@ def check_predictions(folder: Path, record: dict) -> list:  # of `Check`
     "All checks of a run of predictions."
 
     def table(name):
-        if table_checksum(folder, name) != record["tables"][name]:
+        if table_checksum(folder, name) != tables[name]:
             raise ValueError(f"{name}.csv is not the table that this run wrote: it was changed or damaged")
 
     def notebook(name):
@@ -294,10 +294,11 @@ def check_predictions(folder: Path, record: dict) -> list:  # of `Check`
             raise ValueError(f"notebooks/{name}.ipynb was changed or damaged")
 
     CHECKED.clear()
+    tables = record["tables"] | record.get("one_model", {})
     made = [p.stem for p in sorted((folder / "notebooks").glob("*.ipynb"))]
     checks = [
         Check("run.json", 1),
-        check_each("tables", sorted(record["tables"]), table),
+        check_each("tables", sorted(tables), table),
         check_each("steps in cache/", sorted((folder / "cache").rglob("*.npz")), read_arrays),
         check_each("notebooks", made, notebook),
     ]
