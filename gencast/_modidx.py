@@ -2194,6 +2194,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'gencast/pipeline/observed.py'),
                                            'gencast.pipeline.observed.read_observed': ( 'pipeline/observed.html#read_observed',
                                                                                         'gencast/pipeline/observed.py'),
+                                           'gencast.pipeline.observed.recorded_simulations': ( 'pipeline/observed.html#recorded_simulations',
+                                                                                               'gencast/pipeline/observed.py'),
                                            'gencast.pipeline.observed.redshift_range': ( 'pipeline/observed.html#redshift_range',
                                                                                          'gencast/pipeline/observed.py'),
                                            'gencast.pipeline.observed.refuse_idle': ( 'pipeline/observed.html#refuse_idle',
