@@ -185,7 +185,9 @@ def recorded_simulations(folder: Path) -> dict:
     "What run.json says of a run's simulations. Raises `InputError` where the run was not complete."
     made = read_sealed(folder / "run.json", must=False).get("simulations")
     if not isinstance(made, dict):
-        raise InputError(f"{folder / 'run.json'} does not tell of a complete run; make one with `gencast run`")
+        raise InputError(
+            f"{folder / 'run.json'} does not tell of a complete run; make one with `gencast run`"
+        )
     return made
 
 
