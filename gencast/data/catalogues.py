@@ -67,7 +67,9 @@ def read_blank_table(
     words = np.array([not i.lstrip("-").isdigit() for i in ids.tolist()])
     if 0 < words.mean() < 0.5:
         n, row = rows[int(np.argmax(words))]
-        raise InputError(f"{path}, line {n}: the id {row[0][:40]!r} is no whole number, as most are; correct it")
+        raise InputError(
+            f"{path}, line {n}: the id {row[0][:40]!r} is no whole number, as most are; correct it"
+        )
     return {"id": ids, **dict(zip(names[1:], values.T))}, comments
 
 

@@ -184,11 +184,21 @@ def check_forecast(settings: Settings, sample: Sample, given: Sample | None) -> 
     feature_table(sample)
 
 # %% ../../nbs/pipeline/85_observed.ipynb #e5cc920c
+def recorded_simulations(folder: Path) -> dict:
+    "What run.json says of a run's simulations. Raises `InputError` where the run was not complete."
+    made = read_sealed(folder / "run.json", must=False).get("simulations")
+    if not isinstance(made, dict):
+        raise InputError(
+            f"{folder / 'run.json'} does not tell of a complete run; make one with `gencast run`"
+        )
+    return made
+
+
 def check_code(settings: Settings, folder: Path, view: str, given: Sample | None) -> None:
     "`InputError` where a run's simulations are not those that this version would make."
     simulated = settings.part(SimulationSettings)
     keys = {n: simulation_key(simulated, view, n, given) for n in settings.suite.names}
-    made = read_sealed(folder / "run.json", must=False)["simulations"]
+    made = recorded_simulations(folder)
     if any(key != made[n][view]["key"] for n, key in keys.items()):
         raise InputError(
             f"{folder} was made by another version of gencast or of its packages; run `gencast run` again "
@@ -267,7 +277,7 @@ def kept_for(folder: Path, settings: Settings, view: str) -> Kept:
         raise InputError(
             f"the law {settings.law!r} reads {', '.join(sorted(more))}, which is not kept: {NOT_KEPT}"
         )
-    made = read_sealed(folder / "run.json", must=False)["simulations"]
+    made = recorded_simulations(folder)
     return open_kept(folder, settings, view, made)
 
 
