@@ -21,7 +21,7 @@ from ..core.sample import Sample
 from ..core.workers import open_workers
 from ..data.fields import catalogue_options, survey_catalogue
 from ..data.mappings import load_mapping
-from ..data.readers import load_table
+from ..data.readers import load_table_rows
 from ..data.references import load_spectra
 from ..data.suites import has_recipes
 from ..data.surveys import FWHM_KMS
@@ -78,11 +78,14 @@ def read_observed(
         refuse_idle(paths[0], options, ("ebv", "skip", "cosmology"))
         common = fwhm if has_recipes(suite) or "fwhm_kms" in suite.spectra else None
         mapping = with_options(columns, options)
-        return load_table(paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common)
+        found = load_table_rows(
+            paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common, labelled=False
+        )
+        return found[0]
     refuse_idle(paths[0], options, ("skip", "cosmology") if columns and not cat else ("cosmology",))
     mapping = with_options(columns, options) if columns and not cat else columns
     if not has_recipes(suite):
-        return load_table(paths[0], mapping, view="photometry")
+        return load_table_rows(paths[0], mapping, view="photometry", labelled=False)[0]
     survey = run_survey(settings, "photometry")
     ends = (float(survey.redshift.min()), float(survey.redshift.max()))
     return survey_catalogue(
