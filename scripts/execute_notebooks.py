@@ -26,6 +26,7 @@ from pathlib import Path
 import nbformat
 from freshness import code_digest, why_stale
 
+SHARP = "--InlineBackend.figure_formats={'retina'}"  # figures at twice the size at which they are shown
 NBS = Path(__file__).resolve().parent.parent / "nbs"
 
 
@@ -72,9 +73,8 @@ def execute(path: Path) -> str:  # what went wrong, or ""
     sources = [c.source for c in exports]
     for cell in exports:  # two notebooks that export at a time would read each other's half-written files
         cell.source = ""
-    client = NotebookClient(
-        nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
-    )
+    where = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(nb, timeout=600, kernel_name="python3", resources=where, extra_arguments=[SHARP])
     try:
         client.execute(env=env)
     except CellExecutionError as err:

@@ -4,6 +4,7 @@ Quarto."""
 import importlib
 import importlib.util
 import json
+import os
 import re
 import shutil
 import time
@@ -150,9 +151,73 @@ def test_nothing_is_wrong_with_the_site(report, check_site_script):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("install", "howto/install.qmd"),
+        ("EAGLE", "learn/own_simulations.ipynb"),
+        ("own model", "learn/own_model.ipynb"),
+        ("exit codes", "howto/exit_codes.qmd"),
+    ],
+)
+def test_search_leads_to_the_right_page_first(report, check_site_script, words, page):
+    if not (report.staged / page).is_file():
+        pytest.skip(f"{page} is not written yet")
+    assert check_site_script.found_first(report.staged, words) == page
+
+
+@pytest.mark.slow
 def test_pandoc_reads_what_was_written(report, check_site_script):
     pytest.importorskip("pypandoc", reason="pypandoc_binary is not installed: pip install -e '.[dev]'")
     assert check_site_script.pages_that_read_otherwise(report.staged) == []
+
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+LOOKED_AT = (
+    "index.ipynb",
+    "targets/summary.ipynb",
+    "targets.qmd",
+    "reference.qmd",
+    "commands.qmd",
+    "howto/install.qmd",
+    "method.qmd",
+    "learn/running.qmd",
+    "regression/40_laws.ipynb",
+    "reference/pipeline.job.qmd",
+)
+CONTRASTS = """() => {
+  const light = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => x / 255)
+    .map(x => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+  const code = [...document.querySelectorAll("main :not(pre) > code")];
+  return code.map(c => { const s = getComputedStyle(c), a = light(s.color), b = light(s.backgroundColor);
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); });
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on PATH: apt-get install chromium, or set CHROMIUM")
+def test_pages_fit_a_phone_and_code_can_be_read(report, check_site_script, tmp_path):
+    "No page is wider than 390 pixels, and code within a line has a contrast of 4.5 in both themes."
+    pytest.importorskip("pypandoc", reason="pypandoc_binary is not installed: pip install -e '.[dev]'")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    file, flags = tmp_path / "page.html", ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    n_code = 0
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        for name in LOOKED_AT:
+            for dark in (False, True):
+                file.write_text(check_site_script.preview_page(report.staged / name, dark), encoding="utf-8")
+                page.goto(file.as_uri())
+                assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+                contrasts = page.evaluate(CONTRASTS)
+                n_code += len(contrasts)
+                assert all(c >= 4.5 for c in contrasts), (name, dark, min(contrasts))
+        browser.close()
+    assert n_code > 100
 
 
 def test_each_defect_is_counted(check_site_script, tmp_path):

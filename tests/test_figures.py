@@ -304,3 +304,25 @@ if __name__ == "__main__":
     (BASELINE / "words.json").write_text(
         json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
+
+
+def test_tick_labels_of_the_signals_do_not_touch(results):
+    panels = figures.plot_signals(results)
+    figure = panels[0].figure
+    figure.canvas.draw()
+    for ax in panels:
+        low, high = ax.get_xlim()
+        ticks = zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+        boxes = [label.get_window_extent() for at, label in ticks if low <= at <= high]
+        assert len(boxes) >= 2 and all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
+    plt.close(figure)
+
+
+def test_a_library_has_one_colour_on_every_page(results):
+    "Whichever other libraries a suite has, the colour and the marker stay."
+    from gencast.figures.marks import looks
+
+    whole = looks(results, "ssp").drop_duplicates("family").set_index("family")
+    names = results.simulations[results.simulations.ssp == results.simulations.ssp.iloc[-1]]
+    lone = looks(replace(results, simulations=names), "ssp").iloc[0]
+    assert (lone.color, lone.marker) == tuple(whole.loc[lone.family, ["color", "marker"]])

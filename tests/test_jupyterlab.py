@@ -1,5 +1,5 @@
 """A real JupyterLab in a real Chromium: the simulation template opens, runs from top to bottom, and again
-with another parameter."""
+with another parameter; the front page and a how-to run as from a fresh clone."""
 
 import json
 import os
@@ -28,6 +28,8 @@ pytestmark = [
         not CHROMIUM, reason="no Chromium on PATH: apt-get install chromium, or set CHROMIUM to its path"
     ),
 ]
+TEMPLATE = "nbs/targets/simulation.ipynb"
+FRESH = ("nbs/index.ipynb", "nbs/learn/paper_figure.ipynb")  # the second reads the run of the first
 WAIT = 300_000  # milliseconds; a slow machine starts a kernel slowly
 # a kernel restarted while JupyterLab still connects to it for the first time is never heard of again
 # (jupyter_server 2.21)
@@ -40,7 +42,9 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     toy_law_results(folder / "results" / "default", n_sim=6)
     (folder / "nbs" / "targets").mkdir(parents=True)
-    shutil.copy(ROOT / "nbs/targets/simulation.ipynb", folder / "nbs/targets")
+    (folder / "nbs" / "learn").mkdir()
+    for name in (TEMPLATE, *FRESH):
+        shutil.copy(ROOT / name, folder / name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -84,15 +88,16 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture
-def page(lab):
-    "A page that shows the template, its kernel ready."
+def page(lab, request):
+    "A page that shows a notebook, the template unless a test says otherwise, its kernel ready."
+    name = getattr(request, "param", TEMPLATE)
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         )
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(WAIT)
-        page.goto(f"{lab[0]}/lab/tree/nbs/targets/simulation.ipynb?reset")
+        page.goto(f"{lab[0]}/lab/tree/{name}?reset")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached")
         page.wait_for_timeout(SETTLE)
@@ -100,11 +105,11 @@ def page(lab):
         browser.close()
 
 
-def saved(lab) -> dict:
-    return json.loads((lab[1] / "nbs/targets/simulation.ipynb").read_text(encoding="utf-8"))
+def saved(lab, name: str = TEMPLATE) -> dict:
+    return json.loads((lab[1] / name).read_text(encoding="utf-8"))
 
 
-def run_all(page, lab) -> list:
+def run_all(page, lab, name: str = TEMPLATE) -> list:
     "Run all cells from a fresh kernel, save, and give the outputs of the code cells."
     page.click(".jp-Notebook")
     page.click("li.lm-MenuBar-item:has-text('Kernel')")
@@ -114,7 +119,7 @@ def run_all(page, lab) -> list:
     while time.time() < deadline:  # what the file says is what a user would keep
         page.keyboard.press("Control+s")
         page.wait_for_timeout(1000)
-        code = [c for c in saved(lab)["cells"] if c["cell_type"] == "code"]
+        code = [c for c in saved(lab, name)["cells"] if c["cell_type"] == "code"]
         counts = [c["execution_count"] for c in code]
         running |= None in counts  # cells that wait have no number
         if (
@@ -161,3 +166,12 @@ def test_template_runs_and_runs_again_with_another_parameter(page, lab):
         ).count()
         == 0
     )
+
+
+@pytest.mark.parametrize("page", FRESH, indirect=True, ids=lambda name: Path(name).stem)
+def test_front_page_and_how_to_run_as_from_a_fresh_clone(page, lab, request):
+    name = request.node.callspec.params["page"]
+    outputs = run_all(page, lab, name)
+    assert not [o for o in outputs if o["output_type"] == "error"], outputs
+    assert shown(outputs, "image/png"), "no figure is drawn"
+    page.wait_for_selector(".jp-OutputArea-output img[src^='data:image/png']", state="attached")

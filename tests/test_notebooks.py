@@ -37,9 +37,11 @@ SLOW = (
     "learn/observed_galaxies",
     "learn/own_simulations",
     "learn/default_suite",
+    "learn/posteriors",
     "pipeline/80_job",
     "pipeline/90_verify",
-)  # each makes a run of its own; test_run, test_own_suite, test_deep_fields and test_keeping guard the same
+)  # each makes a run, or a suite, of its own; test_run, test_own_suite, test_deep_fields, test_keeping and
+# test_posteriors guard the same
 
 
 def name(path):

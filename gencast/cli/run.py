@@ -162,7 +162,22 @@ def print_forecasts(results) -> None:
     )
     print("\n".join(f"  {line}" for line in forecast_lines(results)))
     for name, survey in surveys.items():
+        print_block([f"  {note}" for note in survey["meta"].get("notes", [])])
         print_block(left_out_lines(survey["meta"], f"Left out of {name}:"))
+
+
+def print_one_model(results) -> None:
+    "The forecast for the one model of a run of predictions, where there is one."
+    path = results.folder / "one_model_forecast.csv"
+    if "one_model_forecast" not in results.run.get("one_model", {}):
+        return
+    import pandas as pd
+
+    row = pd.read_csv(path).iloc[0]
+    span = f"90 % interval {row.lower:.3f} to {row.upper:.3f}" if row.upper < float("inf") else "no interval"
+    print(
+        f"\n{row.source} on {row.target}, {row.property}: RMSE {row.rmse:.3f}, {span}, bias {row.bias:+.3f}"
+    )
 
 
 def print_results(results, notebooks: bool) -> None:
@@ -172,6 +187,7 @@ def print_results(results, notebooks: bool) -> None:
     print("\nHow well errors are predicted, each simulation held out in turn:")
     print("\n".join(f"  {line}" for line in score_lines(results)))
     print_forecasts(results)
+    print_one_model(results)
     here, place = Path.cwd(), results.folder
     if place.is_relative_to(here):
         place = place.relative_to(here)

@@ -86,6 +86,8 @@ from .sample_arrays import pixel_order as pixel_order
 from .sample_arrays import plain_array as plain_array
 from .sample_arrays import plain_property as plain_property
 from .unit_names import AB as AB
+from .unit_names import LOG as LOG
+from .unit_names import QUANTITY as QUANTITY
 from .unit_names import WORDS as WORDS
 from .unit_names import plain_unit as plain_unit
 from .units import brightness_factor as brightness_factor

@@ -21,7 +21,7 @@ class Array:
     and `n+1` for one more than `n`.
     """
 
-    shape: str
+    shape: str  # names of the axes, e.g. (n_gal, n_wave)
     low: float = -np.inf  # smallest value
     high: float = np.inf  # largest value
     least: int = 1  # entries along the first axis that is named
@@ -117,9 +117,9 @@ def _kind_of(found: np.ndarray, value) -> str:
 class Number:
     "One number."
 
-    low: float = -np.inf
-    high: float = np.inf
-    whole: bool = False
+    low: float = -np.inf  # smallest value
+    high: float = np.inf  # largest value
+    whole: bool = False  # whole numbers only
     none: bool = False  # None may be given instead
 
     def read(self, value, where: str, sizes: dict):
@@ -144,7 +144,7 @@ class Number:
 class Flags:
     "An array of True and False."
 
-    shape: str
+    shape: str  # names of the axes, e.g. (n_gal,)
 
     def read(self, value, where: str, sizes: dict):
         "The array; raises `InputError`."
@@ -158,7 +158,7 @@ class Flags:
 class Word:
     "A word, or one of those that are known."
 
-    known: tuple = ()
+    known: tuple = ()  # words that are accepted
 
     def read(self, value, where: str, sizes: dict):
         "The word; raises `InputError`."
@@ -181,7 +181,7 @@ class Word:
 class Words:
     "Several words."
 
-    least: int = 1
+    least: int = 1  # how many words there must be
 
     def read(self, value, where: str, sizes: dict):
         "The words as a tuple; raises `InputError`."

@@ -27,7 +27,10 @@ class InputError(ValueError):
         refused
     """
 
-    def __init__(self, message: str = ""):
+    def __init__(
+        self,
+        message: str = "",  # what cannot be used, and what to do
+    ):
         lines = ["".join(c if c.isprintable() else "?" for c in line) for line in str(message).split("\n")]
         super().__init__(
             "\n".join(
@@ -39,7 +42,7 @@ class InputError(ValueError):
 def rng_for(
     seed: int,  # the run's seed
     *names,  # what the numbers are for, e.g. the simulation's name and the stage
-) -> np.random.Generator:
+) -> np.random.Generator:  # independent of every other name
     """A random generator that depends on the seed and on the names, and on nothing else. Raises `InputError`
     for a seed that is no whole number.
     """

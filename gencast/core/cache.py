@@ -178,7 +178,7 @@ def carried_data() -> list:
 @cache
 def code_key(
     *modules: str,  # dotted names, e.g. `gencast.features.ranking`
-) -> str:
+) -> str:  # 16 hexadecimal digits
     """Fingerprint of modules of gencast, of the gencast modules that they import, of the data that gencast
     carries, and of the packages that compute. Raises `InputError` as `imported_modules` does.
     """
@@ -216,8 +216,8 @@ def function_key(function) -> str:
 def call_key(
     function,  # at the top level of a module
     *arguments,  # arrays, numbers, text, dataclasses, and lists and dicts of these
-    **named,
-) -> str:
+    **named,  # arguments given by name
+) -> str:  # 16 hexadecimal digits
     """Fingerprint of a call: of the function's code and of all its arguments. Raises `TypeError` for an
     argument of another kind.
     """

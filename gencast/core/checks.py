@@ -97,7 +97,12 @@ def load_yaml(
         raise InputError(f"{path} is not readable as YAML: {' '.join(str(err).split())}") from err
 
 # %% ../../nbs/core/40_checks.ipynb #f3897d71
-def check_keys(content, required: set, allowed: set, where: str) -> None:
+def check_keys(
+    content,  # what should be a dictionary
+    required: set,  # keys that must be there
+    allowed: set,  # keys that may be there
+    where: str,  # what is checked, for the message: a file, a column, an argument
+) -> None:
     "`InputError` unless `content` is a mapping with the required keys and no others than the allowed."
     if not isinstance(content, dict):
         raise InputError(
@@ -115,7 +120,12 @@ def check_keys(content, required: set, allowed: set, where: str) -> None:
 
 
 def number(
-    content: dict, key: str, where: str, low: float = -np.inf, high: float = np.inf, whole: bool = False
+    content: dict,  # a dictionary, as read from a file
+    key: str,  # name of the entry
+    where: str,  # what is checked, for the message: a file, a column, an argument
+    low: float = -np.inf,  # smallest value
+    high: float = np.inf,  # largest value
+    whole: bool = False,  # whole numbers only
 ) -> None:
     "`InputError` unless `content[key]` is a number between `low` and `high`, a whole one if asked."
     value, kinds = content[key], int if whole else (int, float)
@@ -131,7 +141,13 @@ def number(
         )
 
 
-def choice(content: dict, key: str, where: str, known, what: str) -> None:
+def choice(
+    content: dict,  # a dictionary, as read from a file
+    key: str,  # name of the entry
+    where: str,  # what is checked, for the message: a file, a column, an argument
+    known,  # values that are accepted
+    what: str,  # what is chosen, for the message
+) -> None:
     "`InputError` unless `content[key]` is one of the names `known`."
     if not isinstance(content[key], str) or content[key] not in known:
         raise InputError(f"{where}: unknown {what} {content[key]!r}; choose from {', '.join(known)}")
@@ -141,7 +157,7 @@ def guess(
     name,  # what was asked for
     known,  # what there is
     most: int = 12,  # names to list
-) -> str:
+) -> str:  # empty where nothing is near
     "What there is in place of an unknown name: the closest one, and the first of the list."
     known = list(map(str, known))
     near = difflib.get_close_matches(str(name), known, 1)
@@ -158,7 +174,10 @@ DEVICES = {
 }  # no file can be called so on Windows
 
 # %% ../../nbs/core/40_checks.ipynb #766f2f97
-def check_name(name, where: str) -> None:
+def check_name(
+    name,  # what should be a name
+    where: str,  # what is checked, for the message: a file, a column, an argument
+) -> None:
     "`InputError` unless a name can be that of a simulation: of files, of tables, of notebooks."
     plain = (
         isinstance(name, str)
@@ -173,7 +192,10 @@ def check_name(name, where: str) -> None:
         )
 
 
-def check_different(names, where: str) -> None:
+def check_different(
+    names,  # what should be names
+    where: str,  # what is checked, for the message: a file, a column, an argument
+) -> None:
     """`InputError` where two names are the same, or differ in capitals only, which many file systems do not
     tell apart.
     """

@@ -70,9 +70,9 @@ def sparkline(
 def interval_bar(
     value: float,  # the middle
     low: float = np.nan,  # ends of the interval; not finite: none is drawn
-    high: float = np.nan,
+    high: float = np.nan,  # upper end of the interval; not finite: none is drawn
     top: float = 1.0,  # value at the right end; the left one is zero
-    unit: str = "",
+    unit: str = "",  # of the value
     width: int = 220,  # pixels
 ) -> str:  # an SVG element; empty where the value is not finite
     "A value on a scale from zero, with its interval."

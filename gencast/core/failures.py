@@ -29,7 +29,10 @@ class RunFailed(Exception):
 class TasksFailed(RunFailed):
     "Some of the tasks of a stage failed, all others are done; `failures` tells which."
 
-    def __init__(self, failures: list):
+    def __init__(
+        self,
+        failures: list,  # what failed, one `Failure` each
+    ):
         super().__init__("; ".join(map(str, failures)))
         self.failures = failures
 
@@ -50,7 +53,7 @@ MACHINE = {
 
 # %% ../../nbs/core/75_failures.ipynb #615e0897
 def machine_trouble(
-    err: BaseException,
+    err: BaseException,  # what was raised
     stage: str = "",  # in which it happened
 ) -> str:  # one sentence; empty where it is not the machine that could not go on
     "What went wrong with the machine, and what to do."
@@ -88,10 +91,10 @@ class Failure:
     "One thing that failed while the rest went on."
 
     kind: str  # simulation or notebook or stage
-    name: str
+    name: str  # of what failed: a simulation, a notebook
     stage: str  # of the run
     error: str  # one line
-    traceback: str = ""
+    traceback: str = ""  # as Python prints it
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name} failed in the stage {self.stage!r}: {self.error}"
@@ -102,7 +105,12 @@ class Failure:
         return f"logs/{self.kind}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', self.name)}.log"
 
 
-def caught(err: BaseException, kind: str, name: str, stage: str) -> Failure:
+def caught(
+    err: BaseException,  # what was raised
+    kind: str,  # what failed: simulation, notebook …
+    name: str,  # of what failed
+    stage: str,  # of the run
+) -> Failure:  # what a run records
     "An exception as a failure."
     import traceback
 

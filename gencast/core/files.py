@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 # %% ../../nbs/core/06_files.ipynb #dc824b37
-def part_path(path: Path) -> Path:
+def part_path(
+    path: Path,  # file that will be there when it is whole
+) -> Path:  # beside it, with this process in its name
     "Where a file or folder is while it is being made; another name each time, on each machine."
     return path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
 
@@ -66,7 +68,9 @@ def replace_folder(
         return path
 
 # %% ../../nbs/core/06_files.ipynb #941897c0
-def checksum(data: bytes) -> str:  # 32 hexadecimal digits
+def checksum(
+    data: bytes,  # content of a file
+) -> str:  # 32 hexadecimal digits
     "BLAKE2b checksum of bytes."
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
@@ -79,8 +83,8 @@ def file_checksum(
 
 
 def write_json(
-    path: str | Path,
-    content: dict,
+    path: str | Path,  # file to write
+    content: dict,  # what a file holds
     seal: bool = False,  # add a checksum, which `read_sealed` asks for
 ) -> None:
     "Write JSON so that the file is either complete or not there."
@@ -92,9 +96,9 @@ def write_json(
 
 
 def read_sealed(
-    path: str | Path,
+    path: str | Path,  # file that `write_json` sealed
     must: bool = True,  # refuse a file without a seal; False: only one with a wrong seal
-) -> dict:
+) -> dict:  # what was written
     """JSON that was written with `seal=True`, without its seal; `ValueError` where it is not what was
     written, `OSError` where it cannot be read.
     """
@@ -119,7 +123,10 @@ def _content_checksum(content: dict) -> str:
 class Summing:
     "A file that sums up what is written to it."
 
-    def __init__(self, file):
+    def __init__(
+        self,
+        file,  # open file that is written through
+    ):
         self.file, self.hash = file, hashlib.blake2b(digest_size=16)
 
     def write(self, data) -> int:
@@ -127,7 +134,10 @@ class Summing:
         return self.file.write(data)
 
 
-def save_array(path: Path, array: np.ndarray) -> str:  # checksum of the file
+def save_array(
+    path: Path,  # file to write
+    array: np.ndarray,  # any shape
+) -> str:  # checksum of the file
     "Write a `.npy` file, complete or not at all."
     with whole_file(path) as f:
         summing = Summing(f)
@@ -139,7 +149,11 @@ def save_array(path: Path, array: np.ndarray) -> str:  # checksum of the file
 CHECKED = {}
 
 # %% ../../nbs/core/06_files.ipynb #743d5ce4
-def check_file(path: Path, expected: str, always: bool = False) -> None:
+def check_file(
+    path: Path,  # file that was written once
+    expected: str,  # its checksum
+    always: bool = False,  # read it again even if its time and size are the same
+) -> None:
     """`ValueError` where a file is not the one whose checksum is given; looked at once a process, unless it
     changed, or `always`.
     """

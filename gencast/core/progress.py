@@ -26,7 +26,7 @@ from .failures import Failure, Stopped, TasksFailed, caught, machine_trouble
 class OnDisk:
     "An argument that is in a file."
 
-    path: str
+    path: str  # file that workers read
 
 # %% ../../nbs/core/80_progress.ipynb #02ceaba0
 def share_arguments(tasks: list, folder: Path) -> list:  # the same tasks
@@ -51,7 +51,9 @@ def share_arguments(tasks: list, folder: Path) -> list:  # the same tasks
 
 # %% ../../nbs/core/80_progress.ipynb #357e12d7
 @lru_cache(maxsize=8)
-def read_shared(path: str):
+def read_shared(
+    path: str,  # file of an `OnDisk`
+):
     "What `share_arguments` has written, a moment ago and in this run."
     from joblib import load
 

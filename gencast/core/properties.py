@@ -113,7 +113,7 @@ def define_property(
     label: str = "",  # axis label, LaTeX allowed; default: the name
     unit: str = "",  # as astropy has it; `dex(...)` for a logarithm; empty for a pure number
     meaning: str = "",  # one sentence
-) -> Property:
+) -> Property:  # known by its name from now on
     """Make a property known beside those of `PROPERTIES`. Raises `InputError` for a bad name, or one that
     means something else already.
 

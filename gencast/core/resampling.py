@@ -135,7 +135,10 @@ def fill_gaps(
     return full, given
 
 # %% ../../nbs/core/60_resampling.ipynb #7cab0176
-def spread(values: np.ndarray, given: np.ndarray) -> np.ndarray:
+def spread(
+    values: np.ndarray,  # shape (n,)
+    given: np.ndarray,  # where values are known, shape (n,)
+) -> np.ndarray:  # shape (n,)
     "Values of the pixels that were given, and zero (False) in those that were added."
     full = np.zeros(given.size, values.dtype)
     full[given] = values

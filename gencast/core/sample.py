@@ -298,7 +298,7 @@ class Sample:
 
 # %% ../../nbs/core/10_sample.ipynb #4702ff25
 def save_sample(
-    sample: Sample,
+    sample: Sample,  # galaxies
     path: str | Path,  # folder to make; replaced if it is there
 ) -> Path:  # the folder
     """Write a sample as a folder of `.npy` files and `sample.json`. Raises `OSError` that names the file.
@@ -330,7 +330,7 @@ def save_sample(
 def load_sample(
     path: str | Path,  # folder written by `save_sample`
     mmap: bool = True,  # map the arrays instead of reading them
-) -> Sample:
+) -> Sample:  # arrays mapped from the disk where `mmap` is True
     """Read a sample; raises `InputError` where the folder is not a complete sample, or not what was written.
 
     Example:

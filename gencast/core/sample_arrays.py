@@ -44,14 +44,10 @@ def _from_list(value, where: str) -> np.ndarray:
     if value and all(np.ma.isMaskedArray(v) for v in value):
         return np.ma.stack(list(value))
     try:
-        found = np.array(
-            [[np.nan if x is None else x for x in np.ravel(v)] if np.ndim(v) else v for v in value]
-        )
+        found = np.array([np.nan if v is None else v for v in value])
         return found if found.dtype.kind != "O" else found.astype(float)
     except (ValueError, TypeError) as err:
-        raise InputError(
-            f"{where} is a list that is no array of numbers ({err}); give an array of numbers"
-        ) from err
+        raise InputError(f"{where} is a list; give an array of numbers, with rows equally long") from err
 
 
 def _converted(value, given, unit, where: str, equivalencies: list) -> np.ndarray:
@@ -70,7 +66,7 @@ def _converted(value, given, unit, where: str, equivalencies: list) -> np.ndarra
 def plain_property(
     name: str,  # of the property
     value,  # as for `plain_array`
-    where: str,
+    where: str,  # what is checked, for the message: a file, a column, an argument
 ):  # numpy array, in the unit of the property
     "A property as a plain array in its own unit. Raises `InputError` for a unit that does not fit."
     given = getattr(value, "unit", None)

@@ -30,7 +30,7 @@ NANOMAGGY = u.def_unit("nABmaggy", 1e-9 * MAGGY)
 def parse_unit(
     text,  # e.g. `uJy`, `mag(AB)`, `1e10 Msun`, `dex(Msun / yr)`
     where: str,  # what it is the unit of, for the message
-) -> u.UnitBase:
+) -> u.UnitBase:  # as astropy knows it
     "A unit by name; `InputError` for an unknown or empty one."
     if text is None or str(text).strip() == "":
         raise InputError(
@@ -67,7 +67,7 @@ def log_slope(
 
 
 def to_linear(
-    values: np.ndarray,
+    values: np.ndarray,  # magnitudes, or linear already
     unit,  # of the values, logarithmic or not
 ) -> np.ndarray:  # in the physical unit, shape of values
     "Values without their logarithm."
@@ -81,7 +81,7 @@ def brightness_factor(
     wave: np.ndarray,  # Angstrom, in the frame of the values, shape (n_wave,)
     redshift: np.ndarray | None,  # shape (n_gal,), needed where observed
     spectra: bool,  # to Lsun/Angstrom in the rest frame; else to nu L_nu in Lsun
-    where: str,
+    where: str,  # what is checked, for the message: a file, a column, an argument
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
 ) -> np.ndarray:  # what to multiply values with, shape (1 or n_gal, n_wave)
     "From any unit of brightness to gencast's. Raises `InputError` for a unit that does not fit the frame."
@@ -122,8 +122,8 @@ def convert_property(
     values: np.ndarray,  # as in the file, shape (n_gal,)
     entry: dict,  # of the mapping: column, unit, log, floor
     target: Property,  # what it shall be
-    unit_in_file: str,
-    where: str,
+    unit_in_file: str,  # unit of the values, as astropy reads it
+    where: str,  # what is checked, for the message: a file, a column, an argument
     # in the property's unit, NaN where there is no logarithm, shape (n_gal,); values lifted to the floor
 ) -> tuple[np.ndarray, int]:
     """A property in its own unit and convention. Raises `InputError` for units that do not fit and for logs

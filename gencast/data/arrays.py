@@ -140,8 +140,8 @@ def sample_from_spectra(
     *,
     unit: str,  # of flux and error, e.g. `1e-17 erg / (s cm2 AA)` or `uJy`
     resolution_kms: float | np.ndarray,  # FWHM of the spectrograph, km/s; also for each pixel
-    grid: np.ndarray
-    | None = None,  # of the run, `settings.suite.wave()`: rest frame, Angstrom; None: WAVE_GRID
+    # of the run, `settings.suite.wave()`: rest frame, Angstrom; None: WAVE_GRID
+    grid: np.ndarray | None = None,
     fwhm_kms: float = FWHM_KMS,  # common resolution, km/s, spectrograph included
     ebv: float = 0.0,  # Galactic E(B-V), mag, the same for all
     ids: tuple = (),  # names of the galaxies; empty: 0, 1, 2, ...

@@ -64,13 +64,21 @@ def read_blank_table(
     except ValueError as err:
         raise InputError(f"{path}: {err}; all columns but the ids must be numbers") from err
     ids = np.array([plain_id(row[0]) for _, row in rows])
+    words = np.array([not i.lstrip("-").isdigit() for i in ids.tolist()])
+    if 0 < words.mean() < 0.5:
+        n, row = rows[int(np.argmax(words))]
+        raise InputError(
+            f"{path}, line {n}: the id {row[0][:40]!r} is no whole number, as most are; correct it"
+        )
     return {"id": ids, **dict(zip(names[1:], values.T))}, comments
 
 
 ID_NAMES = ("id", "number", "objid", "phot_id", "source_id")
 
 
-def plain_id(text: str) -> str:
+def plain_id(
+    text: str,  # as it stands in the table
+) -> str:  # without a point after a whole number
     "An id as a word; whole numbers are the same with and without a point."
     whole = text.lstrip("+").partition(".")
     return whole[0] if whole[0].lstrip("-").isdigit() and not whole[2].strip("0") else text
@@ -83,8 +91,8 @@ USE, STAR = ("use", "use_phot"), ("star", "star_flag")  # ZFOURGE's and 3D-HST's
 class Catalogue:
     "A catalogue as its files have it."
 
-    name: str
-    ids: tuple
+    name: str  # of the catalogue
+    ids: tuple  # of the galaxies
     bands: tuple  # X of the columns f_X
     flux: np.ndarray  # AB zero point `zero_point`, NaN where not observed, shape (n_gal, n_band)
     flux_err: np.ndarray  # likewise
@@ -93,7 +101,7 @@ class Catalogue:
     reference: dict  # FAST's properties by gencast's names, NaN where missing, shape (n_gal,)
     numbers: tuple = ()  # EAZY's filter numbers in the header of the .fout
     zero_point: float = 25.0  # AB magnitude of a flux of 1
-    meta: dict = field(default_factory=dict)
+    meta: dict = field(default_factory=dict)  # what else is known about it
     translated: dict = field(default_factory=dict)  # band -> EAZY's filter number, where the files say so
 
 
@@ -269,7 +277,7 @@ def write_catalogue(
     sample: Sample,
     names: tuple,  # name of each band's column
     numbers: tuple = (),  # EAZY's number of each band
-) -> Path:
+) -> Path:  # the file
     "Write photometry in the layout of ZFOURGE, at an AB zero point of 25; what is not finite becomes -99."
     path, per = Path(path), nu_l_nu(np.ones(sample.flux.shape), sample.redshift, sample.wave) * 0.1
     flux, err = sample.flux / per, sample.flux_err / per

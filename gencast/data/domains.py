@@ -72,8 +72,8 @@ class TableData:
 
     samples: dict  # view -> `Sample`
     rows: np.ndarray  # rows in the file, shape (n_gal,)
-    path: Path
-    mapping: dict
+    path: Path  # file that was read
+    mapping: dict  # what states its columns and units
 
     def values(
         self,
@@ -108,12 +108,12 @@ class TableData:
 
 
 def read_table(
-    path: str | Path,
+    path: str | Path,  # CSV, ECSV, FITS, HDF5, NumPy or Parquet
     mapping: dict,  # see [Readers](10_readers.ipynb)
-    name: str,
+    name: str,  # of the table, for messages
     properties: dict | None = None,  # definitions beside `PROPERTIES`
     wave: np.ndarray | None = None,  # rest-frame grid for spectra, Angstrom
-) -> TableData:
+) -> TableData:  # columns as they are stored
     "All views that a table has, of the same galaxies. Raises `InputError`."
     mapping = load_mapping(mapping, str(path))
     views = [v for v, key in (("spectra", "spectra"), ("photometry", "bands")) if mapping.get(key)]

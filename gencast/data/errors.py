@@ -36,7 +36,7 @@ def error_kind(
     stated: str,  # unit of that column; empty where there is none
     unit,  # of the brightness, from `parse_unit`
     ivar: bool,  # whether the mapping says inverse variance
-) -> ErrorKind:
+) -> ErrorKind:  # what the column is
     "What a column of errors holds. Raises `InputError` for a unit that does not go with the brightness."
     if not stated:
         if not ivar and (NAMED_IVAR.search(column) or NAMED_VARIANCE.search(column)):
@@ -89,7 +89,7 @@ def _alike(own, light) -> bool:
 # %% ../../nbs/data/07_errors.ipynb #bea917ea
 def sigma(
     err: np.ndarray,  # as in the file
-    kind: ErrorKind,
+    kind: ErrorKind,  # from `error_kind`
 ) -> np.ndarray:  # one sigma in the unit of `kind`, NaN where nothing was measured, shape of err
     "Errors from inverse variances or variances; an inverse variance of zero is no measurement."
     if kind.power == 1:
@@ -102,7 +102,7 @@ def linear_error(
     values: np.ndarray,  # brightness as in the file, shape (n_gal, n_wave)
     err: np.ndarray,  # as in the file, shape of values
     unit,  # of the brightness, from `parse_unit`
-    kind: ErrorKind,
+    kind: ErrorKind,  # from `error_kind`
     wave: np.ndarray,  # Angstrom, in the frame of the values, shape (n_wave,) or shape of values
 ) -> np.ndarray:  # one sigma of `to_linear(values, unit)`, shape of values
     "The error of the linear brightness, in its unit."
@@ -123,7 +123,7 @@ def linear_error(
 def no_error(
     err: np.ndarray,  # as in the file, shape (n_gal, n_wave)
     unit,  # of the brightness, from `parse_unit`
-    kind: ErrorKind,
+    kind: ErrorKind,  # from `error_kind`
 ) -> dict:  # reason -> boolean, shape (n_gal,)
     "Galaxies with an error that is none: zero, an inverse variance of zero, or magnitudes of 5 and more."
     one = sigma(err, kind)

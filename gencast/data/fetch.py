@@ -81,7 +81,9 @@ def open_url(
 MANIFEST = "checksums.json"
 
 # %% ../../nbs/data/70_fetch.ipynb #1cb27e0b
-def read_manifest(folder: Path) -> dict:  # file name -> url, sha256, bytes, fetched
+def read_manifest(
+    folder: Path,  # where files were fetched to
+) -> dict:  # file name -> url, sha256, bytes, fetched
     "The checksums of a folder; empty where nothing was fetched yet."
     path = folder / MANIFEST
     try:
@@ -407,11 +409,11 @@ def field_url(
 
 # %% ../../nbs/data/70_fetch.ipynb #1426c027
 def fetch_3dhst(
-    folder: str | Path,
-    field: str = "goodss",
-    limit: float = 1000 * MEGABYTE,
-    open_url=open_url,
-    sleep=time.sleep,
+    folder: str | Path,  # where the catalogues go
+    field: str = "goodss",  # aegis, cosmos, goodsn, goodss or uds
+    limit: float = 1000 * MEGABYTE,  # seconds that a request may take
+    open_url=open_url,  # function of the URL that gives a response
+    sleep=time.sleep,  # function that waits some seconds
 ) -> Path:  # the .cat file
     "Fetch the catalogues of a 3D-HST field. Raises `InputError`."
     folder, url = Path(folder), field_url(field)

@@ -290,13 +290,18 @@ def load_catalogue(
     )
 
 # %% ../../nbs/data/55_fields.ipynb #aa447243
-def in_cosmology(columns: str | Path | dict, cosmology) -> dict:
+def in_cosmology(
+    columns: str | Path | dict,  # mapping, or a file that holds it
+    cosmology,  # name or parameters
+) -> dict:  # the mapping with this cosmology
     "A mapping with a cosmology, where it names none itself."
     mapping = load_mapping(columns)
     return mapping if "cosmology" in mapping else mapping | {"cosmology": cosmology_name(cosmology)}
 
 
-def catalogue_options(columns) -> dict | None:  # zero_point; None for a mapping of columns
+def catalogue_options(
+    columns,  # mapping, or the file that holds it
+) -> dict | None:  # zero_point; None for a mapping of columns
     "What a YAML file or mapping says of a .cat that keeps its own columns. Raises `InputError`."
     found = load_yaml(columns) if isinstance(columns, (str, Path)) and columns else columns or {}
     if not isinstance(found, dict) or {"bands", "spectra"} & set(found):
@@ -316,7 +321,7 @@ def survey_catalogue(
     # response curves of the bands to use, in this order; default: chosen here, or those of the mapping
     wanted: tuple | None = None,
     cosmology=None,  # name, parameters or cosmology of astropy; None: that of the mapping, else Planck18
-) -> Sample:
+) -> Sample:  # galaxies with brightness and errors
     """Observed galaxies as simulations will be observed. Raises `InputError` for a table without errors,
     redshifts or curves.
     """

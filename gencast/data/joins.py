@@ -20,7 +20,7 @@ from .columns import Column, open_columns, read_columns, table_kind
 class Place:
     "Where a column lies."
 
-    column: str
+    column: str  # its name
     file: str = ""  # empty: the table itself
     part: str = ""  # empty: that of the mapping
     ids: str = ""  # column of ids there; empty: called as in the mapping
@@ -34,15 +34,17 @@ class Place:
 
 def column_place(
     entry,  # a column's name, or an entry of a mapping
-    key: str = "column",
-) -> Place:
+    key: str = "column",  # name of the entry
+) -> Place:  # column, and the part of the file
     "Where the column of an entry lies."
     if not isinstance(entry, dict):
         return Place(str(entry))
     return Place(str(entry[key]), *(str(entry.get(k, "")) for k in ("file", "part", "ids")))
 
 
-def column_places(path: Path) -> dict:  # extension -> names of its columns; empty for other files than FITS
+def column_places(
+    path: Path,  # a file
+) -> dict:  # extension -> names of its columns; empty for other files than FITS
     "The extensions of a FITS file that hold tables, by name or, where names repeat, by number."
     from astropy.io import fits
 
@@ -58,7 +60,11 @@ def column_places(path: Path) -> dict:  # extension -> names of its columns; emp
         return {}
 
 
-def find_part(path: Path, place: Place, main: str) -> str:  # `main`, or the one extension that has the column
+def find_part(
+    path: Path,  # a file
+    place: Place,  # where the column lies
+    main: str,  # part that is read where nothing else is said
+) -> str:  # `main`, or the one extension that has the column
     "The part of a file in which a column lies. Raises `InputError` where several extensions have it."
     if place.part or place.file or "*" in place.column:
         return place.part or main

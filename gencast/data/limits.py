@@ -40,7 +40,9 @@ def _is_half(values: np.ndarray) -> bool:
     return np.array_equal(good.astype(np.float16).astype(float), good)
 
 
-def shown(value: float) -> str:
+def shown(
+    value: float,  # a number of the file
+) -> str:  # e.g. -99.0
     "A number with as many digits as the file has, so that it can be given as a code."
     with np.errstate(over="ignore"):
         single = np.float32(value)

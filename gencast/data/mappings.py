@@ -122,7 +122,10 @@ def check_unique_columns(bands: dict, where: str) -> None:
         raise InputError(f"{where}: column {twice!r} stands for two things; each band has its own")
 
 # %% ../../nbs/data/08_mappings.ipynb #49ba93cc
-def check_spectra(entry: dict, where: str) -> None:
+def check_spectra(
+    entry: dict,  # the part of the mapping on spectra
+    where: str,  # what is checked, for the message: a file, a column, an argument
+) -> None:
     "`InputError` for errors that are named twice, and for a resolution or a reddening that cannot be."
     if "error" in entry and "ivar" in entry:
         raise InputError(f"{where}: error and ivar are both named; give one of them")

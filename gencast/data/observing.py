@@ -21,7 +21,7 @@ def correlated_noise(
     n: int,  # spectra
     wave: np.ndarray,  # pixel centres in equal steps of log wavelength, Angstrom, shape (n_wave,)
     fwhm_kms: float,  # to which the survey's spectra were smoothed; 0 for independent pixels
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # where random numbers come from
 ) -> np.ndarray:  # mean zero, variance one, float32, shape (n, n_wave)
     "Gaussian noise that is correlated between pixels as in a smoothed spectrum."
     from scipy.ndimage import gaussian_filter1d
@@ -177,7 +177,7 @@ def observe_spectra(
 def observe(
     sample: Sample,  # simulated galaxies: rest-frame spectra, Lsun/Angstrom
     survey: Sample,  # observed spectra on the same wavelengths, or fluxes in bands; with errors
-    seed: int,
+    seed: int,  # the same seed gives the same noise
 ) -> Sample:  # in the survey's pixels or bands, with its noise and errors; properties kept
     "A simulation as a survey would see it. Raises `InputError` for a survey without errors."
     return observe_photometry(sample, survey, seed) if survey.bands else observe_spectra(sample, survey, seed)

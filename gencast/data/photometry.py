@@ -268,7 +268,7 @@ def observed_facts(
 def survey_partners(
     log_lum: np.ndarray,  # log10 nu L_nu in r of the simulated galaxies, Lsun, shape (n_gal,)
     log_lum_survey: np.ndarray,  # the same of the survey's, shape (n_survey,)
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # where random numbers come from
     k: int = 50,  # number of nearest survey galaxies to draw from
 ) -> np.ndarray:  # index of the survey galaxy that each simulated one takes after, shape (n_gal,)
     "A random one among the `k` survey galaxies nearest in luminosity."

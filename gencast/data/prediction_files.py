@@ -13,12 +13,21 @@ from pathlib import Path
 import numpy as np
 
 from ..core.base import InputError
-from ..core.checks import beside, check_different, check_keys, check_name, guess, load_yaml, number
+from gencast.core.checks import (
+    beside,
+    check_different,
+    check_keys,
+    check_name,
+    choice,
+    guess,
+    load_yaml,
+    number,
+)
 from ..core.properties import PROPERTIES, Property, define_property
 from ..core.units import parse_unit
 from .columns import file_checksum, open_columns, read_columns
 
-# %% ../../nbs/data/22_prediction_files.ipynb #b71d0460
+# %% ../../nbs/data/22_prediction_files.ipynb #eebb2e16
 HEAD_KEYS = {
     "name",
     "about",
@@ -52,6 +61,9 @@ class Predictions:
     families: tuple | None  # family of each simulation
     noise: float | list | None  # of the survey's features
     survey: dict  # name, ids, predicted, spread, features; empty: none
+    # one model beside those of the simulations: name, trained_on, home, train, and its rows `predicted` and
+    # `spread`, one array a simulation, the survey's last; empty: none
+    one_model: dict = field(default_factory=dict)
     files: dict = field(default_factory=dict)  # name of the file -> SHA-256
 
 
@@ -163,7 +175,7 @@ def read_aligned(
         )
     return values[:, order_like(path, ids, like, other)]
 
-# %% ../../nbs/data/22_prediction_files.ipynb #519003a0
+# %% ../../nbs/data/22_prediction_files.ipynb #e9d10846
 def filled(pattern: str, model: str, target: str) -> str:
     "A name with `{model}` and `{target}` replaced."
     return str(pattern).replace("{model}", model).replace("{target}", target)
@@ -219,6 +231,12 @@ def read_features(entry: dict, path: Path, known: list) -> tuple:  # ids, and sh
     these.
     """
     columns = feature_columns(entry, path)
+    shown = {str(entry[k]) for k in ("truth", "ids") if k in entry} & set(columns)
+    if shown:
+        raise InputError(
+            f"{path}: the column {sorted(shown)[0]!r} is no feature, but features: {entry['features']!r} "
+            "fits it; name the features one by one, or rename the column"
+        )
     if known and columns != known:
         odd = sorted(set(columns) ^ set(known)) or ["their order"]
         raise InputError(
@@ -326,10 +344,62 @@ def read_noise(content: dict, n_feature: int, where: str):  # a number, a list, 
         raise InputError(f"{where}: noise has {len(noise)} numbers for {n_feature} features; give one each")
     return noise
 
+# %% ../../nbs/data/22_prediction_files.ipynb #bf0ddb3e
+def read_one_model(content: dict, names: tuple, where: str) -> dict:  # empty: none
+    "What the file says of one model. Raises `InputError` naming the key."
+    one = content.get("one_model") or {}
+    if not one:
+        return {}
+    check_keys(one, {"name"}, {"name", "trained_on", "home", "train", "others"}, f"{where}: one_model")
+    choice(
+        {"others": "predicted", **one}, "others", f"{where}: one_model", ("predicted", "trained"), "others"
+    )
+    check_name(one["name"], f"{where}: one_model")
+    check_different([*names, one["name"]], f"{where}: one_model")
+    seen = one.get("trained_on") or []
+    if not isinstance(seen, list) or not all(s in names for s in seen):
+        raise InputError(f"{where}: one_model: trained_on is {seen!r}; name some of {', '.join(names)}")
+    if bool(seen) == ("home" in one):
+        raise InputError(f"{where}: one_model: give either trained_on or home; see the page on the file")
+    kept = {k: one[k] for k in ("home", "train") if k in one}
+    return {"name": one["name"], "trained_on": tuple(seen), "others": one.get("others", "predicted"), **kept}
+
+
+def take_one_model(one: dict, read: list) -> dict:
+    "Its predictions and spreads, taken from behind those of the simulations' models."
+    found = {"predicted": [r["predicted"][-1] for r in read], "spread": None}
+    if read[0]["spread"] is not None:
+        found["spread"] = [r["spread"][-1] for r in read]
+    for r in read:
+        r["predicted"], r["spread"] = r["predicted"][:-1], None if r["spread"] is None else r["spread"][:-1]
+    return one | found
+
+
+def read_home(one: dict, entry: dict, folder: Path, property: Property, known: list, where: str) -> dict:
+    "Truth and predictions at home, and what the model learned from, as `study_one_model` takes them."
+    found = {"home": None, "train": None, "files": set()}
+    if "home" in one:
+        path = beside(folder, one["home"], f"{where}: one_model: home")
+        at_home = {k: v for k, v in entry.items() if k != "predictions"} | {
+            "name": "home",
+            "table": one["home"],
+        }
+        ids, truth = read_numbers(path, [entry["truth"]], at_home, property)
+        made = read_models(at_home, (one["name"],), "column", (path, ids), folder, property, where)
+        found["home"], found["files"] = (truth[0], made[0]), {path}
+    if "train" in one:
+        if "features" not in entry:
+            raise InputError(f"{where}: one_model: train is compared by features, and there are none")
+        path = beside(folder, one["train"], f"{where}: one_model: train")
+        _, labels = read_numbers(path, [entry["truth"]], entry, property)
+        found["train"] = read_features(entry, path, known)[1], labels[0]
+        found["files"] = found["files"] | {path}
+    return found
+
 # %% ../../nbs/data/22_prediction_files.ipynb #32bf160d
 def load_predictions(
     path: str | Path,  # YAML file that names the tables
-) -> Predictions:
+) -> Predictions:  # values, errors and truths, joined by galaxy
     """Read truths and predictions of several models for several simulations and for a survey. Raises
     `InputError` naming file, column and row: for a galaxy that a table lacks or has twice, a value that is
     not finite, a unit that is not the property's, features that differ, and a simulation that is named twice.
@@ -339,17 +409,23 @@ def load_predictions(
     where, folder = str(path), path.resolve().parent
     entries, survey = read_entries(content, where)
     names, known, read = tuple(e["name"] for e in entries), [], []
+    one = read_one_model(content, names, where)
+    trained = bool(one) and one["others"] == "trained"
+    if trained and not all_or_none(entries, "features", where):
+        raise InputError(f"{where}: one_model: others can be trained on features only; name features:")
+    models = (*(() if trained else names), *([one["name"]] if one else []))
     for key in ("features", "reference", "spread", "family"):
         all_or_none(entries, key, where)
     for entry in (*entries, *([survey] if survey else [])):
         if "reference" in entry and "features" not in entry:
             raise InputError(f"{where}: reference galaxies are compared by their features; name them, too")
-        read.append(read_entry(entry, names, folder, property, known, f"{where}: {entry['name']}"))
+        read.append(read_entry(entry, models, folder, property, known, f"{where}: {entry['name']}"))
+    one = one and take_one_model(one, read) | read_home(one, entries[0], folder, property, known, where)
     seen = read.pop() if survey else {}
     for key in ("features", "spread"):
         if survey and (seen[key] is None) != (read[0][key] is None):
             raise InputError(f"{where}: survey and simulations must both have {key}, or neither")
-    files = set().union(*(r["files"] for r in read), seen.get("files", set()))
+    files = set().union(*(r["files"] for r in read), seen.get("files", set()), one.get("files", set()))
     return Predictions(
         content["name"],
         str(content.get("about", "")),
@@ -364,5 +440,6 @@ def load_predictions(
         tuple(str(e["family"]) for e in entries) if "family" in entries[0] else None,
         read_noise(content, len(known), where),
         {"name": survey["name"], **seen} if survey else {},
+        one,
         {str(f.relative_to(folder)): file_checksum(f) for f in sorted({*files, path.resolve()})},
     )

@@ -20,7 +20,7 @@ from ..core.cosmology import find_cosmology
 class SnapshotHeader:
     "What a snapshot says of itself; NaN and None where it does not."
 
-    redshift: float = np.nan
+    redshift: float = np.nan  # of the snapshot
     hubble: float = np.nan  # in units of 100 km/s/Mpc
     cosmology: object = None  # an `astropy.cosmology.FLRW`
 
@@ -37,7 +37,9 @@ GROUPS = ("Header", "Cosmology", "Parameters")
 HDF5 = (".hdf5", ".h5", ".hdf")
 
 
-def read_attributes(path: Path) -> dict:  # name -> number
+def read_attributes(
+    path: Path,  # HDF5 file of a snapshot
+) -> dict:  # name -> number
     "Numbers in the attributes of a snapshot's header groups. Raises `InputError` for a damaged file."
     import h5py
 
@@ -54,14 +56,17 @@ def read_attributes(path: Path) -> dict:  # name -> number
     return found
 
 
-def pick(found: dict, what: str) -> float:
+def pick(
+    found: dict,  # attributes of a header
+    what: str,  # what is looked for, for the message
+) -> float:  # its value
     "The first known spelling of a quantity; NaN where there is none."
     return next((found[name] for name in NAMES[what] if name in found), np.nan)
 
 
 def read_header(
     path: str | Path,  # of a snapshot; files that are not HDF5 have no header
-) -> SnapshotHeader:
+) -> SnapshotHeader:  # box, redshift and cosmology
     """Redshift, Hubble constant and cosmology of a snapshot. Raises `InputError` where its redshift and its
     scale factor contradict each other, or where they cannot be.
     """

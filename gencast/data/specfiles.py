@@ -80,17 +80,18 @@ class Spectrum:
     kind: str  # GALAXY, STAR, QSO or "" where the file does not say
     zwarning: int  # bits
     record: dict  # file, checksum, plate, mjd, fiber
-    survey: str = "SDSS"
-    ebv: float = (
-        np.nan
-    )  # Galactic E(B-V) that the file states, on the scale of Schlafly & Finkbeiner (2011), mag
+    survey: str = "SDSS"  # that observed it
+    # Galactic E(B-V) that the file states, on the scale of Schlafly & Finkbeiner (2011), mag
+    ebv: float = np.nan
     ra: float = np.nan  # right ascension, ICRS, degrees; NaN where the file does not say
     dec: float = np.nan  # declination, ICRS, degrees
     warning: str = ""  # what another survey's documentation warns of; empty: nothing
     assumed: tuple = ()  # sentences: what the file does not say and was assumed
 
 
-def unpacked(path: Path) -> bytes:
+def unpacked(
+    path: Path,  # file, perhaps packed with gzip
+) -> bytes:  # its content
     "The bytes of a FITS file, also of one that is compressed. Raises `InputError`."
     if path.exists() and not path.is_file():
         raise InputError("it is no file; check the path")
@@ -106,7 +107,9 @@ def unpacked(path: Path) -> bytes:
         raise InputError(f"it cannot be unpacked, it is cut off ({err}); download it again") from err
 
 
-def read_hdus(path: Path) -> list:  # (name, header, data) of each extension
+def read_hdus(
+    path: Path,  # FITS file
+) -> list:  # (name, header, data) of each extension
     "All of a FITS file; damage of any kind is an `InputError`."
     raw = unpacked(path)
     check_cards(raw)
@@ -128,7 +131,9 @@ def read_hdus(path: Path) -> list:  # (name, header, data) of each extension
         ) from err
 
 
-def has_loglam(hdus) -> bool:
+def has_loglam(
+    hdus,  # of a FITS file
+) -> bool:  # whether a table has the column loglam
     "Whether the first extension is a table of pixels as SDSS writes it."
     names = hdus[1].columns.names if len(hdus) > 1 and isinstance(hdus[1], fits.BinTableHDU) else []
     return "loglam" in [name.lower() for name in names]
@@ -342,7 +347,7 @@ def write_spec(
     fwhm_kms: float = 500.0,  # resolution of the spectrum, km/s
     kind: str = "GALAXY",  # class to write
     zwarning: int = 0,  # warning bits to write
-) -> Path:
+) -> Path:  # the file
     """Write a spectrum as an SDSS spec-lite file, on SDSS's pixels (1e-4 in log10 wavelength), without
     extinction.
     """

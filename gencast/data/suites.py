@@ -21,7 +21,7 @@ from ..core.sample import Sample
 from ..core.units import parse_unit
 from .domains import load_domain, resolve_table
 from .mappings import load_mapping
-from .readers import load_table
+from .readers import load_table_rows
 from ..synthesis.recipes import GRID_KEYS, Suite, check_recipe, list_suites, read_recipes
 
 # %% ../../nbs/data/20_suites.ipynb #517b021b
@@ -100,24 +100,32 @@ class OwnSuite(Suite):
         )
 
 
-def has_recipes(suite: Suite) -> bool:
+def has_recipes(
+    suite: Suite,  # from `load_suite`
+) -> bool:  # True: gencast makes the galaxies; False: tables hold them
     "Whether some simulations of a suite are made by gencast."
     return any("table" not in s for s in suite.simulations)
 
 # %% ../../nbs/data/20_suites.ipynb #ac95cb11
-def suite_views(suite: Suite) -> tuple:
+def suite_views(
+    suite: Suite,  # from `load_suite`
+) -> tuple:  # spectra, photometry or both
     "How the galaxies of all simulations can be seen."
     views = ("photometry",) if suite.redshift_range else ("spectra", "photometry")
     return tuple(v for v in views if all("table" not in s or v in s["views"] for s in suite.simulations))
 
 
-def suite_properties(suite: Suite) -> tuple:
+def suite_properties(
+    suite: Suite,  # from `load_suite`
+) -> tuple:  # short names
     "Properties that all simulations have, in the order of the first."
     found = [s["properties"] if "table" in s else [*BUILT_IN, *HISTORIES] for s in suite.simulations]
     return tuple(p for p in found[0] if all(p in f for f in found))
 
 
-def suite_families(suite: Suite) -> dict:  # kind -> label of each simulation
+def suite_families(
+    suite: Suite,  # from `load_suite`
+) -> dict:  # kind -> label of each simulation
     "What simulations share with others. For recipes: stellar library, dust law and histories."
     tables = [s["family"] for s in suite.simulations if "table" in s]
     if not tables:
@@ -134,9 +142,9 @@ def suite_families(suite: Suite) -> dict:  # kind -> label of each simulation
 
 
 def main_family(
-    suite: Suite,
+    suite: Suite,  # from `load_suite`
     among=None,  # kinds that are large enough to be held out; None: all
-) -> str:
+) -> str:  # column of simulations.csv, e.g. ssp
     """The kind of family that the hard test holds out first: stellar libraries, or the first that the suite
     file names.
     """
@@ -369,7 +377,11 @@ def _join(
     return replace(suite, survey=_survey(text.get("survey"), suite, tables, defaults, where))
 
 
-def check_alike(samples: list, names: list, where: str) -> None:
+def check_alike(
+    samples: list,  # one for each name
+    names: list,  # of the samples, for messages
+    where: str,  # what is checked, for the message: a file, a column, an argument
+) -> None:
     "`InputError` where tables differ in bands, wavelengths, or in whether they have redshifts."
     for sample, name in zip(samples[1:], names[1:]):
         first, other = samples[0], names[0]
@@ -435,8 +447,8 @@ def _survey(entry, suite: OwnSuite, tables: list, defaults: dict, where: str) ->
 
 
 def load_survey_table(
-    suite: OwnSuite,
-    view: str,
+    suite: OwnSuite,  # a suite of tables, from `load_suite`
+    view: str,  # how the galaxies are seen: spectra or photometry
 ) -> Sample | None:  # None where the survey's table has no such view
     "The observed galaxies that a suite file names. Raises `InputError`, also where the table has changed."
     survey = suite.survey
@@ -444,13 +456,14 @@ def load_survey_table(
     mapping = {"cosmology": suite.cosmology} | mapping
     if not mapping.get("bands" if view == "photometry" else "spectra"):
         return None
-    sample = load_table(
+    sample, _ = load_table_rows(
         beside(suite.folder, survey["file"], f"suite {suite.name!r}: survey"),
         mapping,
         survey["name"],
         view,
         suite.definitions,
         suite.wave() if view == "spectra" else None,
+        labelled=False,
     )
     if survey.get("sha256", sample.meta["sha256"]) != sample.meta["sha256"]:
         raise InputError(f"{survey['file']} has changed since it was checked; run again")
@@ -459,7 +472,7 @@ def load_survey_table(
 
 def restore_suite(
     content: dict,  # as `dataclasses.asdict` made of a suite
-) -> Suite:
+) -> Suite:  # equal to the one that was stored
     """A suite from what `run.json` keeps of it; its properties are known again. Raises `InputError` for names
     that cannot be those of files.
     """

@@ -306,8 +306,8 @@ def put_on_grid(
     wave: np.ndarray | None,  # rest-frame grid, Angstrom; None: WAVE_GRID
     fwhm_kms: float,  # common resolution, km/s
     skip: bool,  # leave out those that cannot be used
-    cosmology=None,
-) -> Sample:
+    cosmology=None,  # for luminosity distances; None: Planck 2018
+) -> Sample:  # all galaxies in the same pixels
     "Galaxies as a sample on a grid. Raises `InputError` that lists all that cannot be used."
     wave = WAVE_GRID if wave is None else np.asarray(wave, float)
     covered, done = [], []
@@ -329,7 +329,9 @@ def put_on_grid(
     return _spectra_sample(done, wave, fwhm_kms, refused, len(galaxies), cosmology)
 
 
-def place_of(spec: Spectrum) -> str:
+def place_of(
+    spec: Spectrum,  # an observed spectrum
+) -> str:  # file and name, for messages
     "The file of a spectrum, and its name where the file holds several."
     file = spec.record["file"]
     return file if spec_name(Path(file)) == spec.name else f"{file}, {spec.name}"
@@ -402,7 +404,9 @@ def _spectra_sample(checked, wave, fwhm_kms, refused, n_galaxies, cosmology=None
     )
 
 
-def describe_dust(ebv: list) -> str:
+def describe_dust(
+    ebv: list,  # E(B-V) of each galaxy [mag]
+) -> str:  # one sentence
     "What was done about the dust of our own Galaxy."
     if not any(ebv):
         return "none removed: no E(B-V) was given, and the files state none"

@@ -36,7 +36,12 @@ class TableSpectra:
     ebv: np.ndarray  # Galactic E(B-V) to be removed, mag, shape (n_gal,)
 
 
-def pixel_columns(path: Path, entry: dict, part: str, shape: tuple) -> dict:  # role -> `Column`
+def pixel_columns(
+    path: Path,  # a file
+    entry: dict,  # the part of the mapping on spectra
+    part: str,  # table of the file
+    shape: tuple,  # (n_gal, n_wave)
+) -> dict:  # role -> `Column`
     "Flux, errors, inverse variances and mask of a table. Raises `InputError` for another number of pixels."
     names = {role: str(entry[role]) for role in ("column", "error", "ivar", "mask") if role in entry}
     read = read_columns(path, names.values(), part)
@@ -53,7 +58,13 @@ def pixel_columns(path: Path, entry: dict, part: str, shape: tuple) -> dict:  # 
     return found
 
 
-def table_errors(path: Path, entry: dict, columns: dict, wave: np.ndarray, unit) -> np.ndarray | None:
+def table_errors(
+    path: Path,  # a file
+    entry: dict,  # the part of the mapping on spectra
+    columns: dict,  # role -> `Column`, from `pixel_columns`
+    wave: np.ndarray,  # Angstrom in vacuum, shape (n_wave,)
+    unit,  # of the flux, from `parse_unit`
+) -> np.ndarray | None:  # None: the file has none
     "1-sigma errors of the linear flux, NaN where there is none, shape (n_gal, n_wave)."
     role = "error" if "error" in columns else "ivar" if "ivar" in columns else None
     if role is None:

@@ -19,8 +19,8 @@ from ..core.base import InputError
 
 # %% ../../nbs/data/03_text_tables.ipynb #7a84814a
 def text_encoding(
-    path: Path,
-) -> str:
+    path: Path,  # a file
+) -> str:  # e.g. utf-8
     "The encoding of a text file, compressed or not. Raises `InputError` where it is no text."
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rb") as f:
@@ -39,7 +39,10 @@ def text_encoding(
     return "utf-8-sig"
 
 
-def open_text(path: Path, encoding: str):  # a context manager
+def open_text(
+    path: Path,  # text file, perhaps packed
+    encoding: str,  # of the file's text, e.g. utf-8
+):  # a context manager
     "A text file, compressed or not."
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     return opened(path, "rt", encoding=encoding, newline="")
@@ -48,13 +51,20 @@ def open_text(path: Path, encoding: str):  # a context manager
 SEPARATORS = ("\t", ";", "|", ",", " ")
 
 
-def split_line(line: str, separator: str) -> list:
+def split_line(
+    line: str,  # of a table
+    separator: str,  # what stands between columns; empty: blanks
+) -> list:  # its words
     "The fields of a line."
     text = " ".join(line.split()) if separator == " " else line.strip("\r\n")
     return [f.strip() for f in next(csv.reader([text], delimiter=separator, strict=True), [])]
 
 
-def find_separator(first: str, second: str, ending: str) -> str:
+def find_separator(
+    first: str,  # the first line
+    second: str,  # the second line
+    ending: str,  # of the file's name, e.g. .csv
+) -> str:  # a comma, a tab …; empty: blanks
     "What separates the columns of two lines that follow each other."
     counts = {s: [len(split_line(line, s)) for line in (first, second) if line] for s in SEPARATORS}
     alike = {s: n[0] for s, n in counts.items() if len(set(n)) == 1 and n[0] > 1}
@@ -65,7 +75,9 @@ def find_separator(first: str, second: str, ending: str) -> str:
     return usual or next((s for s in SEPARATORS if counts[s][0] > 1), ",")
 
 # %% ../../nbs/data/03_text_tables.ipynb #ada81abb
-def is_number(word: str) -> bool:
+def is_number(
+    word: str,  # of a table
+) -> bool:  # whether it reads as a number
     "Whether a word can be read as a number."
     try:
         float(word)
@@ -74,7 +86,11 @@ def is_number(word: str) -> bool:
     return "_" not in word
 
 
-def header_candidates(comments: list, separator: str, n: int) -> list:  # of lists of names
+def header_candidates(
+    comments: list,  # lines before the first row
+    separator: str,  # what stands between columns; empty: blanks
+    n: int,  # columns of a row
+) -> list:  # of lists of names
     "Comments that may name `n` columns; EAZY's translation of them first."
     found = []
     for line in comments:
@@ -88,14 +104,19 @@ def header_candidates(comments: list, separator: str, n: int) -> list:  # of lis
     return [f for f, e in zip(found, eazy) if e] + [f for f, e in zip(found, eazy) if not e]
 
 
-def names_line(first: list, second: list) -> bool:
+def names_line(
+    first: list,  # words of the first line
+    second: list,  # words of the second line
+) -> bool:  # whether the first line names columns
     "Whether the first line holds names: words above numbers, or words alone."
     words = [bool(w) and not is_number(w) for w in first]
     numbers = [is_number(w) or not w for w in second] or [True] * len(first)
     return all(words) or any(w and n for w, n in zip(words, numbers))
 
 
-def counted_names(first: list) -> bool:
+def counted_names(
+    first: list,  # words of the first line
+) -> bool:  # whether the names are counted, `# 1 id`
     "Whether a line of numbers counts columns, 0, 1, 2, ..., as pandas writes them."
     return first == [str(k) for k in range(len(first))] and len(first) > 1
 
@@ -104,10 +125,10 @@ def counted_names(first: list) -> bool:
 class Layout:
     "How a text holds its table."
 
-    names: list
-    separator: str
+    names: list  # of the columns
+    separator: str  # what stands between columns; empty: blanks
     skip: set  # numbers of lines that are no rows, from 0
-    encoding: str
+    encoding: str  # of the file's text, e.g. utf-8
 
 
 def _first_lines(f) -> tuple:  # comments, first and second line that is none, (line number of the first)
@@ -124,7 +145,9 @@ def _first_lines(f) -> tuple:  # comments, first and second line that is none, (
     return comments, found + [""] * (2 - len(found)), at
 
 
-def find_layout(path: Path) -> Layout:
+def find_layout(
+    path: Path,  # text file of a table
+) -> Layout:  # columns, separator, first row
     "Separator, names and rows of a text. Raises `InputError` where no line names the columns."
     encoding = text_encoding(path)
     with open_text(path, encoding) as f:
@@ -192,7 +215,10 @@ def _is_comment(path: Path, line: str, k: int, header: int, separator: str, n: i
     return True
 
 # %% ../../nbs/data/03_text_tables.ipynb #2eadbd5b
-def known_dialect(path: Path, encoding: str) -> str:  # astropy's name of it; empty for a plain table
+def known_dialect(
+    path: Path,  # text file of a table
+    encoding: str,  # of the file's text, e.g. utf-8
+) -> str:  # astropy's name of it; empty for a plain table
     "A text that describes itself, recognised by its first lines."
     with open_text(path, encoding) as f:
         head = list(islice(f, 60))
@@ -240,7 +266,10 @@ def open_text_table(
 
 
 @contextmanager
-def read_dialect(path: Path, dialect: str):
+def read_dialect(
+    path: Path,  # text file of a table
+    dialect: str,  # name of the form, as astropy knows it
+):
     "Names and columns of a table that astropy knows, with units and masks."
     from astropy.table import Table
 

@@ -28,7 +28,7 @@ from ..synthesis.ssp import SSPGrid
 HOST, KEY = "www.tng-project.org", "TNG_API_KEY"
 
 # %% ../../nbs/data/75_tng.ipynb #44866490
-def read_key() -> str:
+def read_key() -> str:  # the key; it is never shown
     "The API key from the environment. Raises `InputError` where there is none, or something that is no key."
     key = os.environ.get(KEY, "").strip()
     if not re.fullmatch(r"[A-Za-z0-9]{8,128}", key):
@@ -210,15 +210,15 @@ def check_cutout(path: Path) -> bool:  # False: not a whole HDF5 file
 
 # %% ../../nbs/data/75_tng.ipynb #d4583353
 def fetch_tng(
-    folder: str | Path,
-    simulation: str = "TNG100-1",
-    snapshot: int = 91,
+    folder: str | Path,  # where the galaxies go
+    simulation: str = "TNG100-1",  # e.g. TNG100-1
+    snapshot: int = 91,  # number of the snapshot
     log_mass: float = 9.5,  # least stellar mass, log10 of Msun
     n: int = 500,  # galaxies, drawn at random from those above the mass
     limit: float = 2000 * MEGABYTE,  # of one galaxy's file
     pause: float = 0.5,  # seconds between files
-    open_url=open_url,
-    sleep=time.sleep,
+    open_url=open_url,  # function of the URL that gives a response
+    sleep=time.sleep,  # function that waits some seconds
     tell=lambda done, total: None,  # called after each file
 ) -> dict:  # how many galaxies were "there", "fetched", "missing", "damaged"
     """Fetch the star particles of galaxies of IllustrisTNG. Raises `InputError` without a key, and as
@@ -268,7 +268,7 @@ LISTED = {
 
 # %% ../../nbs/data/75_tng.ipynb #1e39bb2a
 def read_listing(
-    folder: Path,
+    folder: Path,  # of `fetch_tng`
 ) -> dict:  # what `list_subhalos` gave, and the galaxies chosen; empty where nothing was fetched
     "The list of subhaloes of a folder. Raises `InputError` for a damaged one."
     path = Path(folder) / LISTING
@@ -356,7 +356,7 @@ def tng_sample(
 
 
 def write_table(
-    sample: Sample,
+    sample: Sample,  # galaxies
     path: str | Path,  # `.npz` file to write
 ) -> str:  # the simulation's entry for a suite file
     "Spectra and properties as a table that a suite file can name."

@@ -33,7 +33,9 @@ IN_UNITS = re.compile(
 )
 
 
-def zero_point_of(text: str) -> float | None:
+def zero_point_of(
+    text: str,  # a line of a header
+) -> float | None:  # AB magnitudes; None: it states none
     "The AB magnitude of a flux of 1 that a line of text states."
     for pattern in STATED:
         if found := pattern.search(text):

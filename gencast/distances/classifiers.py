@@ -111,9 +111,9 @@ def fold_scores(
 def proxy_a(
     source: np.ndarray,  # features, shape (n_source, n_feature)
     target: np.ndarray,  # features, shape (n_target, n_feature)
-    folds: int = 5,
+    folds: int = 5,  # parts of the cross-validation
     C: float = 1.0,  # inverse strength of the penalty
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
 ) -> tuple:  # from source to target, and from target to source; no unit, -2 to 2
     """Proxy A-distance of a logistic regression in both directions: from the errors on the target, and from
     those on the source. Raises `InputError` with fewer galaxies than folds, or without convergence.
@@ -133,9 +133,9 @@ def proxy_a(
 def classifier_auc(
     source: np.ndarray,  # features, shape (n_source, n_feature)
     target: np.ndarray,  # features, shape (n_target, n_feature)
-    folds: int = 5,
+    folds: int = 5,  # parts of the cross-validation
     trees: int = 100,  # boosting rounds
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
 ) -> float:  # area under the curve, 0 to 1
     """How well boosted trees tell two sets apart, on galaxies that they were not trained on. Raises
     `InputError`.

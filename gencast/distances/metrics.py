@@ -245,12 +245,11 @@ class Metric:
     units: str  # of the value, where features are in dex
     value: Callable  # function of (Pair, options): the value, or (forward, backward) where directed
     bias: str  # what a finite sample does to the value
-    paper: str = ""
+    paper: str = ""  # where it comes from
     directed: bool = False  # whether source and target have different roles
     weighted: bool = False  # whether feature weights change it
-    unbiased: bool = (
-        False  # whether the mean over samples of any size is the value for infinitely many galaxies
-    )
+    # whether the mean over samples of any size is the value for infinitely many galaxies
+    unbiased: bool = False
     needs: tuple = ()  # ingredients, see `Prepared` and `Pair`
     options: dict = field(default_factory=dict)  # name -> default
     least: int = 1  # galaxies a set must have

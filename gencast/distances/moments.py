@@ -53,7 +53,7 @@ def fit_moments(
     values: np.ndarray,  # features, dex, shape (n_gal, n_feature)
     weights: np.ndarray | None = None,  # weight of each feature, shape (n_feature,)
     name: str = "the set",  # for messages
-) -> Moments:
+) -> Moments:  # mean and covariance
     "Moments of one set; raises `InputError` for fewer than two galaxies."
     n, d = np.shape(values)
     if n < 2:
@@ -88,14 +88,20 @@ def centroid(a: Moments, b: Moments) -> float:  # dex
     return float(np.linalg.norm(a.mean - b.mean))
 
 # %% ../../nbs/distances/20_moments.ipynb #156faa77
-def mahalanobis(a: Moments, b: Moments) -> float:  # in pooled standard deviations
+def mahalanobis(
+    a: Moments,  # of one sample, from `fit_moments`
+    b: Moments,  # of the other sample
+) -> float:  # in pooled standard deviations
     "Distance between the means in units of the pooled scatter."
     pooled = ((a.n - 1) * a.invertible + (b.n - 1) * b.invertible) / (a.n + b.n - 2)
     gap = a.mean - b.mean
     return float(np.sqrt(max(gap @ np.linalg.solve(pooled, gap), 0.0)))
 
 
-def bhattacharyya(a: Moments, b: Moments) -> float:  # no unit
+def bhattacharyya(
+    a: Moments,  # of one sample, from `fit_moments`
+    b: Moments,  # of the other sample
+) -> float:  # no unit
     "Bhattacharyya distance of two Gaussians."
     mean = (a.invertible + b.invertible) / 2
     gap = a.mean - b.mean
@@ -103,8 +109,8 @@ def bhattacharyya(a: Moments, b: Moments) -> float:  # no unit
 
 
 def coral(
-    a: Moments,
-    b: Moments,
+    a: Moments,  # of one sample, from `fit_moments`
+    b: Moments,  # of the other sample
     unbiased: bool = True,  # False for the sample covariances as they are (Sun & Saenko 2016)
 ) -> float:  # dex^4
     "Squared difference of the covariances; raises `InputError` for fewer than four galaxies."
@@ -118,7 +124,10 @@ def coral(
     return float(gap / (4 * len(a.mean) ** 2))
 
 # %% ../../nbs/distances/20_moments.ipynb #5036737a
-def frechet(a: Moments, b: Moments) -> float:  # dex
+def frechet(
+    a: Moments,  # of one sample, from `fit_moments`
+    b: Moments,  # of the other sample
+) -> float:  # dex
     "Fréchet distance, the 2-Wasserstein distance of two Gaussians."
     cross = np.linalg.svd(a.root @ b.root, compute_uv=False).sum()
     gap = np.sum((a.mean - b.mean) ** 2) + np.trace(a.cov) + np.trace(b.cov) - 2 * cross

@@ -175,7 +175,7 @@ def distance_table(
     # of each feature, shape (n_feature,); used where they change something
     weights: np.ndarray | None = None,
     jobs: int = 1,  # threads; -1 for all cores
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     n_bootstrap: int = 0,  # random halves for the standard error; 0 for none
     options: dict | None = None,  # name of a distance -> its options, e.g. {"mmd": {"kernel": "laplace"}}
     device: str = "auto",  # a GPU where torch finds one; "numpy" for none
@@ -234,7 +234,7 @@ def null_distance(
     features: np.ndarray,  # one set, dex, shape (n_gal, n_feature)
     weights: np.ndarray | None = None,  # as for `distance`
     n_splits: int = 10,  # random splits
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     **options,  # as for `distance`
 ) -> np.ndarray:  # distance between the halves of each split, shape (n_splits,)
     "The distance between random halves of one set, of half as many galaxies each; raises `InputError`."
@@ -325,7 +325,7 @@ def profile(
     chosen: np.ndarray,  # indices of the selected features
     representatives: np.ndarray,  # indices of the clusters' representatives
     weights: np.ndarray,  # their weights, sum one
-) -> DistanceProfile:
+) -> DistanceProfile:  # a value for each feature
     """The distances of the default run of a target from a source, in two passes over the pairs. Raises
     `InputError` for a feature that does not exist.
     """

@@ -19,9 +19,8 @@ from .pairwise import FeatureSet
 class Slices:
     "A set projected onto many directions, and sorted."
 
-    sorted: (
-        np.ndarray
-    )  # projections about the projected centre, ascending, float32, shape (n_gal, n_projection)
+    # projections about the projected centre, ascending, float32, shape (n_gal, n_projection)
+    sorted: np.ndarray
     centre: np.ndarray  # projections of the centre, shape (n_projection,)
 
 

@@ -154,9 +154,8 @@ REPRESENTATIVES = ("importance", "medoid", "mean")
 class FeatureClusters:
     "Groups of features that carry the same information."
 
-    labels: (
-        np.ndarray
-    )  # cluster of each feature, 0 the heaviest, -1 constant and left out; shape (n_feature,)
+    # cluster of each feature, 0 the heaviest, -1 constant and left out; shape (n_feature,)
+    labels: np.ndarray
     representatives: np.ndarray  # a feature of each cluster (for `mean`: the medoid), indices, (n_cluster,)
     weights: np.ndarray  # importance of all members, sums to one, descending, shape (n_cluster,)
     linkage: np.ndarray  # tree of the features kept, in the form of scipy.cluster.hierarchy, (n_kept - 1, 4)
@@ -229,7 +228,7 @@ def cluster_features(
     method: str = "average",  # one of `LINKAGES`
     representative: str = "importance",  # one of `REPRESENTATIVES`
     constant: str = "raise",  # what to do about constant features: `raise`, or `leave out` with a warning
-) -> FeatureClusters:
+) -> FeatureClusters:  # which features belong together
     """Cluster correlated features, one representative each (Acquaviva, Lovell & Ishida 2020). Raises
     `InputError` for features or options that cannot be clustered.
 
@@ -266,7 +265,7 @@ def cluster_features(
 # %% ../../nbs/features/40_clusters.ipynb #c82b96a9
 def cluster_values(
     X: np.ndarray,  # features, shape (n_gal, n_feature)
-    clusters: FeatureClusters,
+    clusters: FeatureClusters,  # from `cluster_features`
     scale_by_weight: bool = False,  # multiply by the root of the weights
 ) -> np.ndarray:  # one column a cluster, in the unit of the features, shape (n_gal, n_cluster)
     """The representative of each cluster, for any galaxies. Raises `InputError` for another number of
@@ -291,7 +290,7 @@ def cluster_values(
 
 # %% ../../nbs/features/40_clusters.ipynb #6a1d733a
 def describe_clusters(
-    clusters: FeatureClusters,
+    clusters: FeatureClusters,  # from `cluster_features`
     names,  # of the features, shape (n_feature,)
 ) -> pd.DataFrame:  # one row a cluster: representative, weight, share (cumulative), members, first, last
     "The clusters as a table, heaviest first. Raises `InputError` for another number of names."

@@ -50,11 +50,10 @@ TiO2    mag    6189.625 6272.125  6066.625 6141.625  6372.625 6415.125  Trager98
 class Index:
     "The definition of one index."
 
-    name: str
+    name: str  # of the index
     kind: str  # `EW` (Angstrom), `mag` or `break` (a ratio)
-    bands: (
-        np.ndarray
-    )  # blue, central, red band, Angstrom in vacuum, shape (3, 2); nan for the centre of a break
+    # blue, central, red band, Angstrom in vacuum, shape (3, 2); nan for the centre of a break
+    bands: np.ndarray
     source: str  # first author and year
 
     @property

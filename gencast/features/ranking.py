@@ -47,8 +47,8 @@ def check_labelled(values: np.ndarray, labels: np.ndarray) -> None:
 def rank_features(
     values: np.ndarray,  # pooled selection set, shape (n_gal, n_feature)
     labels: np.ndarray,  # the property, shape (n_gal,)
-    seed: int,
-    n_trees: int = 60,
+    seed: int,  # the same seed gives the same numbers
+    n_trees: int = 60,  # trees of the forest
     max_samples: float = 0.5,  # share of the galaxies that each tree is trained on
     min_leaf: int = 5,  # galaxies in a leaf, at least
 ) -> np.ndarray:  # impurity importance of each feature, sums to one, shape (n_feature,)
@@ -113,8 +113,8 @@ def rank_groups(
     values: np.ndarray,  # pooled selection set, shape (n_gal, n_feature)
     labels: np.ndarray,  # the property, shape (n_gal,)
     groups: np.ndarray,  # group of each feature, 0 to n_group - 1; -1 leaves it out. Shape (n_feature,)
-    seed: int,
-    n_trees: int = 60,
+    seed: int,  # the same seed gives the same numbers
+    n_trees: int = 60,  # trees of the forest
     n_repeats: int = 5,  # shufflings to average over
     min_leaf: int = 5,  # galaxies in a leaf, at least
 ) -> np.ndarray:  # share of each group in the rise of the MSE, sums to one, shape (n_group,)

@@ -101,9 +101,8 @@ class Stability:
 
     kind: str  # `bootstrap` or `left out`
     sets: tuple  # features chosen each time, indices
-    labels: (
-        tuple  # cluster of each feature each time, shape (n_feature,); empty for a choice without clusters
-    )
+    # cluster of each feature each time, shape (n_feature,); empty for a choice without clusters
+    labels: tuple
     n_feature: int  # how many there were to choose from
     summary: dict  # ari, nogueira, jaccard, *_neighbours, each with a jackknife standard error `*_err`
 
@@ -185,8 +184,8 @@ def choice_stability(
     n_boot: int = 20,  # how many bootstraps
     # similarity of features, e.g. `close_wavelengths`, (n_feature, n_feature)
     alike: np.ndarray | None = None,
-    seed: int = 0,
-) -> Stability:
+    seed: int = 0,  # the same seed gives the same numbers
+) -> Stability:  # how alike the choices are
     """Choose again from other galaxies, or without each simulation, and measure how much changes (Nogueira et
     al. 2018). Raises `InputError` for fewer than three simulations.
     """

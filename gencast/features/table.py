@@ -67,7 +67,7 @@ def check_positive(flux: np.ndarray, sample: Sample) -> None:
 def feature_table(
     sample: Sample,  # spectra (rest frame) or photometry, luminosities
     mask_lines: bool = True,  # leave out pixels near emission lines (spectra only)
-) -> Features:
+) -> Features:  # values, names and wavelengths
     """Logarithmic brightness of each galaxy. Raises `InputError` for a brightness that is not positive.
 
     Example:

@@ -9,6 +9,7 @@ __all__ = ['plot_signals']
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from ..core.base import InputError
 from .marks import draw_points, family_handles, looks
@@ -52,6 +53,7 @@ def _draw_signal(ax, table: pd.DataFrame, name: str, rho: float, look: pd.DataFr
     box = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
     ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", fontsize=7, bbox=box)
     ax.tick_params(labelsize=7)
+    ax.xaxis.set_major_locator(MaxNLocator(3, min_n_ticks=2))  # more would run into one another
 
 
 def _rank_within(table: pd.DataFrame, names: list) -> dict:  # name -> correlation

@@ -122,7 +122,10 @@ def _figure_of(drawn):
     return getattr(first, "figure", None) or first
 
 # %% ../../nbs/figures/10_style.ipynb #30fdce13
-def split_ending(path: str | Path, formats) -> tuple:  # path without ending; formats
+def split_ending(
+    path: str | Path,  # a file
+    formats,  # endings that were asked for; None: not said
+) -> tuple:  # path without ending; formats
     "What a path asks for: `fig.png` is one file. Raises `InputError` where path and formats disagree."
     ending = next((e for e in FORMATS if str(path).lower().endswith(f".{e}")), None)
     if ending is None:

@@ -81,12 +81,12 @@ def survey_rows(forecasts: tuple, what: str) -> list:  # of tables
 
 # %% ../../nbs/forecaster/35_results.ipynb #0797f534
 def to_results(
-    domain_errors: DomainErrors,
+    domain_errors: DomainErrors,  # from `learn_errors`
     *forecasts,  # of `Forecast`, for any number of surveys
     property: str = "property",  # what was predicted; made known by `define_property` where it is new
     unit: str = "",  # of the property, as astropy has it; `dex(...)` for a logarithm
     model: str = "own",  # what the models are called in tables
-) -> Results:
+) -> Results:  # as `load_results` gives them
     "The tables of a run, in memory. Raises `InputError` for a property that means something else already."
     if property not in PROPERTIES:
         define_property(property, unit=unit)

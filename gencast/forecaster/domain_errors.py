@@ -132,14 +132,14 @@ class DomainErrors:
     evidence: Evidence  # without a survey
     table: SignalTable  # signals and errors of all pairs
     law: str  # one of `LAWS`, which forecasts
-    seed: int
+    seed: int  # the same seed gives the same numbers
     families: np.ndarray | None = None  # family of each domain, shape (n_domain,)
     # signals with the family of domain [k] held out, shape (n_domain, n_domain, n_domain, n_signal)
     without_family: np.ndarray | None = None
     learned: LearnedFeatures | None = None  # what a survey's features are compared with
     range: DomainRange | None = None  # of the domains' features; None: it cannot be judged
     measured: dict = field(default_factory=dict)  # name of a distance -> matrix, shape (n_domain, n_domain)
-    n_jobs: int = 1
+    n_jobs: int = 1  # processes; -1: as many as there are cores
 
     @property
     def names(self) -> tuple:
@@ -242,13 +242,13 @@ def usable_families(families: np.ndarray | None, table: SignalTable) -> bool:
 def learn_errors(
     evidence: Evidence,  # without a survey; from predictions or from features
     law: str = "stack",  # one of `LAWS`
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     families: np.ndarray | None = None,  # family of each domain, shape (n_domain,)
-    learned: LearnedFeatures | None = None,
-    range: DomainRange | None = None,
+    learned: LearnedFeatures | None = None,  # features and models made before; None: they are made
+    range: DomainRange | None = None,  # where the domains lie; None: it is measured
     distances: dict | None = None,  # name -> matrix of distances, shape (n_domain, n_domain)
-    n_jobs: int = 1,
-) -> DomainErrors:
+    n_jobs: int = 1,  # processes; -1: as many as there are cores
+) -> DomainErrors:  # what was learned from all pairs
     "The signals of all pairs. Raises `InputError` for an unknown law."
     wanted = tuple(dict.fromkeys((*law_signals(law), *(("mean_euclidean", "nearest") if distances else ()))))
     by_kind = {} if families is None else {"family": families}
@@ -269,13 +269,13 @@ def learn_errors(
 
 # %% ../../nbs/forecaster/30_domain_errors.ipynb #97e56ecf
 def forecast_evidence(
-    domain_errors: DomainErrors,
+    domain_errors: DomainErrors,  # from `learn_errors`
     evidence: Evidence,  # with the survey, from `add_survey`
-    name: str = "survey",
+    name: str = "survey",  # of the data, for messages
     report: SupportReport | None = None,  # where the survey lies; None: not judged
     ids=None,  # of the galaxies, shape (n_survey,); default: 0, 1, ...
     n_group: int = 40,  # groups of the survey's size drawn from each domain
-) -> Forecast:
+) -> Forecast:  # expected error with its interval
     "The forecast for a survey that the evidence holds."
     tier = "not judged" if report is None else report.tier
     hard = tier == "edge" and domain_errors.without_family is not None

@@ -113,7 +113,7 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
         property: str = "property",  # what is predicted, for tables and sentences
         unit: str = "",  # of the property, as astropy has it; `dex(...)` for a logarithm
         train_share: float = TRAIN_SHARE,  # of the rows of each domain; the others test
-        random_state: int = 0,
+        random_state: int = 0,  # the same seed gives the same model
         n_jobs: int = 1,  # processes; the result does not depend on it
     ):
         self.estimator, self.law, self.noise = estimator, law, noise

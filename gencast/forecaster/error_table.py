@@ -96,13 +96,13 @@ def read_pairs(rows: pd.DataFrame, error: str, kind: str, signals: tuple) -> Sig
 class ErrorStudy:
     "A law learned from a table of errors; from `study_errors`."
 
-    table: SignalTable
+    table: SignalTable  # signals and errors of the pairs
     law: str  # one of `LAWS`
     signal: str | None  # that a law of one signal reads; None: it reads all
     kind: str  # what errors are given as: `rmse`, `mse` or `log10_mse`
     error: str  # name of the column
     families: np.ndarray | None  # family of each name, shape (n_name,)
-    seed: int
+    seed: int  # the same seed gives the same study
 
     @cached_property
     def heldout(self) -> pd.DataFrame:  # source, target, log_mse, predicted, lower_90, upper_90, ...
@@ -214,8 +214,8 @@ def study_errors(
     signals: tuple,  # columns that are known without the target's labels, such as distances
     law: str | None = None,  # one of `LAWS`; None: a line in one signal, a Gaussian process in several
     families: dict | None = None,  # name -> family, to hold out as a whole; None: each name by itself
-    seed: int = 0,
-) -> ErrorStudy:
+    seed: int = 0,  # the same seed gives the same numbers
+) -> ErrorStudy:  # the law, and how well it did
     """Learn an error law from a table. Raises `InputError` for columns that are missing, values that are not
     finite, a pair that occurs twice, and fewer than five targets.
 

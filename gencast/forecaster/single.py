@@ -101,12 +101,12 @@ def home_neighbours(found: DomainErrors, train, seen: tuple) -> tuple:
 class OneModelStudy:
     "What one model is worth; from `study_one_model`."
 
-    auxiliary: ErrorForecaster | PredictionStudy
-    model: OneModel
+    auxiliary: ErrorForecaster | PredictionStudy  # the study of the auxiliary models
+    model: OneModel  # the single model
     near: Neighbours | None  # the galaxies it was trained on; None without features
     unit: float | np.ndarray  # of the features among them
-    trials: Trials
-    n_jobs: int = 1
+    trials: Trials  # what was tried
+    n_jobs: int = 1  # processes; -1: as many as there are cores
 
     @property
     def errors(self) -> pd.DataFrame:  # source, target, mse, rmse, bias, n, nmad
@@ -235,9 +235,9 @@ def study_one_model(
     home=None,  # (truth, predictions) of unseen galaxies like those it was trained on; None: of `trained_on`
     train=None,  # (X, y) that it was trained on; None: those of `trained_on`. Without features of no use
     spread=None,  # mapping as `predicted`: the model's own standard deviation; None: not known
-    name: str = "my model",
+    name: str = "my model",  # of the model, for messages
     n_jobs: int = 1,  # processes; the result does not depend on it
-) -> OneModelStudy:
+) -> OneModelStudy:  # how well its errors are forecast
     """Study one model with the help of auxiliary ones. Raises `InputError` for arrays that do not fit, and
     where the model has seen all but three simulations.
 

@@ -47,10 +47,10 @@ class Boosting(RegressorMixin, BaseEstimator):
         self,
         n_members: int = 4,  # models whose mean is the prediction
         n_rounds: int = 100,  # rounds of boosting
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.1,  # share of each tree's correction that is taken
         n_components: int = 60,  # principal components, at most
         shares: bool = False,  # whether the outputs are shares that sum to one
-        random_state: int = 0,
+        random_state: int = 0,  # the same seed gives the same model
     ):
         self.n_members, self.n_rounds, self.learning_rate = n_members, n_rounds, learning_rate
         self.n_components, self.shares, self.random_state = n_components, shares, random_state

@@ -25,7 +25,7 @@ MODELS = ("random_forest", "extra_trees", "boosting", "cnn")
 def make_model(
     name: str,  # one of `MODELS`
     n_feature: int,  # how many features it will be trained on
-    seed: int,
+    seed: int,  # the same seed gives the same model
     n_trees: int = 100,  # of a forest; rounds of boosting; without meaning for a network
     shares: bool = False,  # whether the labels are shares that sum to one, one column a bin
 ):  # an unfitted regressor with `predict(X, return_spread=True)`
@@ -54,8 +54,8 @@ def fit_model(
     name: str,  # one of `MODELS`
     values: np.ndarray,  # training features, dex, shape (n_train, n_feature)
     labels: np.ndarray,  # the property, shape (n_train,); a history, (n_train, n_bin)
-    seed: int,
-    n_trees: int = 100,
+    seed: int,  # the same seed gives the same model
+    n_trees: int = 100,  # trees of the forest
 ):  # the fitted regressor
     """Fit the model of one simulation. Raises `InputError` for an unknown model, and for labels that are not
     finite or not one row for each galaxy.

@@ -276,7 +276,7 @@ class Factory:
 def load_factory(
     path: str,  # package.module:factory
     folder: str | Path | None = None,  # that may hold the module; default: the current one
-) -> Factory:
+) -> Factory:  # makes a new model for each simulation
     """Import what returns your estimators, and take its fingerprint. The code runs: give only paths that you
     trust. Raises `InputError` where the import or the call fails, and for what returns no unfitted estimator,
     or the same one twice.
@@ -301,7 +301,9 @@ def load_factory(
     return Factory(path, describe_value(first), source_checksums(module), versions, folder)
 
 
-def parts_of(estimator) -> list:
+def parts_of(
+    estimator,  # of scikit-learn
+) -> list:  # the estimators inside it
     "An estimator and the estimators within it."
     inner = estimator.get_params(deep=True).values() if hasattr(estimator, "get_params") else ()
     return [estimator, *(v for v in inner if hasattr(v, "fit"))]

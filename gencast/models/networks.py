@@ -134,7 +134,7 @@ class CNNRegressor(RegressorMixin, BaseEstimator):
         compositions: tuple = (),  # (start, stop) of columns of y that are fractions and sum to one
         n_components: int = 60,  # principal components that the straight line uses, at most
         held_out: float = 0.12,  # share of the galaxies that decide when to stop
-        seed: int = 0,
+        seed: int = 0,  # the same seed gives the same numbers
         device: str = "auto",  # a GPU where there is one; or `cpu`, `cuda`
         threads: int = 1,  # of PyTorch on a CPU
         checkpoint: str | None = None,  # folder where the training is stored, to be resumed
@@ -328,7 +328,7 @@ def save_network(
 # %% ../../nbs/models/60_networks.ipynb #f30ddff6
 def load_network(
     path: str | Path,  # folder written by `save_network`
-) -> CNNRegressor:
+) -> CNNRegressor:  # as it was stored
     "Read an ensemble; `InputError` where the folder is not one that `save_network` wrote."
     path = Path(path)
     try:

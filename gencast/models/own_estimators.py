@@ -117,7 +117,7 @@ class OwnModel:
     def __init__(
         self,
         factory: Factory,  # from `load_factory`
-        seed: int,
+        seed: int,  # the same seed gives the same numbers
         about: str = "",  # what it was fitted to, for messages
     ):
         self.factory, self.seed, self.about = factory, seed, about

@@ -45,7 +45,7 @@ def as_shares(
 
 # %% ../../nbs/models/10_timebins.ipynb #4e58d0a0
 def label_matrix(
-    sample: Sample,
+    sample: Sample,  # galaxies
     properties: tuple,  # names
 ) -> np.ndarray:  # shape (n_gal, n_label)
     "Properties of galaxies side by side, a history in as many columns as it has bins."

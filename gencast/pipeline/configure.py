@@ -62,8 +62,8 @@ def make_settings(
     suite: str | Path = "default",  # name of a suite that comes with gencast, or a YAML file
     quick: bool = False,  # the same job at reduced size
     # any field of `Settings`; cosmology: name, parameters or cosmology of astropy, instead of the suite's
-    **changes,
-) -> Settings:
+    **changes,  # any field of `Settings`
+) -> Settings:  # checked
     "Settings of a run, checked. Raises `InputError` for an unknown property, view, law or distance."
     loaded = load_suite(suite)
     if changes.get("cosmology"):
@@ -168,7 +168,7 @@ def restore_settings(record: dict) -> Settings:
 # %% ../../nbs/pipeline/70_configure.ipynb #d9492038
 def load_settings(
     folder: str | Path,  # results of a run
-) -> Settings:
+) -> Settings:  # of the run in that folder
     "Settings of an earlier run. Raises `InputError` where there is none."
     path = Path(folder) / "run.json"
     try:

@@ -50,8 +50,8 @@ def mean_equations(simulations: Simulations, name: str, properties: tuple, bases
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #db897b5a
 def consensus_of(
-    simulations: Simulations,
-    properties: tuple,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
+    properties: tuple,  # short names of the predicted properties, e.g. log_mstar
     without: tuple,  # numbers of the simulations held out of everything; empty for none
     noise: np.ndarray,  # of the features, beyond that of the simulations, dex, shape (n_feature,)
     survey: np.ndarray,  # features of the observed galaxies, dex, shape (n_survey, n_feature)
@@ -77,9 +77,9 @@ def consensus_of(
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #f8a70536
 def neighbours_of(
-    simulations: Simulations,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
     source: str,  # name of a simulation
-    properties: tuple,
+    properties: tuple,  # short names of the predicted properties, e.g. log_mstar
     noise: np.ndarray,  # of the features, beyond that of the simulations, dex, shape (n_feature,)
     survey: np.ndarray,  # features of the observed galaxies, dex, shape (n_survey, n_feature)
 ) -> dict:  # distance, label_variance, outside, coordinates, proxy_a, linear

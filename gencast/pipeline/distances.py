@@ -29,7 +29,7 @@ def read_features(simulations: Simulations, name: str, part: str, keep: np.ndarr
 
 # %% ../../nbs/pipeline/30_distances.ipynb #419fa4a0
 def measure_distances(
-    simulations: Simulations,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
     without: int,  # number of the simulation left out of the choice of features; -1 for none
     choice: dict,  # chosen, representatives and weights from `select_features`
 ) -> dict:  # mean, nearest, clustered, galaxy_mean, galaxy_nearest, galaxy_clustered, dex
@@ -57,7 +57,7 @@ def measure_distances(
 
 # %% ../../nbs/pipeline/30_distances.ipynb #62582c1d
 def survey_distances(
-    simulations: Simulations,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
     survey: np.ndarray,  # features of the observed galaxies, dex, shape (n_survey, n_feature)
     choice: dict,  # chosen, representatives and weights from `select_features`
 ) -> dict:  # mean, nearest, clustered: shape (n_sim, n_survey), dex

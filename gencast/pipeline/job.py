@@ -234,7 +234,7 @@ def run(
     scheduler: str = "",  # address of a Dask scheduler that does the work; empty: this machine
     retry_failed: bool = False,  # the run of this folder again, with its own settings, where something failed
     **changes,  # any field of `gencast.pipeline.settings.Settings`
-) -> Results:
+) -> Results:  # as `load_results` reads them from the folder
     """Simulate, select, measure, train, regress, forecast, and write it down. Raises `InputError` for bad
     input, before any work; `Stopped` where the machine is at fault; `RunFailed` where gencast, or too many
     simulations, failed.

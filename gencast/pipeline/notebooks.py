@@ -105,6 +105,9 @@ def name_usual_kernel(path: Path) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+SHARP = "--InlineBackend.figure_formats={'retina'}"  # figures at twice the resolution
+
+
 def run_papermill(template: Path, part: Path, parameters: dict) -> None:
     "Execute a notebook in a kernel of its own, in the folder of its output."
     import papermill
@@ -119,7 +122,7 @@ def run_papermill(template: Path, part: Path, parameters: dict) -> None:
             progress_bar=False,
             cwd=str(part.parent),
             log_output=False,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            extra_arguments=["--IPKernelApp.log_level=ERROR", SHARP],
         )
 
 

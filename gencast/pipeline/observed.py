@@ -21,7 +21,7 @@ from ..core.sample import Sample
 from ..core.workers import open_workers
 from ..data.fields import catalogue_options, survey_catalogue
 from ..data.mappings import load_mapping
-from ..data.readers import load_table
+from ..data.readers import load_table_rows
 from ..data.references import load_spectra
 from ..data.suites import has_recipes
 from ..data.surveys import FWHM_KMS
@@ -59,8 +59,8 @@ def read_observed(
     columns: str | Path = "",  # what is where in that table (YAML)
     # accept, ebv, aperture, skip, redshift, cosmology: see `load_spectra`; those that a table cannot take are
     # refused
-    **options,
-) -> Sample:
+    **options,  # as `gencast run` takes them
+) -> Sample:  # galaxies with errors
     """Observed galaxies in the form of an earlier run's simulations: spectra on its grid, or photometry in
     its bands. Raises `InputError` for files that cannot be used, for several tables, and for an option that
     would have no effect.
@@ -78,11 +78,14 @@ def read_observed(
         refuse_idle(paths[0], options, ("ebv", "skip", "cosmology"))
         common = fwhm if has_recipes(suite) or "fwhm_kms" in suite.spectra else None
         mapping = with_options(columns, options)
-        return load_table(paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common)
+        found = load_table_rows(
+            paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common, labelled=False
+        )
+        return found[0]
     refuse_idle(paths[0], options, ("skip", "cosmology") if columns and not cat else ("cosmology",))
     mapping = with_options(columns, options) if columns and not cat else columns
     if not has_recipes(suite):
-        return load_table(paths[0], mapping, view="photometry")
+        return load_table_rows(paths[0], mapping, view="photometry", labelled=False)[0]
     survey = run_survey(settings, "photometry")
     ends = (float(survey.redshift.min()), float(survey.redshift.max()))
     return survey_catalogue(
@@ -90,12 +93,17 @@ def read_observed(
     )
 
 
-def is_given(value) -> bool:
+def is_given(
+    value,  # of an option
+) -> bool:  # whether the user gave it
     "Whether an option was given: zero is a value, too."
     return value is not None and value is not False and value != "" and value != ()
 
 
-def with_options(columns: str | Path | dict, options: dict) -> dict:
+def with_options(
+    columns: str | Path | dict,  # mapping, or a file that holds it
+    options: dict,  # options of the command line
+) -> dict:  # the mapping with them
     "A mapping with what options say besides: cosmology, reddening, whether bad rows are left out."
     mapping = load_mapping(columns)
     mapping = {"cosmology": options["cosmology"]} | mapping
@@ -106,7 +114,11 @@ def with_options(columns: str | Path | dict, options: dict) -> dict:
     return mapping
 
 
-def refuse_idle(path: Path, options: dict, used: tuple) -> None:
+def refuse_idle(
+    path: Path,  # file that was read
+    options: dict,  # options that were given
+    used: tuple,  # names of those that had an effect
+) -> None:
     "`InputError` for an option that has no effect on a table."
     idle = [f"--{name}" for name in options if name not in used]
     if idle:
@@ -172,11 +184,21 @@ def check_forecast(settings: Settings, sample: Sample, given: Sample | None) -> 
     feature_table(sample)
 
 # %% ../../nbs/pipeline/85_observed.ipynb #e5cc920c
+def recorded_simulations(folder: Path) -> dict:
+    "What run.json says of a run's simulations. Raises `InputError` where the run was not complete."
+    made = read_sealed(folder / "run.json", must=False).get("simulations")
+    if not isinstance(made, dict):
+        raise InputError(
+            f"{folder / 'run.json'} does not tell of a complete run; make one with `gencast run`"
+        )
+    return made
+
+
 def check_code(settings: Settings, folder: Path, view: str, given: Sample | None) -> None:
     "`InputError` where a run's simulations are not those that this version would make."
     simulated = settings.part(SimulationSettings)
     keys = {n: simulation_key(simulated, view, n, given) for n in settings.suite.names}
-    made = read_sealed(folder / "run.json", must=False)["simulations"]
+    made = recorded_simulations(folder)
     if any(key != made[n][view]["key"] for n, key in keys.items()):
         raise InputError(
             f"{folder} was made by another version of gencast or of its packages; run `gencast run` again "
@@ -255,7 +277,7 @@ def kept_for(folder: Path, settings: Settings, view: str) -> Kept:
         raise InputError(
             f"the law {settings.law!r} reads {', '.join(sorted(more))}, which is not kept: {NOT_KEPT}"
         )
-    made = read_sealed(folder / "run.json", must=False)["simulations"]
+    made = recorded_simulations(folder)
     return open_kept(folder, settings, view, made)
 
 

@@ -25,7 +25,7 @@ class Simulations:
     folder: Path = field(compare=False)  # of the run
     cache: Path = field(compare=False)  # where the run remembers its steps
     view: str  # `spectra` or `photometry`
-    names: tuple
+    names: tuple  # of the simulations
     keys: tuple  # fingerprint of each, from `simulate_one`
     seed: int  # of the run
     n_selection: int  # galaxies of each that choose features
@@ -47,8 +47,8 @@ def sample_path(
 def open_simulations(
     folder: str | Path,  # of a run
     settings,  # its `gencast.pipeline.settings.Settings`
-    view: str,
-) -> Simulations:
+    view: str,  # how the galaxies are seen: spectra or photometry
+) -> Simulations:  # mapped, not read
     "The simulations of a finished run. Raises `InputError` where one is missing or damaged."
     folder, names = Path(folder), settings.suite.names
     keys = tuple(load_sample(sample_path(folder, view, n)).meta["key"] for n in names)
@@ -96,7 +96,7 @@ def load_part(
 
 # %% ../../nbs/pipeline/10_parts.ipynb #a3c12b07
 def load_rows(
-    simulations: Simulations,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
     name: str,  # of the simulation
     part: str,  # `selection`, `train`, `model`, `reference` or `test`
 ) -> tuple[np.ndarray, Sample]:  # features, log10 of the brightness, shape (n_gal, n_feature), and galaxies
@@ -106,10 +106,10 @@ def load_rows(
 
 
 def load_labels(
-    simulations: Simulations,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
     name: str,  # of the simulation
     part: str,  # `selection`, `train`, `model`, `reference` or `test`
-    property: str,
+    property: str,  # short name of a property, e.g. log_mstar
 ) -> np.ndarray:  # shape (n_gal,), unit of the property; of a history (n_gal, n_bin)
     "A property of one part of a simulation. Raises `InputError` where it is missing or damaged."
     sample = load_sample(sample_path(simulations.folder, simulations.view, name))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.base import InputError, digest
+from ..core.base import InputError, digest, rng_for
 from ..core.cache import code_key, write_arrays
 from ..core.failures import RunFailed, Stopped, write_failures
 from ..core.files import read_sealed, write_json
@@ -24,8 +24,12 @@ from ..data.prediction_files import Predictions, load_predictions
 from ..data.suites import OwnSuite
 from ..forecaster.as_results import DISTANCE, heldout_rows
 from ..forecaster.domain_errors import law_signals
+from ..forecaster.domains import split_domain
 from ..forecaster.error_forecaster import domain_distances, pair_distances
 from ..forecaster.predictions import PredictionStudy, study_predictions
+from ..forecaster.single import OneModelStudy, study_one_model
+from ..models.factories import import_path, load_factory
+from ..models.own_estimators import OwnModel
 from .job import record_error, write_tables
 from .notebooks import execute_targets
 from .record import run_versions, settings_record
@@ -212,6 +216,85 @@ def prediction_tables(study: PredictionStudy, read: Predictions, jobs: int) -> d
         tables[name] = tables[name].reindex(columns=[*tables[name].columns, *missing])
     return tables
 
+# %% ../../nbs/pipeline/82_predictions.ipynb #331c56fe
+FOREST = "sklearn.ensemble:RandomForestRegressor(min_samples_leaf=2)"  # trained where no model is named
+
+
+def with_others(read: Predictions, model, seed: int) -> Predictions:
+    """The same files with models that are trained here, where the file asks for them. Raises `InputError` for
+    a model where none is to be trained.
+    """
+    if read.one_model.get("others") != "trained":
+        if model is not None:
+            raise InputError(
+                "model: without effect on a file of predictions, whose models are trained already; leave it "
+                "out"
+            )
+        return read
+    factory, one = load_factory(import_path(model or FOREST)), read.one_model
+    cuts = [split_domain(n, len(t), seed) for n, t in zip(read.names, read.truth)]
+    test = [x[b] for x, (_, b) in zip(read.features, cuts)]
+    train = [(x[a], t[a]) for x, t, (a, _) in zip(read.features, read.truth, cuts)]
+    seeds = [int(rng_for(seed, n, "others").integers(2**31)) for n in read.names]
+    fitted = [
+        OwnModel(factory, s, f", trained on {n}").fit(*xy) for s, n, xy in zip(seeds, read.names, train)
+    ]
+    targets = [*test, *([read.survey["features"]] if read.survey else [])]
+    made = [[m.predict(x, return_spread=True) for m in fitted] for x in targets]
+    predicted, spread = ([np.array([pair[k] for pair in row]) for row in made] for k in range(2))
+    survey, n = read.survey, len(read.names)
+    if survey:
+        survey = survey | {"predicted": predicted[-1], "spread": spread[-1]}
+    rows = [b for _, b in cuts] + [slice(None)]
+    mine = {k: one[k] and [v[b] for v, b in zip(one[k], rows)] for k in ("predicted", "spread")}
+    mine["estimator"] = f"{factory.estimator} {factory.sources}"
+    return replace(
+        read,
+        truth=[t[b] for t, (_, b) in zip(read.truth, cuts)],
+        features=test,
+        reference=train,
+        predicted=predicted[:n],
+        spread=spread[:n],
+        models=read.names,
+        survey=survey,
+        one_model=one | mine,
+    )
+
+# %% ../../nbs/pipeline/82_predictions.ipynb #475134ca
+ONE_MODEL = "one_model_"  # how names of its tables begin
+
+
+def study_one(study: PredictionStudy, read: Predictions, jobs: int) -> OneModelStudy:
+    "The one model of the files, with the help of the models of the simulations."
+    one, n = read.one_model, len(read.names)
+    spread = None if one["spread"] is None else dict(zip(read.names, one["spread"][:n]))
+    return study_one_model(
+        study,
+        dict(zip(read.names, one["predicted"][:n])),
+        one["trained_on"],
+        one["home"],
+        one["train"],
+        spread,
+        one["name"],
+        jobs,
+    )
+
+
+def one_model_tables(
+    study: PredictionStudy, read: Predictions, jobs: int
+) -> dict:  # empty without such a model
+    "Errors, held-out predictions, scores and forecast of the one model."
+    if not read.one_model:
+        return {}
+    mine, one, property = study_one(study, read, jobs), read.one_model, read.property.name
+    tables = {"errors": mine.errors, "heldout": mine.heldout, "scores": mine.scores}
+    if read.survey:
+        table, features, name = survey_arguments(read)
+        spread = None if one["spread"] is None else one["spread"][-1]
+        found = mine.forecast(one["predicted"][-1], table, features, spread, name)
+        tables["forecast"] = found.sources.assign(target=name, tier=found.tier)
+    return {f"{ONE_MODEL}{k}": t.assign(property=property) for k, t in tables.items()}
+
 # %% ../../nbs/pipeline/82_predictions.ipynb #9868340b
 def files_settings(read: Predictions, law: str, seed: int) -> Settings:
     "The settings under which notebooks are executed."
@@ -233,7 +316,8 @@ def files_settings(read: Predictions, law: str, seed: int) -> Settings:
 
 def files_key(read: Predictions, law: str, seed: int) -> str:
     "Fingerprint of all that the tables depend on."
-    return digest(code_key("gencast.pipeline.predictions"), read.files, law, seed)
+    trained = read.one_model.get("estimator", "")
+    return digest(code_key("gencast.pipeline.predictions"), read.files, law, seed, trained)
 
 
 def stored_arrays(read: Predictions) -> dict:  # name -> array
@@ -246,9 +330,9 @@ def is_done(folder: Path, key: str) -> bool:
     "Whether the tables of a finished run are there and were made from the same."
     try:
         record = read_sealed(folder / "run.json", must=False)
-        return record.get("key") == key and all(
-            table_checksum(folder, name) == made for name, made in record["tables"].items()
-        )
+        tables = record["tables"] | record["one_model"]
+        same = [table_checksum(folder, name) == made for name, made in tables.items()]
+        return record.get("key") == key and all(same)
     except (OSError, ValueError, KeyError):
         return False
 
@@ -290,10 +374,13 @@ def finish_run(
         with progress.stage("features: study"):
             study = study_files(read, settings.law, settings.seed, progress.jobs)
             tables = prediction_tables(study, read, progress.jobs)
+            tables |= one_model_tables(study, read, progress.jobs)
         write_tables(tables, folder)
         write_arrays(folder / "cache" / f"{KIND}.npz", stored_arrays(read))
         record |= {"started": started, "jobs": progress.jobs}
-        record["tables"] = {name: table_checksum(folder, name) for name in sorted(tables)}
+        sums = {name: table_checksum(folder, name) for name in sorted(tables)}
+        record["tables"] = {k: v for k, v in sums.items() if not k.startswith(ONE_MODEL)}
+        record["one_model"] = {k: v for k, v in sums.items() if k.startswith(ONE_MODEL)}
     survey = {"features": read.survey["name"]} if read.survey else {}
     seen = {"n_galaxies": read.survey["predicted"].shape[1] if survey else 0, "view": "features", "meta": {}}
     record |= {"surveys": {name: seen for name in survey.values()}}
@@ -322,11 +409,14 @@ def run_predictions(
     progress: bool = True,  # show progress bars
     law: str | None = None,  # one of `LAWS`; default: stack
     seed: int | None = None,  # default: 42
-) -> Results:
+    # import path of the estimator for `others: trained`; default: a random forest of scikit-learn's
+    model: str | None = None,
+) -> Results:  # as `load_results` reads them from the folder
     """The run of a file of predictions; `gencast.pipeline.job.run` calls it for such a file. Raises
     `InputError` for files that cannot be used, before any work.
     """
     read = load_predictions(path)
+    read = with_others(read, model, 42 if seed is None else seed)
     folder = Path(out) if out else Path("results") / read.name
     settings = files_settings(read, law or "stack", 42 if seed is None else seed)
     with hold_folder(folder), open_workers("", folder, jobs, progress) as (folder, p):
@@ -338,10 +428,13 @@ def run_predictions(
             raise record_error(err, settings, folder, p) from err
 
 
-def check_choices(changes: dict, **others) -> dict:  # law and seed
+def check_choices(
+    changes: dict,  # options that were given, name -> value
+    **others,  # arguments of `run` that do not go with predictions
+) -> dict:  # law and seed
     "What may be chosen for a run of predictions. Raises `InputError` for an option without effect."
     changes = {k: v for k, v in changes.items() if v is not None} | {k: v for k, v in others.items() if v}
-    if odd := sorted(set(changes) - {"law", "seed"}):
+    if odd := sorted(set(changes) - {"law", "seed", "model"}):
         raise InputError(
             f"{', '.join(odd)}: without effect on a file of predictions, whose models are trained already; "
             "leave it out"

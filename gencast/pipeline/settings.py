@@ -20,8 +20,8 @@ VIEWS = ("spectra", "photometry")
 class SimulationSettings:
     "What is simulated, and how it is observed."
 
-    suite: Suite
-    seed: int = 42
+    suite: Suite  # from `load_suite`
+    seed: int = 42  # the same seed gives the same numbers
     n_galaxies: int = 6500  # per simulation
     views: tuple = VIEWS  # `spectra`: SDSS-like spectra; `photometry`: bands of SDSS or of a catalogue
     without: tuple = ()  # simulations of the suite that failed and were left out of everything
@@ -58,8 +58,8 @@ class SelectionSettings:
 class ModelSettings:
     "What is predicted, and by which model."
 
-    properties: tuple = ("log_mstar",)
-    model: str = "random_forest"
+    properties: tuple = ("log_mstar",)  # short names of the predicted properties, e.g. log_mstar
+    model: str = "random_forest"  # name of a model, e.g. forest
     n_trees: int = 100  # of each simulation's forest
 
 
@@ -67,7 +67,7 @@ class ModelSettings:
 class LawSettings:
     "Which error law makes the forecasts."
 
-    law: str = "stack"
+    law: str = "stack"  # name of a registered law, e.g. stack
     distance: str = "mean_euclidean"  # shown beside the forecasts, and that of the paper's law
 
 # %% ../../nbs/pipeline/05_settings.ipynb #f73b3fa9

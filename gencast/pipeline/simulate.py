@@ -123,9 +123,9 @@ def has_key(path: Path, key: str) -> bool:
 
 # %% ../../nbs/pipeline/20_simulate.ipynb #080be6d6
 def simulate_one(
-    settings: SimulationSettings,
+    settings: SimulationSettings,  # of the simulations
     folder: Path,  # of the run
-    view: str,
+    view: str,  # how the galaxies are seen: spectra or photometry
     name: str,  # of the simulation
     survey: Sample | None = None,  # to be observed as, from `noise_survey`; needed for photometry
 ) -> str:  # its key

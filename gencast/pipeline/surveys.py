@@ -24,11 +24,11 @@ from ..synthesis.recipes import Suite
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #bb2251ac
 def load_survey(
-    suite: Suite,
-    wanted: SurveySettings,
+    suite: Suite,  # from `load_suite`
+    wanted: SurveySettings,  # settings of the survey
     view: str,  # `spectra` or `photometry`
     seed: int,  # of the run; for suites of tables
-) -> Sample:
+) -> Sample:  # galaxies with errors, and notes on what was left out
     """The observed galaxies of a view. A suite of tables without a survey gets a stand-in, as `meta` says.
     Raises `InputError` for files that cannot be used.
     """

@@ -55,11 +55,11 @@ def make_learner(
 
 # %% ../../nbs/pipeline/40_training.ipynb #727ed75d
 def train(
-    simulations: Simulations,
+    simulations: Simulations,  # the simulations of a run, from `open_simulations`
     source: str,  # the simulation to learn from
-    property: str,
+    property: str,  # short name of a property, e.g. log_mstar
     kind: str = "random_forest",  # one of `gencast.models.estimators.MODELS`, but no network
-    n_trees: int = 100,
+    n_trees: int = 100,  # trees of the forest
 ):  # the fitted model
     "Fit one simulation's model to its training galaxies."
     values, sample = load_rows(simulations, source, "model")

@@ -286,7 +286,7 @@ def check_predictions(folder: Path, record: dict) -> list:  # of `Check`
     "All checks of a run of predictions."
 
     def table(name):
-        if table_checksum(folder, name) != record["tables"][name]:
+        if table_checksum(folder, name) != tables[name]:
             raise ValueError(f"{name}.csv is not the table that this run wrote: it was changed or damaged")
 
     def notebook(name):
@@ -294,10 +294,11 @@ def check_predictions(folder: Path, record: dict) -> list:  # of `Check`
             raise ValueError(f"notebooks/{name}.ipynb was changed or damaged")
 
     CHECKED.clear()
+    tables = record["tables"] | record.get("one_model", {})
     made = [p.stem for p in sorted((folder / "notebooks").glob("*.ipynb"))]
     checks = [
         Check("run.json", 1),
-        check_each("tables", sorted(record["tables"]), table),
+        check_each("tables", sorted(tables), table),
         check_each("steps in cache/", sorted((folder / "cache").rglob("*.npz")), read_arrays),
         check_each("notebooks", made, notebook),
     ]
@@ -311,7 +312,7 @@ def check_predictions(folder: Path, record: dict) -> list:  # of `Check`
 class Verification:
     "What `verify_run` found."
 
-    folder: Path
+    folder: Path  # of the run
     record: dict  # run.json
     checks: tuple  # of `Check`
     versions: dict  # package -> (then, now), where they differ
@@ -354,7 +355,7 @@ def verify_run(
     show: bool = False,  # progress bars
     # of a run with somebody's own estimator: its import path; the code runs, so name it only if you trust it
     model=None,
-) -> Verification:
+) -> Verification:  # what was checked, and what is wrong
     """Check a results folder; writes nothing. Errors of an own estimator are computed again only where
     `model` names it. Raises `InputError` where there is no run, or where its run.json is damaged.
 

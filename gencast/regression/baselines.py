@@ -35,9 +35,8 @@ class PairInputs:
 
     source: Applied  # galaxies of the source that the model was not trained on, with labels
     target: Applied  # without labels
-    train: np.ndarray | None = (
-        None  # features the model was trained on, dex, shape (n_train, n_feature); None: the source's
-    )
+    # features the model was trained on, dex, shape (n_train, n_feature); None: the source's
+    train: np.ndarray | None = None
     others: tuple = ()  # the same model on other simulations, `Applied` with labels
 
     def __post_init__(self):
@@ -206,7 +205,7 @@ BASELINES = {
 # %% ../../nbs/regression/20_baselines.ipynb #f1575820
 def baseline(
     name: str,  # one of `BASELINES`
-    inputs: PairInputs,
+    inputs: PairInputs,  # what a baseline may read
 ) -> float:  # log10 of the mean squared error that it predicts on the target, dex
     """Predict the error of a source's model on a target; raises `InputError` for an unknown name or inputs
     that do not fit.

@@ -85,7 +85,7 @@ def noise_penalty(
 class Consensus:
     "Normal equations of each simulation, so that any of them can be left out exactly."
 
-    basis: Basis
+    basis: Basis  # functions of the features that it is linear in
     gram: np.ndarray  # mean of x x^T of each simulation, shape (n_sim, n_column, n_column)
     moment: np.ndarray  # mean of x y, shape (n_sim, n_column, n_property)
     penalty: np.ndarray  # from `noise_penalty`, shape (n_column, n_column)

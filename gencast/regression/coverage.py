@@ -104,12 +104,12 @@ def forecast_columns(measured: Measured, m: int, widening: Held, coverage: Held)
 # %% ../../nbs/regression/76_coverage.ipynb #83e9c2ed
 @takes(law=Word(), seed=Number(0, 2**32 - 1, whole=True), jobs=Number(1, 1e4, whole=True))
 def heldout_coverage(
-    evidence: Evidence,
+    evidence: Evidence,  # predictions of all models on all simulations
     # [i]: posteriors of model i for each simulation and, last, for the survey, a list of n_sim + 1
     posteriors: list,
     law: str = "ridge",  # one of `LAWS`
     families: np.ndarray | None = None,  # hold out the target's whole family, shape (n_sim,)
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     jobs: int = 1,  # processes of this machine; the result does not depend on it
     # target, source, stated, real, expected, expected_lower, expected_upper, right_widening, widening,
     # widening_lower, widening_upper, widened, widened_safely; intervals of 90 %

@@ -138,7 +138,7 @@ def coverage_sentence(source: str, row: pd.Series, level: float, heldout: pd.Dat
         "simulations in ten."
     )
 
-# %% ../../nbs/regression/78_coverage_forecasts.ipynb #8c5a518f
+# %% ../../nbs/regression/78_coverage_forecasts.ipynb #99ff19f6
 @takes(law=Word(), seed=Number(0, 2**32 - 1, whole=True), jobs=Number(1, 1e4, whole=True))
 def forecast_coverage(
     evidence: Evidence,  # from `evidence_from_posteriors`, or your own
@@ -146,9 +146,9 @@ def forecast_coverage(
     posteriors: list,
     law: str = "ridge",  # one of `LAWS`
     families: np.ndarray | None = None,  # the unit of the intervals, shape (n_sim,); default: the simulation
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     jobs: int = 1,  # processes of this machine; the result does not depend on it
-) -> CoverageForecast:
+) -> CoverageForecast:  # expected coverage and factor of each model, with 90 % intervals
     """What the intervals of each model will really cover on the survey, and the factors by which to widen
     them. The survey must lie within the range of the simulations (check it with `fit_support_model`). Raises
     `InputError` as `heldout_coverage` does.
@@ -177,7 +177,7 @@ def forecast_coverage(
     on_survey = {name: p.take(slice(evidence.edges[-2], None)) for name, p in zip(evidence.names, joined)}
     return CoverageForecast(table, heldout, on_survey)
 
-# %% ../../nbs/regression/78_coverage_forecasts.ipynb #1b696ad0
+# %% ../../nbs/regression/78_coverage_forecasts.ipynb #863fdc8b
 def fit_survey(table, law: str, seed: int, signals: np.ndarray, held: list, units: np.ndarray) -> Held:
     "Forecast one quantity for the survey; each simulation that played the survey gives residuals."
     sources = np.arange(len(table.names))

@@ -33,7 +33,7 @@ def evidence_from_posteriors(
     # `evidence_from_features`
     noise: float | np.ndarray | None = 0.003,
     families: np.ndarray | None = None,  # family of each simulation, shape (n_sim,), to hold out as a whole
-) -> Evidence:
+) -> Evidence:  # what laws learn from
     """The evidence of one property from plain arrays and from posteriors. Raises `InputError` where they do
     not belong together or are not finite.
     """

@@ -51,7 +51,7 @@ def pair_design(
     y: np.ndarray,
     X: np.ndarray,  # one or several signals, shape (n_sim, n_sim) or (n_sim, n_sim, n_signal)
     names: tuple = (),  # of the signals; empty for x1, x2, ...
-) -> PairDesign:
+) -> PairDesign:  # sources and targets as numbers, signals as columns
     """Check pairs and signals; raises `InputError` for shapes, missing values, too few simulations or
     collinear signals.
     """

@@ -204,7 +204,7 @@ def add_survey(
     consensus: np.ndarray,  # what all simulations predict, shape (n_survey,)
     neighbours: list,  # of the survey's galaxies alone, from `measure_neighbours`, one dict a source
     distances: dict | None = None,  # name -> of each survey galaxy from each simulation, (n_sim, n_survey)
-) -> Evidence:
+) -> Evidence:  # with the survey as a target
     "The same evidence with a survey. Raises `InputError` where it has one already, or where shapes differ."
     if evidence.predicted.shape[1] > evidence.edges[-2]:
         raise InputError("evidence: it holds a survey already; add another one to the evidence without")
@@ -236,9 +236,9 @@ def one_spread(
 
 # %% ../../nbs/regression/15_evidence.ipynb #4d005b17
 def toy_evidence(
-    n_sim: int = 8,
+    n_sim: int = 8,  # number of simulations
     n_gal: int = 300,  # galaxies of each simulation and of the survey
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
 ) -> tuple[Evidence, np.ndarray]:  # the evidence, and the survey's truth, which it does not hold
     "Made-up evidence for examples; the survey is like simulation 3."
     rng = np.random.default_rng(seed)
@@ -278,7 +278,7 @@ def toy_neighbours(predicted: np.ndarray, offset: np.ndarray, n_gal: int) -> dic
 
 # %% ../../nbs/regression/15_evidence.ipynb #be923b19
 def baselines_of(
-    evidence: Evidence,
+    evidence: Evidence,  # predictions of all models on all simulations
     i: int,  # number of the source
 ) -> dict:  # name -> prediction for every simulation and, last, for the survey, shape (n_sim + 1,)
     "The baselines of other authors for the model of one source, from `predict_baselines`."
@@ -324,7 +324,7 @@ def compute_signals(
     evidence: Evidence,  # with the consensus without every simulation, and without every family in `families`
     families: dict | None = None,  # kind -> family of each simulation, shape (n_sim,)
     map_tasks: Callable | None = None,  # (function, tuples of arguments) -> results; default: one by one
-    signals: tuple = tuple(SIGNALS),
+    signals: tuple = tuple(SIGNALS),  # names of signals; empty: all
     # the table, and kind -> signals with the whole family of simulation [k] held out, shape (n_sim, n_sim,
     # n_sim, n_signal)
 ) -> tuple[SignalTable, dict]:

@@ -85,16 +85,16 @@ def group_mistakes(
 
 # %% ../../nbs/regression/55_forecasts.ipynb #a1b3f45a
 def hold_trial(
-    evidence: Evidence,
+    evidence: Evidence,  # predictions of all models on all simulations
     table: SignalTable,  # with the signals `LAW_SIGNALS`
     version: np.ndarray,  # signals with `held` left out, shape (n_sim, n_sim, n_signal)
     k: int,  # the simulation that plays the survey
     held: tuple,  # k, or all of its family
     law: str,  # one of `LAWS`
     size: int,  # galaxies in a group
-    seed: int,
-    n_group: int = 40,
-) -> Trial:
+    seed: int,  # the same seed gives the same numbers
+    n_group: int = 40,  # galaxies of the group that plays the survey
+) -> Trial:  # what was forecast, and what was true
     "Hold a simulation or its family out of everything, and forecast for groups of its galaxies."
     fitted = fit_law(law, version, table, held, seed)
     view, known = evidence.target(held, k), evidence.known(held, k)
@@ -109,11 +109,11 @@ def hold_trial(
 
 # %% ../../nbs/regression/55_forecasts.ipynb #b639b1a5
 def hold_trials(
-    evidence: Evidence,
+    evidence: Evidence,  # predictions of all models on all simulations
     table: SignalTable,  # with the signals that the law reads
     law: str,  # one of `LAWS`
     size: int,  # galaxies of the survey
-    seed: int,
+    seed: int,  # the same seed gives the same numbers
     families: np.ndarray | None = None,  # family of each simulation, to hold out as a whole
     # signals with the family of simulation [k] held out, shape (n_sim, n_sim, n_sim, n_signal)
     without_family: np.ndarray | None = None,
@@ -236,13 +236,13 @@ class SurveyForecast:
 
 # %% ../../nbs/regression/55_forecasts.ipynb #e1ee9547
 def forecast_survey(
-    evidence: Evidence,
+    evidence: Evidence,  # predictions of all models on all simulations
     table: SignalTable,  # with the signals `LAW_SIGNALS`
     law: str,  # one of `LAWS`
     trials: list,  # of the survey's size, from `hold_trial`; empty where the data are outside
-    seed: int,
+    seed: int,  # the same seed gives the same numbers
     units: np.ndarray | None = None,  # families of the simulations, where these are the units of the interval
-) -> SurveyForecast:
+) -> SurveyForecast:  # errors, offsets and intervals
     """Forecast the error of every source's model on the survey, of the best one, of their mean, and of the
     consensus.
     """
@@ -282,11 +282,11 @@ def combined_rows(
 
 # %% ../../nbs/regression/55_forecasts.ipynb #97082441
 def forecast_errors(
-    evidence: Evidence,
+    evidence: Evidence,  # predictions of all models on all simulations
     law: str = "stack",  # one of `LAWS`
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     n_group: int = 40,  # groups of the survey's size drawn from each simulation
-) -> SurveyForecast:
+) -> SurveyForecast:  # errors and intervals
     """From evidence to a forecast in one call, for a survey that lies within the range of the simulations
     (check it with `fit_support_model`). Raises `InputError` for an unknown law.
     """

@@ -19,9 +19,9 @@ from .neighbours import ask_neighbours, fit_neighbours
 
 # %% ../../nbs/regression/18_from_features.ipynb #76a1688b
 def toy_galaxies(
-    n_sim: int = 10,
+    n_sim: int = 10,  # number of simulations
     n_gal: int = 200,  # training galaxies, and as many test galaxies, of each simulation
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
 ) -> tuple[dict, np.ndarray]:  # train, labels, test, truth, survey; and the survey's truth
     "Made-up features (dex) and labels of several simulations and of a survey."
     rng = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ def evidence_from_features(
     spread: list | None = None,  # like `predicted`: standard deviation over the members of a model
     survey_spread: list | None = None,  # like `survey_predicted`
     families: np.ndarray | None = None,  # family of each simulation, shape (n_sim,), to hold out as a whole
-) -> Evidence:
+) -> Evidence:  # what laws learn from
     """The evidence of one property from plain arrays. Raises `InputError` where they do not belong together
     or are not finite.
     """

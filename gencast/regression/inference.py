@@ -32,7 +32,7 @@ def coefficient_table(names, coefficient, se, p, critical) -> pd.DataFrame:  # o
 # %% ../../nbs/regression/65_inference.ipynb #fd4cb83f
 @takes(level=Number(1e-6, 1 - 1e-6))
 def naive_test(
-    design: PairDesign,
+    design: PairDesign,  # from `pair_design`
     level: float = 0.95,  # of the confidence interval
 ) -> pd.DataFrame:  # term, coefficient, se, t, p, low, high; one row a coefficient
     """Least squares with the textbook errors, which take pairs for independent. For contrast only: it finds
@@ -75,7 +75,7 @@ def sandwich_covariance(
 # %% ../../nbs/regression/65_inference.ipynb #d4acca24
 @takes(level=Number(1e-6, 1 - 1e-6))
 def sandwich_test(
-    design: PairDesign,
+    design: PairDesign,  # from `pair_design`
     level: float = 0.95,  # of the confidence interval
     # finite-sample factor and Student's t with n_sim - 1 degrees of freedom; False: neither
     correct: bool = True,
@@ -155,10 +155,10 @@ def null_statistics(
 # %% ../../nbs/regression/65_inference.ipynb #8bea74e9
 @takes(level=Number(1e-6, 1 - 1e-6), n_boot=Number(0, 1e7, whole=True), seed=Number(0, 2**32 - 1, whole=True))
 def jackknife_test(
-    design: PairDesign,
+    design: PairDesign,  # from `pair_design`
     level: float = 0.95,  # of the confidence interval
     n_boot: int = 999,  # draws that calibrate t; 0 for Student's t with n_sim - 1 degrees of freedom
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
 ) -> pd.DataFrame:  # term, coefficient, se, t, p, low, high; one row a coefficient
     """Least squares with delete-one-simulation errors, t calibrated by bootstrap: holds its size with 20
     simulations.
@@ -198,9 +198,9 @@ def slope_statistics(x: np.ndarray, y: np.ndarray, others: np.ndarray) -> np.nda
 # %% ../../nbs/regression/65_inference.ipynb #fe2c3f04
 @takes(n_perm=Number(0, 1e7, whole=True), seed=Number(0, 2**32 - 1, whole=True))
 def mrqap_test(
-    design: PairDesign,
-    n_perm: int = 999,
-    seed: int = 0,
+    design: PairDesign,  # from `pair_design`
+    n_perm: int = 999,  # permutations
+    seed: int = 0,  # the same seed gives the same numbers
 ) -> pd.DataFrame:  # signal, p; one row a signal
     """Permutation test of each signal given the others: MRQAP with double semi-partialling (Dekker,
     Krackhardt & Snijders 2007).
@@ -241,7 +241,7 @@ def relation_test(
     joint: bool = True,  # each signal given all others; False: each alone
     n_perm: int = 999,  # permutations of the simulations
     n_boot: int = 999,  # draws that calibrate the jackknife; 0 for Student's t
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     # signal, coefficient (dex per unit), se_naive, se_dyadic, low, high (95 %), p_naive, p_dyadic, p_mrqap
 ) -> pd.DataFrame:
     """Is each signal related to the error? Naive, dyad-robust (calibrated jackknife) and permutation test;

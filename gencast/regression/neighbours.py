@@ -141,7 +141,7 @@ def measure_neighbours(
     targets: list,  # features of every simulation's test galaxies, and last of the survey; each in blocks
     noise: float | np.ndarray,  # of the features, dex
     n_sample: int = 500,  # galaxies of each side for the proxy A-distance
-) -> dict:
+) -> dict:  # name of the signal -> value
     """Neighbours among a source's galaxies of all targets' galaxies, one target after the other, and how well
     a classifier tells them from the source's.
 

@@ -32,7 +32,7 @@ class OneModel:
     neighbours: dict  # of all galaxies among those it was trained on, from `measure_neighbours`
     home: float  # log10 MSE on galaxies like those it was trained on, but unseen, dex
     seen: tuple = ()  # numbers of the simulations that it was trained on
-    name: str = "my model"
+    name: str = "my model"  # of the model, for messages
 
 # %% ../../nbs/regression/57_one_model.ipynb #9f5574af
 def add_row(view: TargetView, model: OneModel, rows: slice, property_index) -> TargetView:
@@ -139,12 +139,12 @@ class Trials:
 def try_model(
     evidence: Evidence,  # of the auxiliary models
     table: SignalTable,  # their signals and errors
-    model: OneModel,
+    model: OneModel,  # a single model and what it predicted
     law: str = "stack",  # one of `LAWS` that reads signals, not distances
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     families: np.ndarray | None = None,  # family of each simulation, to hold out as a whole
     without_family: np.ndarray | None = None,  # from `compute_signals`
-) -> Trials:
+) -> Trials:  # what it predicted on each simulation
     """Prepare the trials of one model. Raises `InputError` for a law that reads a distance, and where fewer
     than four simulations may play the survey.
     """
@@ -176,7 +176,11 @@ def heldout_model(
     return pd.DataFrame((map_tasks or one_by_one)(heldout_row, tasks)).assign(sd=np.nan)
 
 
-def heldout_row(trials: Trials, k: int, levels: tuple) -> dict:
+def heldout_row(
+    trials: Trials,  # what was tried, from `try_model`
+    k: int,  # number of the trial
+    levels: tuple,  # of the intervals, e.g. 0.9
+) -> dict:  # column -> value
     "One row of `heldout_model`."
     out, version, residuals = trials.held[k], trials.versions[k], []
     rows = trials.rows(out)
@@ -250,7 +254,7 @@ def add_survey_to_model(
     predicted: np.ndarray,  # for the survey, shape (n_survey,)
     spread: np.ndarray,  # likewise
     neighbours: dict,  # of the survey's galaxies alone
-) -> OneModel:
+) -> OneModel:  # with its predictions for the survey
     "The same model with its predictions for a survey."
     return replace(
         model,

@@ -133,12 +133,12 @@ def target_task(spec, law, *arguments) -> pd.DataFrame:
 # %% ../../nbs/regression/45_protocol.ipynb #7c237939
 @takes(law=Word(), seed=Number(0, 2**32 - 1, whole=True), jobs=Number(1, 1e4, whole=True))
 def heldout_predictions(
-    table: SignalTable,
+    table: SignalTable,  # signals and errors of the pairs
     law: str = "stack",  # one of `LAWS`
     levels: tuple = LEVELS,  # coverage of the intervals
     # label of each simulation, shape (n_sim,): leave out the target's whole family
     families: np.ndarray | None = None,
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     jobs: int = 1,  # processes of this machine; the result does not depend on it
     # like `table.without`, but computed without the whole family of [k]; same shape
     without_family: np.ndarray | None = None,

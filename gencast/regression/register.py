@@ -38,7 +38,7 @@ def register_law(
     about: str,  # one sentence
     signals: tuple = (),  # that it reads; empty for all of the table
     start: str = "",  # a signal that is an expected log10 MSE already; the law is fitted to what remains
-) -> Callable:
+) -> Callable:  # decorator of a class
     "Decorator that puts a fitting function into `LAWS`."
 
     def add(fit):
@@ -63,7 +63,13 @@ def find_law(name: str) -> LawSpec:
 class ErrorLaw:
     "A law of `LAWS` with scikit-learn's contract; made by `make_law`."
 
-    def __init__(self, law: str, signals: tuple, seed: int = 0, signal: str | None = None):
+    def __init__(
+        self,
+        law: str,  # name of a registered law, e.g. stack
+        signals: tuple,  # names of signals; empty: all that are registered
+        seed: int = 0,  # the same seed gives the same numbers
+        signal: str | None = None,  # the only signal of a law that reads one; None: as the law says
+    ):
         self.law, self.signals, self.seed, self.signal = law, signals, seed, signal
 
     def get_params(self, deep: bool = True) -> dict:
@@ -171,9 +177,9 @@ def check_pairs(law: str, X: np.ndarray, y: np.ndarray, source: np.ndarray, targ
 def make_law(
     name: str,  # one of `LAWS`
     signals: tuple,  # names of the columns that `fit` and `predict` will get
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     signal: str | None = None,  # for laws of one signal: which, instead of their default
-) -> ErrorLaw:
+) -> ErrorLaw:  # not yet fitted
     """An unfitted law. Raises `InputError` for an unknown law, or a signal that it needs and the table lacks.
 
     Example:

@@ -103,10 +103,10 @@ def position(name: str, signals: tuple) -> int:
 
 # %% ../../nbs/regression/25_signal_table.ipynb #0a158a25
 def toy_signals(
-    n_sim: int = 12,
-    seed: int = 0,
+    n_sim: int = 12,  # number of simulations
+    seed: int = 0,  # the same seed gives the same numbers
     hard: float = 0.1,  # scatter of the targets' own difficulty, dex
-) -> SignalTable:
+) -> SignalTable:  # made up, with a known law
     """Made-up simulations for examples. The signal `consensus` is good to 0.05 dex and the target's
     difficulty, `mean_euclidean` is poor, `unrelated` is noise.
     """

@@ -16,7 +16,9 @@ from .views import KnownErrors, TargetView
 SIGNALS = {}  # name -> (function, what it is)
 
 # %% ../../nbs/regression/10_signals.ipynb #e288e880
-def register_signal(about: str):
+def register_signal(
+    about: str,  # one sentence on the signal
+):
     "Register a function `(target: TargetView, known: KnownErrors) -> array of shape (n_sim,)` as a signal."
 
     def register(function):
@@ -247,8 +249,8 @@ LAW_SIGNALS = (
 
 
 def signal_row(
-    target: TargetView,
-    known: KnownErrors,
+    target: TargetView,  # what may be known of the target
+    known: KnownErrors,  # errors of pairs without the target
     names: tuple | None = None,  # default: all of `SIGNALS`
 ) -> np.ndarray:  # shape (n_sim, n_signal)
     "Signals of every source on one target. Raises `InputError` for an unknown signal."

@@ -242,14 +242,14 @@ def fit_support_model(
     families=None,  # family of each simulation, e.g. its stellar library; None: no `edge`
     # differences below this do not matter, dex; a number or shape (n_feature,)
     noise: float | np.ndarray = 0.003,
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     rate: float = 0.05,  # of false alarms; not below 1 / (n_sim + 1)
     n_component: int = 12,  # principal components of each simulation, at most
     n_ref: int = 1000,  # galaxies that describe a simulation, at most two thirds
     n_cal: int = 300,  # galaxies that stand for it when it is held out, at most
     # which features grow with brightness, boolean, shape (n_feature,); None: all
     light: np.ndarray | None = None,
-) -> SupportModel:
+) -> SupportModel:  # says whether data lie in range
     """Learn the range of the simulations from unlabelled features. Raises `InputError` for features,
     families or noise that do not fit.
     """
@@ -276,14 +276,13 @@ def fit_support_model(
 def support_table(
     features: list,  # as for `fit_support_model`
     names,  # of the simulations
-    families=None,
-    noise: float | np.ndarray = 0.003,
-    seed: int = 0,
+    families=None,  # family of each simulation; None: each is its own
+    noise: float | np.ndarray = 0.003,  # of each feature, shape (n_feature,)
+    seed: int = 0,  # the same seed gives the same numbers
     model: SupportModel | None = None,  # where it has been fitted already
     **options,  # of `fit_support_model`
-) -> (
-    pd.DataFrame
-):  # simulation, tier, p_value, p_edge, share_inside; with families the same without its family
+    # simulation, tier, p_value, p_edge, share_inside; with families the same without its family
+) -> pd.DataFrame:
     "Each simulation as the target, with itself left out; and with its family left out."
     if (
         not hasattr(names, "__len__")

@@ -55,9 +55,8 @@ class Components:
 
     loss: float  # -2 log restricted likelihood, up to a constant
     noise: float  # variance of the residual
-    ratio: (
-        np.ndarray
-    )  # variance of each component's coefficients over that of the residual, shape (n_component,)
+    # variance of each component's coefficients over that of the residual, shape (n_component,)
+    ratio: np.ndarray
     beta: np.ndarray  # fixed coefficients, shape (p,)
     effect: np.ndarray  # predicted random coefficients (BLUP), shape (q,)
     spread: np.ndarray  # covariance of the errors of all coefficients over the noise, shape (q + p, q + p)

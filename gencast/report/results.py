@@ -348,7 +348,7 @@ def read_record(folder: Path) -> dict:
 # %% ../../nbs/report/10_results.ipynb #6ada89f6
 def load_results(
     folder: str | Path,  # folder that a run left, e.g. results/default
-) -> Results:
+) -> Results:  # its tables and its record
     """Read what a run left behind. Properties of the suite's own become known by their names. Raises
     `InputError` where the folder or a table is missing, incomplete or not what the run wrote.
 

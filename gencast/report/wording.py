@@ -83,7 +83,7 @@ OPTION_WORDS = {
 # %% ../../nbs/report/15_wording.ipynb #b50edee3
 def plain_word(
     name: str,  # a column, distance, law or other option
-) -> str:
+) -> str:  # with spaces
     "A column or option in words; one without words of its own has its underscores replaced by spaces."
     return OPTION_WORDS.get(name, name.replace("_", " "))
 

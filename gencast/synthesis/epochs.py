@@ -119,11 +119,11 @@ def check_redshifts(observed: np.ndarray, suite: Suite) -> None:
 )
 def simulate_epochs(
     recipe: dict,  # one simulation of a suite
-    suite: Suite,
+    suite: Suite,  # from `load_suite`
     observed: np.ndarray,  # redshifts of the survey's galaxies, shape (n_survey,)
-    seed: int,
+    seed: int,  # the same seed gives the same numbers
     n_galaxies: int | None = None,  # default: the suite's
-    n_slices: int = N_SLICES,
+    n_slices: int = N_SLICES,  # slices of cosmic time
     # rest-frame spectra on the photometry grid, Lsun/Angstrom, with redshift and all properties of
     # `gencast.core.properties.PROPERTIES`
 ) -> Sample:

@@ -46,9 +46,9 @@ def draw_galaxies(
     recipe: dict,  # one simulation of a suite
     redshift: float,  # epoch; no star is older than the Universe was then
     n: int,  # galaxies
-    seed: int,
+    seed: int,  # the same seed gives the same numbers
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
-) -> Galaxies:
+) -> Galaxies:  # masses, histories, dust, metallicity
     """Draw masses, histories, metallicities and attenuations. The same seed and name give the same galaxies.
     Raises `InputError` for a bad recipe.
     """

@@ -66,7 +66,7 @@ class Population:
 @cache
 def read_population(
     name: str,  # diffstar_tng, diffstar_galacticus or diffstar_um
-) -> Population:
+) -> Population:  # histories of galaxies with their weights
     """The galaxies of a table (Alarcon et al. 2025). Raises `InputError` where the file cannot be read or is
     not the one that was built.
     """

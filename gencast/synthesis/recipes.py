@@ -48,7 +48,7 @@ def short_value(value) -> str:
 class Suite:
     "Simulations that belong together, as read from a suite file."
 
-    name: str
+    name: str  # of the suite
     about: str  # one sentence
     redshift: float  # epoch at which the galaxies are seen
     n_galaxies: int  # per simulation
@@ -218,7 +218,7 @@ def list_suites() -> dict:  # name -> path
 
 def read_recipes(
     suite: str | Path,  # name of a suite that comes with gencast, or path of a YAML file
-) -> Suite:
+) -> Suite:  # checked
     """Read and check a suite whose simulations are all recipes. Raises `InputError` naming the file, the
     simulation and the key. `gencast.data.suites.load_suite` also reads suites of tables.
     """

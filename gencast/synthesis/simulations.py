@@ -64,8 +64,8 @@ def galaxy_properties(
 @takes(n_galaxies=Number(1, 1e9, whole=True, none=True), view=Word(("spectra", "photometry")))
 def simulate(
     recipe: dict,  # one simulation of a suite
-    suite: Suite,
-    seed: int,
+    suite: Suite,  # from `load_suite`
+    seed: int,  # the same seed gives the same numbers
     n_galaxies: int | None = None,  # default: the suite's
     # `spectra`, or `photometry`: the full range at low resolution, to be seen through bands
     view: str = "spectra",

@@ -168,7 +168,7 @@ def load_ssp(
     wave: np.ndarray | None = None,
     fwhm_kms: float = 500.0,  # resolution of the result, km/s, used where `wave` is given
     extend: bool = False,  # continue with PopStar outside the library's coverage
-) -> SSPGrid:
+) -> SSPGrid:  # luminosities by metallicity, age and wavelength
     """Load a stellar library on the common ages. Raises `InputError` for an unknown name, a missing package,
     or wavelengths that the library does not cover.
     """
@@ -231,7 +231,7 @@ SUN_AB = {"V": 4.80, "r": 4.65}  # absolute AB magnitudes of the Sun, Johnson V 
 # %% ../../nbs/synthesis/20_ssp.ipynb #425090b0
 @takes(band=Word(tuple(SUN_AB)))
 def mass_to_light(
-    grid: SSPGrid,
+    grid: SSPGrid,  # from `load_ssp`
     band: str = "V",  # V or r
 ) -> np.ndarray:  # solar units, per mass formed on a Chabrier IMF, shape (n_zmet, n_age)
     """Mass-to-light ratios of a library in a band (solar magnitudes of Willmer 2018). Raises `InputError`
