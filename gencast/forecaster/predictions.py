@@ -101,8 +101,8 @@ class PredictionStudy:
     "Errors of models that were trained elsewhere; from `study_predictions`."
 
     domain_errors: DomainErrors  # errors, distances, signals, heldout, scores
-    property: str
-    unit: str
+    property: str  # what is predicted
+    unit: str  # of the property
     spread: str | None  # pattern of the columns with spreads, e.g. `{}_std`
 
     @property
@@ -150,7 +150,9 @@ class PredictionStudy:
         if features is None and learned is not None:
             raise InputError("survey: give features of its galaxies, too, as for the simulations")
         if features is not None and learned is None:
-            raise InputError("survey: the simulations came without features, so those of the survey have no use")
+            raise InputError(
+                "survey: the simulations came without features, so those of the survey have no use"
+            )
         if learned is None:
             asked = survey_from_predictions(found.evidence, predicted)
             return add_survey(found.evidence, predicted, spread, *asked), None
@@ -198,9 +200,9 @@ def study_predictions(
     noise: float | np.ndarray | None = None,
     property: str = "property",  # what is predicted, for tables and sentences
     unit: str = "",  # of the property, as astropy has it; `dex(...)` for a logarithm
-    seed: int = 0,
+    seed: int = 0,  # the same seed gives the same numbers
     n_jobs: int = 1,  # processes; the result does not depend on it
-) -> PredictionStudy:
+) -> PredictionStudy:  # signals, errors, and the law
     """Study models by their predictions alone; with features the forecast is sharper, and the range of the
     simulations is judged. Raises `InputError` for tables that lack a model or a value.
 
