@@ -95,6 +95,30 @@ def navigation_counts(staged: Path) -> Counter:
     return found
 
 
+def page_title(path: Path, text: str) -> str:
+    "The title of a page: from its front matter, else its first heading."
+    told = re.search(r"(?m)^title: [\"']?(.+?)[\"']?$", text) or re.search(r"(?m)^# (.+)$", text)
+    return told[1] if told else path.stem
+
+
+def found_first(staged: Path, words: str) -> str:  # page; empty: none
+    """The page that a search shows first: Quarto weighs a title twice as much as the text, and a short title
+    that is all of what was looked for more than a long one.
+    """
+    best = (0.0, "")
+    for path in (p for p in sorted(staged.rglob("*")) if p.suffix in PAGES):
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            cells = json.loads(text)["cells"]
+            text = "\n".join(plain_text(c["source"]) for c in cells if c["cell_type"] in ("raw", "markdown"))
+        title, looked = page_title(path, text).lower(), words.lower()
+        headings = re.findall(r"(?m)^##+ (.+)$", text.lower())
+        score = 2 * (looked in title) * (1 + len(looked) / max(len(title), 1))
+        score += 1.5 * any(looked in h for h in headings) + (looked in text.lower())
+        best = max(best, (score, path.relative_to(staged).as_posix()), key=lambda found: found[0])
+    return best[1]
+
+
 def site_counts(staged: Path) -> dict:  # what is wrong -> how often
     "All counts of one staged site."
     books = notebooks(staged)

@@ -151,6 +151,22 @@ def test_nothing_is_wrong_with_the_site(report, check_site_script):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("install", "howto/install.qmd"),
+        ("EAGLE", "learn/own_simulations.ipynb"),
+        ("own model", "learn/own_model.ipynb"),
+        ("exit codes", "howto/exit_codes.qmd"),
+    ],
+)
+def test_search_leads_to_the_right_page_first(report, check_site_script, words, page):
+    if not (report.staged / page).is_file():
+        pytest.skip(f"{page} is not written yet")
+    assert check_site_script.found_first(report.staged, words) == page
+
+
+@pytest.mark.slow
 def test_pandoc_reads_what_was_written(report, check_site_script):
     pytest.importorskip("pypandoc", reason="pypandoc_binary is not installed: pip install -e '.[dev]'")
     assert check_site_script.pages_that_read_otherwise(report.staged) == []

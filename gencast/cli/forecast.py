@@ -101,6 +101,7 @@ def print_forecast(
     print_block(assumption_lines(sample.meta))
     for prop in dict.fromkeys(compared.property):
         print("\n" + describe_comparison(compared, sample.name, prop).replace("**", ""))
+    print_block([f"  {note}" for note in sample.meta.get("notes", [])])
     print_block(left_out_lines(sample.meta, "Left out:"))
 
 # %% ../../nbs/cli/40_forecast.ipynb #04c4f3f0

@@ -162,6 +162,7 @@ def print_forecasts(results) -> None:
     )
     print("\n".join(f"  {line}" for line in forecast_lines(results)))
     for name, survey in surveys.items():
+        print_block([f"  {note}" for note in survey["meta"].get("notes", [])])
         print_block(left_out_lines(survey["meta"], f"Left out of {name}:"))
 
 

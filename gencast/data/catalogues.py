@@ -64,6 +64,12 @@ def read_blank_table(
     except ValueError as err:
         raise InputError(f"{path}: {err}; all columns but the ids must be numbers") from err
     ids = np.array([plain_id(row[0]) for _, row in rows])
+    words = np.array([not i.lstrip("-").isdigit() for i in ids.tolist()])
+    if 0 < words.mean() < 0.5:
+        n, row = rows[int(np.argmax(words))]
+        raise InputError(
+            f"{path}, line {n}: the id {row[0][:40]!r} is no whole number, as most are; correct it"
+        )
     return {"id": ids, **dict(zip(names[1:], values.T))}, comments
 
 

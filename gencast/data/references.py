@@ -96,6 +96,13 @@ def _check_references(table: pd.DataFrame, path: Path) -> None:
         table[name] = table[name].astype(int)
 
 # %% ../../nbs/data/35_references.ipynb #26a7dcd0
+def absolute_magnitudes(fitter, z: np.ndarray, maggies: np.ndarray, ivar: np.ndarray) -> tuple:  # g, i
+    "Rest-frame magnitudes in g and i by kcorrect."
+    coeffs = fitter.fit_coeffs(redshift=z, maggies=maggies.astype("f4"), ivar=ivar.astype("f4"))
+    g, _, i = fitter.absmag(redshift=z, maggies=maggies, ivar=ivar, coeffs=np.atleast_2d(coeffs)).T
+    return g, i
+
+
 @takes(fluxes=Array("...", masked=True, least=0), redshift=Array("...", masked=True, least=0))
 def colour_masses(
     # AB nanomaggies in SDSS g, r, i, without Galactic dust, observed frame, shape (n_gal, 3)
@@ -119,8 +126,10 @@ def colour_masses(
     fitter = _colour_fitter()
     _tabulate(fitter, redshift.astype("f4"))
     maggies, ivar, z = 1e-9 * fluxes, (1e9 / (0.03 * fluxes)) ** 2, redshift.astype("f4")  # errors of 3 %
-    coeffs = fitter.fit_coeffs(redshift=z, maggies=maggies.astype("f4"), ivar=ivar.astype("f4"))
-    g, _, i = fitter.absmag(redshift=z, maggies=maggies, ivar=ivar, coeffs=np.atleast_2d(coeffs)).T
+    try:
+        g, i = absolute_magnitudes(fitter, z, maggies, ivar)
+    except ValueError:  # kcorrect rounds (1 + z) - 1 in single precision, perhaps beyond its own table
+        g, i = absolute_magnitudes(fitter, (1 + z) - np.float32(1), maggies, ivar)
     return 1.15 + 0.70 * (g - i) - 0.4 * i
 
 

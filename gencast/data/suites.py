@@ -21,7 +21,7 @@ from ..core.sample import Sample
 from ..core.units import parse_unit
 from .domains import load_domain, resolve_table
 from .mappings import load_mapping
-from .readers import load_table
+from .readers import load_table_rows
 from ..synthesis.recipes import GRID_KEYS, Suite, check_recipe, list_suites, read_recipes
 
 # %% ../../nbs/data/20_suites.ipynb #517b021b
@@ -456,13 +456,14 @@ def load_survey_table(
     mapping = {"cosmology": suite.cosmology} | mapping
     if not mapping.get("bands" if view == "photometry" else "spectra"):
         return None
-    sample = load_table(
+    sample, _ = load_table_rows(
         beside(suite.folder, survey["file"], f"suite {suite.name!r}: survey"),
         mapping,
         survey["name"],
         view,
         suite.definitions,
         suite.wave() if view == "spectra" else None,
+        labelled=False,
     )
     if survey.get("sha256", sample.meta["sha256"]) != sample.meta["sha256"]:
         raise InputError(f"{survey['file']} has changed since it was checked; run again")

@@ -95,7 +95,7 @@ def read_features(features, names: tuple, sizes: dict) -> list | None:  # of arr
         found.append(Array("n_gal n_feature").read(as_numbers(features[name]), f"features of {name}", size))
     return found
 
-# %% ../../nbs/forecaster/50_predictions.ipynb #f067461b
+# %% ../../nbs/forecaster/50_predictions.ipynb #efec38a4
 @dataclass(frozen=True, eq=False)
 class PredictionStudy:
     "Errors of models that were trained elsewhere; from `study_predictions`."
@@ -186,7 +186,7 @@ class PredictionStudy:
         "A forecast in words that a paper could quote."
         return describe_forecast(self.results(forecast), forecast.survey)
 
-# %% ../../nbs/forecaster/50_predictions.ipynb #dba9742c
+# %% ../../nbs/forecaster/50_predictions.ipynb #dfcda602
 def study_predictions(
     tables,  # mapping of each simulation's name to a table: a row a galaxy, a column for each model
     truth: str = "truth",  # the column with the true property
@@ -195,7 +195,7 @@ def study_predictions(
     # mapping of names to (X, y) of other galaxies, from which the consensus is learned; None: from the same
     reference=None,
     families=None,  # mapping of names to families, or one for each simulation; None: not known
-    law: str = "stack",  # one of `LAWS`
+    law: str | None = None,  # one of `LAWS`; None: the stack with features, ridge without
     # standard deviation of the survey's features, as for `ErrorForecaster`
     noise: float | np.ndarray | None = None,
     property: str = "property",  # what is predicted, for tables and sentences
@@ -218,6 +218,7 @@ def study_predictions(
         >>> study.forecast(table(2.5)).tier
         'not judged'
     """
+    law = law or ("ridge" if features is None else "stack")
     find_law(law)
     if not hasattr(tables, "items"):
         raise InputError("study_predictions: give a mapping of the simulations' names to tables")

@@ -173,7 +173,7 @@ def open_kept(
     if not path.is_dir():
         raise InputError(f"{folder} keeps nothing for forecasts, an earlier gencast made it: {NOT_KEPT}")
     try:
-        arrays, head = load_arrays(path, "kept.json")
+        arrays, head = load_arrays(path, "kept.json", mmap=True)
         survey = load_sample(path.with_name(f"{view}-survey"))
         key, rows, held = head["key"], head["rows"], [tuple(h) for h in head["held"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:

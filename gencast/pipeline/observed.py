@@ -21,7 +21,7 @@ from ..core.sample import Sample
 from ..core.workers import open_workers
 from ..data.fields import catalogue_options, survey_catalogue
 from ..data.mappings import load_mapping
-from ..data.readers import load_table
+from ..data.readers import load_table_rows
 from ..data.references import load_spectra
 from ..data.suites import has_recipes
 from ..data.surveys import FWHM_KMS
@@ -78,11 +78,14 @@ def read_observed(
         refuse_idle(paths[0], options, ("ebv", "skip", "cosmology"))
         common = fwhm if has_recipes(suite) or "fwhm_kms" in suite.spectra else None
         mapping = with_options(columns, options)
-        return load_table(paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common)
+        found = load_table_rows(
+            paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common, labelled=False
+        )
+        return found[0]
     refuse_idle(paths[0], options, ("skip", "cosmology") if columns and not cat else ("cosmology",))
     mapping = with_options(columns, options) if columns and not cat else columns
     if not has_recipes(suite):
-        return load_table(paths[0], mapping, view="photometry")
+        return load_table_rows(paths[0], mapping, view="photometry", labelled=False)[0]
     survey = run_survey(settings, "photometry")
     ends = (float(survey.redshift.min()), float(survey.redshift.max()))
     return survey_catalogue(
@@ -181,11 +184,21 @@ def check_forecast(settings: Settings, sample: Sample, given: Sample | None) -> 
     feature_table(sample)
 
 # %% ../../nbs/pipeline/85_observed.ipynb #e5cc920c
+def recorded_simulations(folder: Path) -> dict:
+    "What run.json says of a run's simulations. Raises `InputError` where the run was not complete."
+    made = read_sealed(folder / "run.json", must=False).get("simulations")
+    if not isinstance(made, dict):
+        raise InputError(
+            f"{folder / 'run.json'} does not tell of a complete run; make one with `gencast run`"
+        )
+    return made
+
+
 def check_code(settings: Settings, folder: Path, view: str, given: Sample | None) -> None:
     "`InputError` where a run's simulations are not those that this version would make."
     simulated = settings.part(SimulationSettings)
     keys = {n: simulation_key(simulated, view, n, given) for n in settings.suite.names}
-    made = read_sealed(folder / "run.json", must=False)["simulations"]
+    made = recorded_simulations(folder)
     if any(key != made[n][view]["key"] for n, key in keys.items()):
         raise InputError(
             f"{folder} was made by another version of gencast or of its packages; run `gencast run` again "
@@ -264,7 +277,7 @@ def kept_for(folder: Path, settings: Settings, view: str) -> Kept:
         raise InputError(
             f"the law {settings.law!r} reads {', '.join(sorted(more))}, which is not kept: {NOT_KEPT}"
         )
-    made = read_sealed(folder / "run.json", must=False)["simulations"]
+    made = recorded_simulations(folder)
     return open_kept(folder, settings, view, made)
 
 

@@ -148,7 +148,7 @@ def forecast_coverage(
     families: np.ndarray | None = None,  # the unit of the intervals, shape (n_sim,); default: the simulation
     seed: int = 0,  # the same seed gives the same numbers
     jobs: int = 1,  # processes of this machine; the result does not depend on it
-) -> CoverageForecast:  # expected coverage with its interval
+) -> CoverageForecast:  # expected coverage and factor of each model, with 90 % intervals
     """What the intervals of each model will really cover on the survey, and the factors by which to widen
     them. The survey must lie within the range of the simulations (check it with `fit_support_model`). Raises
     `InputError` as `heldout_coverage` does.

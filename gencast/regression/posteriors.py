@@ -111,7 +111,7 @@ def read_posterior(
     probabilities: tuple = (),  # of the quantiles, ascending, 0.5 among them
     samples: np.ndarray | None = None,  # instead: draws of the posterior, shape (n_gal, n_sample)
     levels: tuple | None = None,  # default: 0.5, 0.68 and 0.9; of quantiles all that they state
-) -> Posterior:  # draws, shape (n_gal, n_draw)
+) -> Posterior:  # central intervals of n_gal galaxies at n_level levels
     """Read what a model states about each galaxy: `mean` and `sd`, or `quantiles` with `probabilities`, or
     `samples`. Raises `InputError` for values that are not finite or have another shape, standard deviations
     that are not positive, quantiles that are not sorted or lack a level, and too few samples.

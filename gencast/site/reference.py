@@ -59,7 +59,8 @@ def described(thing) -> tuple:  # arguments (name -> docment), what is returned
     "The arguments of a function or class with their comments; those of other packages have none."
     from fastcore.docments import docments
 
-    if isclass(thing) and not thing.__init__.__module__.startswith("gencast") and not is_dataclass(thing):
+    made_by = getattr(getattr(thing, "__init__", None), "__module__", None) or ""
+    if isclass(thing) and not made_by.startswith("gencast") and not is_dataclass(thing):
         return {}, None  # arguments of another package's class, which documents them
     parts = dict(docments(thing, full=True, returns=True))
     back, stars = parts.pop("return", None), var_comments(thing)

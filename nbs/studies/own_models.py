@@ -1,6 +1,7 @@
 """How good is the forecast for models of your own? Doors one to three on the spectra of the default suite.
 
-Part of the study in `own_models.ipynb`; not installed with gencast. The tables in `own_models_tables` come from
+Part of the study in `own_models.ipynb`; not installed with gencast. The tables in `own_models_tables` come
+from
 
     python nbs/studies/own_models.py RUN [estimators|domains|single] ...
 
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import Ridge
@@ -58,9 +60,7 @@ def make_estimators() -> dict:  # name -> unfitted estimator
         "ridge": make_pipeline(StandardScaler(), Ridge(10.0)),
         "pipeline (PCA, ridge)": make_pipeline(PCA(30), StandardScaler(), Ridge(1.0)),
         "gradient boosting": make_pipeline(PCA(30), HistGradientBoostingRegressor(max_iter=150)),
-        "MLP": make_pipeline(
-            PCA(30), StandardScaler(), MLPRegressor(hidden_layer_sizes=(64, 64), max_iter=300)
-        ),
+        "MLP": make_network(),
     }
     try:
         from gencast.models.networks import CNNRegressor
@@ -69,6 +69,13 @@ def make_estimators() -> dict:  # name -> unfitted estimator
     except ImportError:
         pass
     return found
+
+
+def make_network(seed: int | None = None):
+    "A small network on principal components, with its labels brought to scale."
+    layers = MLPRegressor(hidden_layer_sizes=(64, 64), alpha=1.0, max_iter=300, random_state=seed)
+    scaled = TransformedTargetRegressor(layers, transformer=StandardScaler())
+    return make_pipeline(PCA(30), StandardScaler(), scaled)
 
 
 def score_rows(scores: pd.DataFrame, **key) -> list:
@@ -137,15 +144,76 @@ def try_single(domains: dict, n_mixture: int = 5, seed: int = 0) -> pd.DataFrame
         seen = tuple(np.array(auxiliary.names_)[np.sort(rng.permutation(len(domains))[:3])])
         at = [auxiliary.names_.index(n) for n in seen]
         X, y = (np.concatenate([part[i] for i in at]) for part in auxiliary.train_)
-        network = make_pipeline(
-            PCA(30), StandardScaler(), MLPRegressor(hidden_layer_sizes=(64, 64), max_iter=300, random_state=k)
-        ).fit(X, y)
+        network = make_network(k).fit(X, y)
         predicted = {n: network.predict(x) for n, (x, _) in domains.items()}
         study = study_one_model(auxiliary, predicted, trained_on=seen, name=f"mixture {k}")
         tables.append(study.heldout.assign(mixture=" + ".join(seen), error=lambda t: t.log_mse - t.predicted))
         print(k, seen, tables[-1].error.abs().mean(), flush=True)
     columns = ["mixture", "source", "target", "log_mse", "predicted", "lower_90", "upper_90"]
     return pd.concat(tables)[columns]
+
+
+def read_part(part: str) -> pd.DataFrame:  # `estimators`, `domains` or `single`
+    "A stored table. Raises `InputError` where it is missing."
+    path = TABLES / f"{part}.csv"
+    if not path.is_file():
+        raise InputError(f"{path} is missing; make it with `python nbs/studies/own_models.py RUN {part}`")
+    return pd.read_csv(path)
+
+
+def tabulate_estimators(protocol: str = "leave-simulation-out") -> pd.DataFrame:
+    "Errors at home and away, and the law's scores by door, one row an estimator."
+    table = read_part("estimators")
+    table = table[table.protocol == protocol]
+    wide = table.pivot(index="estimator", columns="door", values=["r2", "mae_dex", "coverage_90"])
+    size = table.groupby("estimator", sort=False)[["home", "away"]].first()
+    wide.columns = [f"{door}: {score}" for score, door in wide.columns]
+    return size.join(wide).round(3)
+
+
+def summarise_domains() -> pd.DataFrame:  # one row a number of domains
+    "How good forecasts are by how many domains they rest on; dex of RMSE."
+    table = read_part("domains")
+    table = table[table.tier != "outside"]
+    table = table.assign(miss=np.log10(table.true / table.rmse).abs(), given=np.isfinite(table.upper))
+    table["inside"] = (table.true >= table.lower) & (table.true <= table.upper)
+    rows = []
+    for n, part in table.groupby("domains"):
+        known = part[part.given]
+        width = np.log10(known.upper / known.lower).median() if len(known) else np.nan
+        holds = known.inside.mean() if len(known) else np.nan
+        rows.append(
+            {"domains": n, "miss": part.miss.median(), "holds": holds, "width": width, "n": len(part)}
+        )
+    return pd.DataFrame(rows)
+
+
+def plot_domains(axes) -> None:  # three axes
+    "Miss, coverage and width against the number of domains."
+    table = summarise_domains()
+    labels = {
+        "miss": "median miss of the RMSE [dex]",
+        "holds": "share of true errors in\ntheir 90 % interval",
+        "width": "median width of the interval [dex]",
+    }
+    for ax, (column, label) in zip(axes, labels.items()):
+        ax.plot(table.domains, table[column], "o-", color="#0072B2", lw=1, ms=4)
+        ax.set(xlabel="number of domains", ylabel=label, xticks=table.domains)
+        ax.set_ylim(0, 1.05 if column == "holds" else None)
+    axes[1].axhline(0.9, color="0.5", lw=0.8)
+
+
+def summarise_single() -> pd.DataFrame:  # one row a mixture, and one for all auxiliary models
+    "How far the law misses the error of one model, and those of the many."
+    table = read_part("single")
+    table = table.assign(miss=table.log_mse - table.predicted)
+    table["holds"] = (table.log_mse >= table.lower_90) & (table.log_mse <= table.upper_90)
+    found = table.groupby("mixture", sort=False).agg(
+        n=("miss", "size"), mae_dex=("miss", lambda m: m.abs().mean()), coverage_90=("holds", "mean")
+    )
+    variance = table.groupby("mixture", sort=False).log_mse.var(ddof=0)
+    square = table.assign(square=table.miss**2).groupby("mixture", sort=False).square.mean()
+    return found.assign(r2=1 - square / variance).round(2)
 
 
 def main(folder: str, *parts: str) -> None:
