@@ -4,10 +4,10 @@
     python scripts/roundtrip_campaign.py --replay 17 --seed 1
 
 A case is a number and the seed; nothing else decides what is written. Each makes 8 galaxies in 2 bands with
-errors, redshifts, ids of 62 bits, masses and rates of star formation; writes them in units, logarithms,
-precision, byte order and format drawn at random, with codes for some values; and compares what `load_table` gives,
-to 1e-5. One case in ten is a `.cat` whose zero point is stated in one of several ways. The program ends
-with 1 where a case fails.
+errors, redshifts, ids of 62 bits, masses and rates of star formation. It writes them in units, logarithms,
+precision, byte order and format drawn at random, with codes for some values, and compares what `load_table`
+gives, to 1e-5. One case in ten is a `.cat` whose zero point is stated in one of several ways. The program
+ends with 1 where a case fails.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from ..core.properties import HISTORIES, PROPERTIES
 
 # %% ../../nbs/report/15_wording.ipynb #9fd4aad4
 CAVEAT = (
-    "A difference that leaves no trace in the data (the same spectrum, another value) is covered only as "
+    "A difference that leaves no trace in the data (the same features, another value) is covered only as "
     "far as the simulations themselves differ in it."
 )
 
