@@ -132,7 +132,7 @@ def count_domains(domains: dict, n_draw: int = 6, n_survey: int = 3, seed: int =
     return pd.DataFrame(rows)
 
 
-def try_single(domains: dict, n_mixture: int = 5, seed: int = 0) -> pd.DataFrame:
+def try_single(domains: dict, n_mixture: int = 3, seed: int = 0) -> pd.DataFrame:
     "Door three: networks trained on mixtures of three simulations, tried on the other seventeen."
     auxiliary = ErrorForecaster(make_pipeline(PCA(30), StandardScaler(), Ridge(1.0)), noise=NOISE).fit(
         domains
