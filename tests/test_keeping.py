@@ -23,7 +23,7 @@ from gencast.cli.main import main
 from gencast.core.base import InputError
 from gencast.core.cache import read_arrays
 from gencast.core.failures import RunFailed, machine_trouble, read_failures
-from gencast.core.files import read_sealed, write_json
+from gencast.core.files import load_arrays, read_sealed, write_json
 from gencast.core.locks import clear_leftovers, hold_folder
 from gencast.core.progress import Progress
 from gencast.core.sample import load_sample
@@ -296,13 +296,20 @@ def flip(path: Path, rng) -> None:
     path.write_bytes(data)
 
 
+def read_whole(folder) -> bytes:
+    "What a folder of arrays holds: a sample, or what a run keeps for forecasts."
+    if (folder / "kept.json").is_file():
+        return b"".join(a.tobytes() for a in load_arrays(folder, "kept.json", always=True)[0].values())
+    return load_sample(folder).flux.tobytes()
+
+
 def test_every_flipped_bit_is_noticed(whole, tmp_path):
     "In arrays, steps, tables and records; what is still the same content (a space) may pass."
     rng, folder = np.random.default_rng(0), tmp_path / "some"
     shutil.copytree(whole.folder, folder)
     read = {
         ".npz": lambda p: {k: v.tobytes() for k, v in read_arrays(p).items()},
-        ".npy": lambda p: load_sample(p.parent).flux.tobytes() and p.read_bytes(),
+        ".npy": lambda p: read_whole(p.parent) and p.read_bytes(),
         ".json": lambda p: load_sample(p.parent).meta if p.name == "sample.json" else read_sealed(p),
     }
     read[".csv"] = lambda p: load_results(folder) and p.read_bytes()

@@ -61,7 +61,7 @@ def matrix(n, k, elements=ordinary):
 )
 def test_resampling_keeps_the_light(n_in, n_out, seed, start, stop):
     rng = np.random.default_rng(seed)
-    wave = 4000 + np.cumsum(rng.uniform(5, 60, n_in))
+    wave = 4000 + np.cumsum(rng.uniform(25, 40, n_in))  # a step much wider than its neighbours is a gap
     flux, edges = rng.uniform(0, 5, n_in), pixel_edges(wave)
     wanted = np.geomspace(wave[0] + start * np.ptp(wave), wave[0] + stop * np.ptp(wave), n_out + 1)
     grid = np.sqrt(wanted[1:] * wanted[:-1])
@@ -232,7 +232,7 @@ def test_a_mass_is_the_same_in_every_unit(logs, unit):
 
 
 @given(
-    hnp.arrays(float, st.tuples(st.integers(1, 6), st.just(2)), elements=st.floats(10, 28)),
+    hnp.arrays(float, st.tuples(st.integers(1, 6), st.just(2)), elements=st.floats(16, 28)),
     st.floats(0.01, 3),
 )
 def test_magnitudes_and_fluxes_give_the_same_light(mags, z):

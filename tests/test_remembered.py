@@ -60,7 +60,7 @@ def stamps(folder) -> dict:  # (stage, rest of the name) -> when it was written
     return {names.get(f) or tuple(f.stem.split("-", 1)): f.stat().st_mtime_ns for f in files}
 
 
-MODELS = {"errors", "sdss_spectra", "baselines"}
+MODELS = {"model", "errors", "sdss_spectra", "baselines"}
 CHOICE = {"features", "distances", "baselines"}
 SURVEY = {"consensus", "neighbours", "distances", "sdss_spectra", "baselines"}
 EVERYTHING = {"simulations", "ranking", "consensus", "neighbours"} | MODELS | CHOICE

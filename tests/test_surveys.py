@@ -94,9 +94,11 @@ def test_shared_folder_is_refused_as_a_whole_with_a_line_a_file():
 
 
 @needs_shared
-def test_shared_ten_galaxies_on_a_bluer_grid():
+def test_shared_galaxies_on_a_bluer_grid():
+    "Nine of the ten: the tenth, at z = 0.37, is negative in four pixels of the grid even when smoothed."
     sample = load_sdss_spectra(SHARED, wave=np.geomspace(3830, 6600, 700), skip=True)
-    assert len(sample) == 10 and max(sample.redshift) > 0.36
+    assert len(sample) == 9 and 0.2 < max(sample.redshift) < 0.36
+    assert "spec-0548-51986-0001.fits: 4 of its 700 pixels" in sample.meta["refused"][-1]
 
 
 @needs_shared

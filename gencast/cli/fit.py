@@ -102,7 +102,7 @@ def fit(
     models: Models = 100_000,
     budget: Budget = None,
     accept: Accept = None,
-    ebv: Ebv = 0.0,
+    ebv: Ebv = None,
     aperture: Aperture = False,
     skip: Skip = False,
     seed: Seed = 1,
@@ -112,11 +112,13 @@ def fit(
     documentation states. No simulation suite and no trained model takes part.
     """
     from gencast.data.references import load_spectra
+    from gencast.pipeline.configure import read_ebv
     from gencast.pipeline.record import write_table
     from gencast.sed import fit_sample
 
     options = method_options(method, jobs, budget)
-    sample = load_spectra(data or None, accept=tuple(accept or ()), ebv=ebv, aperture=aperture, skip=skip)
+    how = {"ebv": None if ebv is None else read_ebv(ebv), "aperture": aperture, "skip": skip}
+    sample = load_spectra(data or None, accept=tuple(accept or ()), **how)
     table = fit_sample(sample, method.value, out, n_models=models, seed=seed, **options)
     print("", *fit_lines(table), sep="\n")
     for line in warning_lines(table):

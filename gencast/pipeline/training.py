@@ -270,8 +270,8 @@ def train_and_apply(
     key = call_key(fit_source, *arguments)
     model = cache(lambda: kept_model(*arguments, key))
     tests = remember(paths[0], key, lambda: predict_parts(model(), simulations))
-    key = call_key(fit_source, *arguments, survey=survey)
-    return tests, remember(paths[1], key, lambda: predict_survey(model(), survey))
+    observed = call_key(fit_source, *arguments, survey=survey)
+    return tests, remember(paths[1], observed, lambda: predict_survey(model(), survey))
 
 # %% ../../nbs/pipeline/40_training.ipynb #fcf233cb
 def predict_tests(
