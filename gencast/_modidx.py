@@ -1327,6 +1327,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'gencast/figures/marks.py'),
                                        'gencast.figures.marks.add_rmse_axis': ( 'figures/marks.html#add_rmse_axis',
                                                                                 'gencast/figures/marks.py'),
+                                       'gencast.figures.marks.bracketed': ('figures/marks.html#bracketed', 'gencast/figures/marks.py'),
                                        'gencast.figures.marks.draw_points': ('figures/marks.html#draw_points', 'gencast/figures/marks.py'),
                                        'gencast.figures.marks.family_handles': ( 'figures/marks.html#family_handles',
                                                                                  'gencast/figures/marks.py'),

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .marks import family_handles, looks, name_rows, rmse_label
+from .marks import bracketed, family_handles, looks, name_rows, rmse_label
 from .style import BLACK, DARK, GREY, GUIDE, INK, MID, PALE, house_style, styled
 from ..report.forecasts import PREDICTORS, forecast_rows
 from ..report.results import Results, choices, select
@@ -102,7 +102,7 @@ def _label_forecast_axes(axes, title: str, property: str) -> None:
         minor_formatter=NullFormatter(),
     )
     axes[1].axvline(0, color=INK, lw=0.9)
-    axes[1].set(xlabel=f"forecast bias [{error_unit(property)}]")
+    axes[1].set(xlabel=f"forecast bias{bracketed(error_unit(property))}")
 
 # %% ../../nbs/figures/50_forecasts.ipynb #fdb99949
 def plot_data_forecast(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.base import InputError
-from .marks import property_label
+from .marks import bracketed, property_label
 from .style import BLUE, INK, ORANGE, PALE_BLUE, styled
 from ..report.results import Results, choices, select
 from ..report.wording import error_unit
@@ -47,7 +47,7 @@ def plot_galaxy_errors(
         ax.plot(rest.predicted, rest.expected_error, "o", mfc="none", mec=ORANGE, label="outside", **style)
     ax.set(
         xlabel=f"{property_label(property)}, predicted",
-        ylabel=f"expected error [{error_unit(property)}]",
+        ylabel=f"expected error{bracketed(error_unit(property))}",
         ylim=(0, 1.15 * rows.expected_error.quantile(0.999)),
         title=f"{target}, model of {rows.source.iloc[0]}",
     )
@@ -110,7 +110,7 @@ def plot_comparison(
     ax.errorbar(middle, rows.scatter, rows.scatter_se, half, **scatter)
     ax.errorbar(middle, rows.forecast_rmse, None, half, fmt="o", color=BLUE, label="forecast error")
     label = BIN_LABELS.get(by, f"{by} {property}")
-    ax.set(xlabel=label, ylabel=f"error or scatter [{error_unit(property)}]", ylim=(0, None))
+    ax.set(xlabel=label, ylabel=f"error or scatter{bracketed(error_unit(property))}", ylim=(0, None))
     ax.legend(frameon=False)
 
 # %% ../../nbs/figures/65_galaxies.ipynb #537e9312

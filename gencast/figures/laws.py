@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.base import InputError
-from .marks import draw_points, family_handles, looks
+from .marks import bracketed, draw_points, family_handles, looks
 from .style import AMBER, BAND, BLUE, GREEN, GREY, INK, ORANGE, PALE, PINK, house_style, styled
 from ..report.laws import law_scores
 from ..report.pairs import heldout_pairs
@@ -63,13 +63,13 @@ def plot_predicted_true(
         f"in 90 % interval: {_share_inside(rows):.0f} %"
     )
     ax.text(s=text, transform=ax.transAxes, bbox=SCORE_BOX, **CORNER)
-    unit = f"{error_unit(property)}²"
+    unit = bracketed(error_unit(property), 2)
     ax.set(
         xlim=ends,
         ylim=ends,
         aspect="equal",
-        xlabel=f"true log$_{{10}}$ MSE [{unit}]",
-        ylabel=f"predicted log$_{{10}}$ MSE, target held out [{unit}]",
+        xlabel=f"true log$_{{10}}$ MSE{unit}",
+        ylabel=f"predicted log$_{{10}}$ MSE, target held out{unit}",
         title=f"{plain_name(property)}, law: {plain_word(rows.law.iloc[0])}",
     )
     style = {"fontsize": 7, "alignment": "left", "frameon": True, "edgecolor": "none"}
@@ -104,7 +104,7 @@ def plot_laws(
     laws = laws or tuple(dict.fromkeys([PAPER_LAW, (which["law"], which["distance"])]))
     tables = [heldout_pairs(results, target, view, property, distance, law) for law, distance in laws]
     every = np.concatenate([t[["log_mse", "predicted"]].to_numpy().ravel() for t in tables])
-    ends, unit = [every.min() - 0.15, every.max() + 0.15], f"{error_unit(property)}²"
+    ends, unit = [every.min() - 0.15, every.max() + 0.15], bracketed(error_unit(property), 2)
     who = "source" if target else "target"
     title = f"trained on, by {look.attrs['by']}" if target else f"target's {look.attrs['by']}"
     with house_style():
@@ -113,8 +113,8 @@ def plot_laws(
         for ax, rows, law in zip(axes[0], tables, laws, strict=True):
             draw_predicted(ax, rows, look, who)
             ax.set(xlim=ends, ylim=ends, aspect="equal", title=plain_law(*law))
-            ax.set_xlabel(f"true log$_{{10}}$ MSE [{unit}]")
-        axes[0, 0].set_ylabel(f"predicted, target held out [{unit}]")
+            ax.set_xlabel(f"true log$_{{10}}$ MSE{unit}")
+        axes[0, 0].set_ylabel(f"predicted, target held out{unit}")
         fig.legend(handles=family_handles(look), loc="outside lower center", ncols=5, title=title, fontsize=7)
     return axes[0]
 

@@ -90,14 +90,20 @@ def name_legend(ax, look: pd.DataFrame, title: str) -> None:
             text.set(weight="bold", x=-14)
 
 # %% ../../nbs/figures/15_marks.ipynb #87d464e3
+def bracketed(unit: str, power: int = 1) -> str:
+    "A unit as it stands on an axis; nothing for a number without unit."
+    square = "²" if power == 2 else ""
+    return f" [{unit}{square}]" if unit else ""
+
+
 def mse_label(property: str) -> str:
     "Axis label of a mean squared error, with its unit."
-    return f"MSE of {plain_name(property)} [{error_unit(property)}²]"
+    return f"MSE of {plain_name(property)}{bracketed(error_unit(property), 2)}"
 
 
 def rmse_label(property: str) -> str:
     "Axis label of a root mean squared error, with its unit."
-    return f"RMSE of {plain_name(property)} [{error_unit(property)}]"
+    return f"RMSE of {plain_name(property)}{bracketed(error_unit(property))}"
 
 
 def property_label(property: str) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from ..core.base import InputError
-from .marks import draw_points, family_handles, looks
+from .marks import bracketed, draw_points, family_handles, looks
 from .style import house_style
 from ..report.results import Results, choices, select, unique
 from ..report.wording import error_unit, plain_name, plain_signal
@@ -87,7 +87,7 @@ def plot_signals(
             _draw_signal(ax, table, name, rho[name], look)
         for ax in axes.flat[len(names) :]:
             ax.remove()
-        label = f"true log$_{{10}}$ MSE of {plain_name(property)} [{error_unit(property)}²]"
+        label = f"true log$_{{10}}$ MSE of {plain_name(property)}{bracketed(error_unit(property), 2)}"
         fig.supylabel(label, fontsize=9)
         fig.legend(handles=family_handles(look), loc="outside lower center", ncols=5, title=title, fontsize=7)
     return axes.ravel()[: len(names)]

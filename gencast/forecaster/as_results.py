@@ -96,7 +96,7 @@ def to_results(
     kinds = {"leave-simulation-out": "", "leave-family-out": "family"}
     signals = domain_errors.signals.melt(["source", "target"], var_name="signal")
     names = list(domain_errors.names)
-    families = names if domain_errors.families is None else domain_errors.families
+    families = "all domains" if domain_errors.families is None else domain_errors.families
     distances = domain_errors.distances
     if not len(distances):
         at = np.array([(s, t) for s in names for t in names])

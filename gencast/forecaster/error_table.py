@@ -190,7 +190,7 @@ def table_results(study: ErrorStudy, property: str) -> Results:
         line = {"slope": slope, "intercept": intercept, "scatter": scatter, "r": r, "n": len(x)}
         lines.append({"target": target, **line})
     scores = study.scores.assign(protocol="leave-simulation-out", family="", law=study.law, distance=signal)
-    families = t.names if study.families is None else study.families
+    families = "all data sets" if study.families is None else study.families
     parameters = {"views": ["features"], "properties": [property], "distance": signal, "law": study.law}
     return Results(
         errors=errors,

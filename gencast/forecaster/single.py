@@ -215,7 +215,7 @@ def own_results(found: Results, study: OneModelStudy) -> Results:
     scores = study.scores.assign(law=study.trials.law, distance=DISTANCE, protocol="leave-simulation-out")
     surveys = found.forecasts[found.forecasts.kind != "simulation"]
     forecasts = forecast_rows(held).assign(**key)
-    simulations = pd.concat([found.simulations, pd.DataFrame([{"name": name, "family": name}])])
+    simulations = pd.concat([found.simulations, pd.DataFrame([{"name": name, "family": "one model"}])])
     distances = pd.DataFrame({"source": name, "target": list(distance), "value": list(distance.values())})
     return replace(
         found,

@@ -192,14 +192,14 @@ def plot_domains(axes) -> None:  # three axes
     "Miss, coverage and width against the number of domains."
     table = summarise_domains()
     labels = {
-        "miss": "median miss of the RMSE [dex]",
+        "miss": "median miss of\nthe RMSE [dex]",
         "holds": "share of true errors in\ntheir 90 % interval",
-        "width": "median width of the interval [dex]",
+        "width": "median width of\nthe interval [dex]",
     }
     for ax, (column, label) in zip(axes, labels.items()):
         ax.plot(table.domains, table[column], "o-", color="#0072B2", lw=1, ms=4)
-        ax.set(xlabel="number of domains", ylabel=label, xticks=table.domains)
-        ax.set_ylim(0, 1.05 if column == "holds" else None)
+        ax.set(xlabel="number of domains", ylabel=label, xticks=table.domains, xlim=(4, 20))
+        ax.set_ylim(0, 1.05 if column == "holds" else 1.15 * table[column].max())
     axes[1].axhline(0.9, color="0.5", lw=0.8)
 
 
