@@ -229,7 +229,7 @@ def test_second_run_reuses_and_a_change_recomputes(results, suite_file, tmp_path
     assert stamps() == before, "nothing changed, so nothing may be made again"
     run(suite_file, out=folder, n_trees=31, **SMALL)
     changed = {f.name.split("-")[0] for f, t in stamps().items() if before[f] != t}
-    assert changed == {"errors", "baselines", "sdss_spectra", "sdss_photometry"}, (
+    assert changed == {"model", "errors", "baselines", "sdss_spectra", "sdss_photometry"}, (
         "more trees: only the models, their predictions and what is made from them"
     )
 
