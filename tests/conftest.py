@@ -1,5 +1,6 @@
 "What all tests share. Nothing here may need the network or a folder outside the repository."
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -109,6 +110,19 @@ def command() -> CommandLine:
 def root() -> Path:
     "The repository."
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def load_script():
+    "A function from the name of a file in scripts/ to its module."
+
+    def load(name: str):
+        spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -134,12 +134,9 @@ def test_reference_lists_the_names_of_each_wing(report):
 
 
 @pytest.fixture(scope="module")
-def check_site_script():
+def check_site_script(load_script):
     "scripts/check_site.py as a module."
-    spec = importlib.util.spec_from_file_location("check_site", ROOT / "scripts" / "check_site.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("check_site")
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ store came from the code of today."""
 
 import ast
 import functools
-import importlib.util
 import json
 import os
 import re
@@ -339,12 +338,9 @@ def test_every_page_is_in_a_sidebar():
 
 
 @pytest.fixture(scope="module")
-def freshness():
+def freshness(load_script):
     "scripts/freshness.py as a module."
-    spec = importlib.util.spec_from_file_location("freshness", ROOT / "scripts" / "freshness.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("freshness")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)

@@ -222,13 +222,9 @@ def test_ci_runs_the_commands_of_the_readme():
 
 
 @pytest.fixture
-def numbers():
+def numbers(load_script):
     "The script that writes the numbers of the documents, as a module."
-    path = ROOT / "scripts" / "build_readme_numbers.py"
-    spec = importlib.util.spec_from_file_location("build_readme_numbers", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("build_readme_numbers")
 
 
 def test_marked_numbers_are_known_and_agree(numbers):

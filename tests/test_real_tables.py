@@ -601,11 +601,6 @@ def test_samples_can_be_sliced_drawn_and_written(tmp_path):
 # ---------------------------------------------------------------- all of it, at random
 
 
-def test_a_hundred_tables_are_read_as_they_were_written(root):
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("roundtrip", root / "scripts" / "roundtrip_campaign.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_a_hundred_tables_are_read_as_they_were_written(load_script):
     failures = []
-    assert module.campaign(100, 7, failures.append) == 0, failures
+    assert load_script("roundtrip_campaign").campaign(100, 7, failures.append) == 0, failures
