@@ -134,9 +134,9 @@ def test_two_processes_and_a_function_give_the_same_tables(ridge_run, here):
 
 def test_verify_runs_the_code_only_where_it_is_named(ridge_run, here, command):
     code, said = command("verify", "ridge", "--sample", 4)
-    assert code == 0 and "not tried: the model is code" in said
+    assert code == 0 and "not tried: the model is code" in said, said
     code, said = command("verify", "ridge", "--sample", 4, "--model", "own_test_models:ridge")
-    assert code == 0 and "own model" in said and "not tried" not in said
+    assert code == 0 and "own model" in said and "not tried" not in said, said
 
 
 def test_forecast_trains_again_where_the_code_is_named_and_unchanged(ridge_run, here, command):
@@ -163,7 +163,7 @@ def test_changed_code_is_trained_again_and_noticed(ridge_run, here, command):
         changed = gc.run("toys.yaml", out="changed", model="own_test_models:ridge", **QUICK)
         assert not np.allclose(changed.errors.rmse, ridge_run.errors.rmse)
         code, said = command("verify", "ridge", "--sample", 4, "--model", "own_test_models:ridge")
-        assert code == 1 and "own_test_layers is not as it was" in said
+        assert code == 1 and "own_test_layers is not as it was" in said, said
     finally:
         layers.write_text("STRENGTH = 1.0\n")
     assert load_factory("own_test_models:ridge") == before
