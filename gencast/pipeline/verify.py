@@ -237,7 +237,8 @@ def compute_again(
     tables = {n: read_table(folder / f"{n}.csv", *TABLES[n]) for n in ("errors", "distances", "features")}
     errors = pick_rows(tables["errors"], (sample + 1) // 2 if trusted else 0, seed, "errors")
     distances = pick_rows(tables["distances"], sample // 2, seed, "distances")
-    views = {v: open_simulations(folder, settings, v) for v in settings.views}
+    here = folder.absolute()  # workers that began before may be in another folder
+    views = {v: open_simulations(here, settings, v) for v in settings.views}
     learners = {v: run_learner(settings, v) for v in settings.views} if trusted else {}
     groups = errors.groupby(["view", "property", "source"], sort=False)
     of_errors = [(views[key[0]], rows, learners[key[0]]) for key, rows in groups]
