@@ -413,10 +413,10 @@ def test_interrupted_in_words(suite_file, tmp_path, number):
     said = process.communicate(timeout=180)[1].strip()
     assert (
         process.returncode == 128 + number
-        and said
+        and said.splitlines()[-1]  # a worker that the signal met while it began speaks before
         == f"gencast: interrupted ({number.name}); what is done is kept, and the same command goes on "
         "where it stopped"
-    )
+    ), said
     assert not (out / ".lock").read_text()
     clear_leftovers(
         out
