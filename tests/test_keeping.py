@@ -33,8 +33,6 @@ from gencast.pipeline.notebooks import execute_targets, is_current
 from gencast.report.results import load_results, table_checksum
 from gencast.synthesis import list_suites
 
-pytestmark = pytest.mark.xdist_group("keeping")
-
 TINY = {
     "quick": True,
     "n_galaxies": 120,

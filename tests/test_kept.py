@@ -24,7 +24,6 @@ from gencast.pipeline.job import run
 from gencast.report import load_results
 from gencast.synthesis import list_suites
 
-pytestmark = pytest.mark.xdist_group("kept")
 PROPERTIES = ("log_mstar", "sfh")
 
 

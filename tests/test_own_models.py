@@ -1,12 +1,14 @@
 "A run with the user's own estimator: the whole job, what is trained again, what is refused."
 
 import json
+import os
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from joblib import Parallel, delayed
 
 import gencast as gc
 from gencast.core.base import InputError
@@ -15,8 +17,6 @@ from gencast.models.factories import load_factory
 from gencast.models.own_estimators import OwnModel
 from gencast.pipeline.configure import load_settings, make_settings
 from gencast.pipeline.observed import forecast, read_observed
-
-pytestmark = pytest.mark.xdist_group("own_models")
 
 QUICK = {"quick": True, "notebooks": False, "progress": False, "jobs": 1, "n_galaxies": 120}
 CODE = """
@@ -132,7 +132,10 @@ def test_two_processes_and_a_function_give_the_same_tables(ridge_run, here):
     assert tables_of(here / "ridge") == tables_of(here / "again")
 
 
-def test_verify_runs_the_code_only_where_it_is_named(ridge_run, here, command):
+def test_verify_runs_the_code_only_where_it_is_named(ridge_run, here, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # workers stay where they began
+    Parallel(2)(delayed(os.getcwd)() for _ in range(4))
+    monkeypatch.chdir(here)
     code, said = command("verify", "ridge", "--sample", 4)
     assert code == 0 and "not tried: the model is code" in said, said
     code, said = command("verify", "ridge", "--sample", 4, "--model", "own_test_models:ridge")

@@ -20,8 +20,6 @@ from gencast.pipeline.job import run
 from gencast.pipeline.parts import open_simulations, sample_path, split_rows
 from gencast.synthesis import list_suites
 
-pytestmark = pytest.mark.xdist_group("run")
-
 SMALL = {"quick": True, "n_galaxies": 260, "notebooks": False, "progress": False, "jobs": 2}
 VICTIM = 3  # the simulation whose labels are shuffled
 

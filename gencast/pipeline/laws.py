@@ -14,7 +14,7 @@ from ..distances.tables import DISTANCES
 from .distances import distance_matrix
 from .evidence import PropertyEvidence
 from .settings import LawSettings
-from ..regression.laws import BASELINE_LABELS, LAWS, fit_line
+from ..regression.laws import BASELINE_LABELS, LAWS, line_table
 from ..regression.protocol import heldout_predictions, score_table
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
@@ -54,29 +54,6 @@ def has_signals(c: PropertyEvidence, law: str) -> bool:
     """
     off = ~np.eye(len(c.table.names), dtype=bool)
     return all(np.isfinite(c.table.column(s)[off]).all() for s in LAWS[law].signals)
-
-# %% ../../nbs/pipeline/55_laws.ipynb #8741e633
-def line_row(target: str, x: np.ndarray, y: np.ndarray) -> dict:
-    "A line fitted to some pairs, with scatter (dex) and Pearson correlation."
-    intercept, slope = fit_line(x, y)
-    residual = y - (intercept + slope * x)
-    return {
-        "target": target,
-        "slope": slope,
-        "intercept": intercept,
-        "scatter": np.sqrt(np.sum(residual**2) / max(1, len(x) - 2)),
-        "r": np.corrcoef(x, y)[0, 1],
-        "n": len(x),
-    }
-
-
-def line_rows(table: SignalTable, distance: str) -> pd.DataFrame:
-    "The pooled line and the line of each target, fitted to all their pairs."
-    use, targets = table.training_pairs(), np.arange(len(table.names))
-    masks = {"pooled": use} | {name: use & (targets == k) for k, name in enumerate(table.names)}
-    x = table.column(distance)
-    rows = [line_row(target, x[mask], table.log_mse[mask]) for target, mask in masks.items()]
-    return pd.DataFrame(rows).assign(distance=distance)
 
 # %% ../../nbs/pipeline/55_laws.ipynb #1c03c4e8
 DISTANCE_LAWS = ("pooled_line", "target_lines")  # scored in each of `DISTANCES`
@@ -184,8 +161,11 @@ def law_tables(c: PropertyEvidence, settings: LawSettings, progress: Progress) -
                 found.append(score_signal_law(c, law, settings, progress.jobs))
     table, trials = distance_signals(c), distance_trials(settings)
     found += [score_distance_law(table, law, distance) for law, distance in trials]
+    use = table.training_pairs()
+    lines = {d: table.column(d) for law, d in trials if law == "pooled_line"}
+    lines = [line_table(x, table.log_mse, use, table.names).assign(distance=d) for d, x in lines.items()]
     tables = {
-        "laws": pd.concat([line_rows(table, d) for law, d in trials if law == "pooled_line"]),
+        "laws": pd.concat(lines),
         "heldout": pd.concat([heldout for heldout, _ in found]),
         "scores": pd.concat([scores for _, scores in found]),
     }
