@@ -46,7 +46,7 @@ from .galaxy_trials import GALAXY_SIGNALS as GALAXY_SIGNALS
 from .galaxy_trials import GalaxyTrial as GalaxyTrial
 from .galaxy_trials import VALUES as VALUES
 from .galaxy_trials import family_units as family_units
-from .galaxy_trials import hold_family as hold_family
+from .galaxy_trials import hold_galaxies as hold_galaxies
 from .galaxy_trials import survey_values as survey_values
 from .inference import jackknife_test as jackknife_test
 from .inference import mrqap_test as mrqap_test

@@ -88,14 +88,15 @@ def promise_sentence(
     "What the intervals of single galaxies promise with so many families."
     told = []
     for level in GALAXY_LEVELS:
+        percent = f"{100 * level:.0f} %"
         if can_promise(n_family, level):
-            what = f"holds at least {level:.0%} of the galaxies in the mean over new families"
+            what = f"holds at least {percent} of the galaxies in the mean over new families"
         else:
             what = (
-                f"is that of the family where it reaches farthest, and holds {level:.0%} of a new family's "
+                f"is that of the family where it reaches farthest, and holds {percent} of a new family's "
                 f"galaxies with a chance of at least {n_family} in {n_family + 1}"
             )
-        told.append(f"the {level:.0%} interval {what}")
+        told.append(f"the {percent} interval {what}")
     return (
         f"From {n_family} families of simulations, each held out in turn: {'; '.join(told)}. Both are true "
         "if nature differs from the simulations as their families differ from each other."
