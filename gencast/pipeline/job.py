@@ -56,8 +56,8 @@ from gencast.pipeline.settings import (
 from .simulate import simulate_one
 from .surveys import load_surveys, noise_survey, survey_noise
 from .training import make_learner
-from ..report.catalog import run_catalog, write_catalog
 from ..report.bins import bin_facts, forecast_bins, heldout_bins
+from ..report.catalog import run_catalog, write_catalog
 from ..report.comparison import compare_reference
 from ..report.overlays import overlay_rows
 from ..report.results import OPTIONAL, TABLES, Results, load_results
@@ -193,7 +193,9 @@ def write_tables(tables: dict, folder: Path) -> None:
         write_table(table, folder / f"{name}.csv")
 
 
-def catalog_files(tables: dict, folder: Path, record: dict) -> dict:  # file -> SHA-256; empty without galaxies
+def catalog_files(
+    tables: dict, folder: Path, record: dict
+) -> dict:  # file -> SHA-256; empty without galaxies
     "Write catalog.fits and catalog.ecsv, where galaxies were observed; `record`: what run.json says."
     for name in ("catalog.fits", "catalog.ecsv"):
         (folder / name).unlink(missing_ok=True)

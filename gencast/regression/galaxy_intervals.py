@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..core.arguments import Number, takes
+from ..core.arguments import Array, Number, takes
 from ..core.base import InputError
 from .galaxy_errors import GalaxyErrors, check_trials, fit_galaxy_errors, value_errors
 from .galaxy_trials import GalaxyTrial
@@ -39,9 +39,7 @@ def family_reach(
     """
     if not isinstance(misses, (list, tuple)) or not misses:
         raise InputError("galaxies: an interval needs the misses of at least one family")
-    misses = [np.abs(np.asarray(m, float)) for m in misses]
-    if any(m.ndim != 1 or m.size == 0 or not np.isfinite(m).all() for m in misses):
-        raise InputError("galaxies: the misses of a family must be finite, shape (n_gal,)")
+    misses = [np.abs(Array("n_gal").read(m, f"misses of family {k}", {})) for k, m in enumerate(misses)]
     k = len(misses)
     if can_promise(k, level):
         return group_quantile(misses, min(level * (k + 1) / k, 1.0))

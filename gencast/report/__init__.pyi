@@ -5,7 +5,6 @@ from .bins import forecast_bins as forecast_bins
 from .bins import tabulate_bins as tabulate_bins
 from .catalog import catalog_table as catalog_table
 from .catalog import describe_catalog as describe_catalog
-from .catalog import ranked as ranked
 from .catalog import run_catalog as run_catalog
 from .catalog import write_catalog as write_catalog
 from .comparison import compare_reference as compare_reference
