@@ -149,8 +149,8 @@ def test_damage_is_said_and_everything_measured_anew(
     copy = shutil.copytree(folder, tmp_path / "copy")
     path = next(copy.glob(what))
     shutil.rmtree(path) if path.is_dir() else damage(path)
-    monkeypatch.setattr(observed, "forecast_anew", lambda *a: "all steps")
-    assert observed.forecast(copy, noisy, ("log_mstar",), progress=False, jobs=1) == "all steps"
+    monkeypatch.setattr(observed, "forecast_anew", lambda *a: ("all", "steps", "anew"))
+    assert observed.forecast(copy, noisy, ("log_mstar",), progress=False, jobs=1) == ("all", "steps")
     said = capsys.readouterr().out
     assert words in said and "measured anew" in said and said.count("\n") == 1
 
@@ -170,8 +170,8 @@ def test_a_damaged_forest_is_grown_again(folder, noisy, tmp_path, capsys):
 
 def test_another_version_measures_anew(folder, noisy, capsys, monkeypatch):
     monkeypatch.setattr("gencast.pipeline.kept.kept_key", lambda *a: "another")
-    monkeypatch.setattr(observed, "forecast_anew", lambda *a: "all steps")
-    assert observed.forecast(folder, noisy, ("log_mstar",), progress=False, jobs=1) == "all steps"
+    monkeypatch.setattr(observed, "forecast_anew", lambda *a: ("all", "steps", "anew"))
+    assert observed.forecast(folder, noisy, ("log_mstar",), progress=False, jobs=1) == ("all", "steps")
     assert "another version" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core.base import InputError, rng_for
 from ..models.timebins import mean_miss, miss
-from .evidence import Evidence, join_neighbours, take_neighbours, members, one_by_one
+from .evidence import Evidence, join_neighbours, members, one_by_one, take_neighbours
 from .forecasts import draw_groups, log_square
 from .intervals import LEVELS, conformal_interval
 from .register import find_law, make_law
