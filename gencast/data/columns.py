@@ -63,7 +63,9 @@ def check_cards(raw: bytes) -> None:
             )
     for found in re.finditer(rb"XTENSION= *([^' ][^ ]*)", raw):
         if found.start() % 2880 == 0:
-            raise InputError(f"its header says XTENSION = {found[1][:20].decode('ascii', 'replace')}; it is damaged")
+            raise InputError(
+                f"its header says XTENSION = {found[1][:20].decode('ascii', 'replace')}; it is damaged"
+            )
 
 
 def check_headers(path: Path) -> None:

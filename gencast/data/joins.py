@@ -13,7 +13,14 @@ import numpy as np
 
 from ..core.base import InputError
 from ..core.checks import beside
-from .columns import Column, check_headers, damage_is_error, open_columns, read_columns, table_kind
+from gencast.data.columns import (
+    Column,
+    check_headers,
+    damage_is_error,
+    open_columns,
+    read_columns,
+    table_kind,
+)
 
 # %% ../../nbs/data/06_joins.ipynb #7dc99393
 @dataclass(frozen=True)
