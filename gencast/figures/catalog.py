@@ -39,7 +39,9 @@ def name_groups(ax, by: pd.Series, places: np.ndarray) -> None:
     for name in dict.fromkeys(by):
         mine = places[(by == name).to_numpy()]
         if name != "all":
-            ax.text(mine.mean(), 1.01, BY_WORDS.get(name, name), transform=ax.get_xaxis_transform(), ha="center")
+            ax.text(
+                mine.mean(), 1.01, BY_WORDS.get(name, name), transform=ax.get_xaxis_transform(), ha="center"
+            )
         if mine[0] > 0:
             ax.axvline(mine[0] - 1, color=PALE, lw=0.6, zorder=0)
 
@@ -58,7 +60,9 @@ def plot_galaxy_coverage(
     """
     chosen = choices(results, view, property)
     if not len(results.galaxy_coverage):
-        raise InputError("the run has no intervals of single galaxies, which need three families of simulations")
+        raise InputError(
+            "the run has no intervals of single galaxies, which need three families of simulations"
+        )
     where = {name: chosen[name] for name in ("view", "property")}
     rows = select(results.galaxy_coverage, **where).reset_index(drop=True)
     places = group_places(rows.by)

@@ -59,7 +59,9 @@ def interval_columns(c: PropertyEvidence, trials: list) -> pd.DataFrame:  # one 
     "Value, error and intervals of every observed galaxy; nan where there are none."
     observed, rows = observed_rows(c)
     columns = ["value", "error", "lower_68", "upper_68", "lower_90", "upper_90"]
-    table = pd.DataFrame(np.nan, index=range(len(observed)), columns=columns).assign(chosen="", families=len(trials))
+    table = pd.DataFrame(np.nan, index=range(len(observed)), columns=columns).assign(
+        chosen="", families=len(trials)
+    )
     flags = galaxy_flags(c, len(trials))
     if (flags == "ok").any():
         calibration = calibrate_galaxies(trials)

@@ -52,7 +52,9 @@ def consensus_apart(
     return {"predicted": np.concatenate(predicted).T.astype(np.float32)}
 
 # %% ../../nbs/pipeline/37_family_pairs.ipynb #ffea47e4
-MOST_FAMILIES = 10  # with more, their pairs are not worth the time: then each simulation's own consensus serves
+MOST_FAMILIES = (
+    10  # with more, their pairs are not worth the time: then each simulation's own consensus serves
+)
 
 
 def family_groups(

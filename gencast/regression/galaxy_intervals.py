@@ -127,7 +127,9 @@ def score_intervals(
 ) -> pd.DataFrame:  # family, chosen, value, miss, and for each level inside_68 and width_68; one row a galaxy
     "Each galaxy's interval beside its truth. Raises `InputError` for trials that do not fit."
     if played.family in {t.family for t in trials}:
-        raise InputError(f"galaxies: family {played.family!r} is among the trials that calibrate its intervals")
+        raise InputError(
+            f"galaxies: family {played.family!r} is among the trials that calibrate its intervals"
+        )
     calibration = calibrate_galaxies(trials)
     found = calibration.intervals(played.values, played.signals)
     columns = {"family": played.family, "chosen": calibration.value, "value": found.value}

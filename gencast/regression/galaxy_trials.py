@@ -106,7 +106,9 @@ class GalaxyTrial:
             )
         for name, array in {**self.values, **self.signals, "truth": self.truth}.items():
             if np.shape(array) != shape or not np.isfinite(array).all():
-                raise InputError(f"trial {self.family!r}: {name} must be finite, one for each of {shape[0]} galaxies")
+                raise InputError(
+                    f"trial {self.family!r}: {name} must be finite, one for each of {shape[0]} galaxies"
+                )
         if negative := [name for name, array in self.signals.items() if np.min(array) < 0]:
             raise InputError(f"trial {self.family!r}: {negative[0]} is a scatter and must not be negative")
 

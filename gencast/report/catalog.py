@@ -60,7 +60,9 @@ def check_rows(rows: pd.DataFrame) -> None:
     "`InputError` where these are no rows of galaxy_intervals.csv."
     needed = ("target", "galaxy", "property", "redshift", "flag", *(column for column, _ in ENDINGS.values()))
     if missing := [name for name in needed if name not in rows]:
-        raise InputError(f"catalogue: the column {missing[0]!r} is missing; give rows of galaxy_intervals.csv")
+        raise InputError(
+            f"catalogue: the column {missing[0]!r} is missing; give rows of galaxy_intervals.csv"
+        )
     if not len(rows):
         raise InputError("catalogue: there are no galaxies with values; the run has observed none")
 
@@ -142,7 +144,9 @@ def describe_catalog(
     told = []
     for target, mine in rows[rows["property"] == property].groupby("target", sort=False):
         fine = mine[mine.flag == "ok"]
-        text = f"**{target}, {property}**: {len(fine):,} of {len(mine):,} galaxies have a value with intervals"
+        text = (
+            f"**{target}, {property}**: {len(fine):,} of {len(mine):,} galaxies have a value with intervals"
+        )
         if len(fine):
             width = np.median(fine.upper_90 - fine.lower_90)
             text += f" (median width of the 90 % interval {width:.2g}{unit_word(property)}). "
