@@ -241,6 +241,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'gencast/core/sample_arrays.py')},
             'gencast.core.short_errors': { 'gencast.core.short_errors._show_short': ( 'core/short_errors.html#_show_short',
                                                                                       'gencast/core/short_errors.py'),
+                                           'gencast.core.short_errors.is_own': ( 'core/short_errors.html#is_own',
+                                                                                 'gencast/core/short_errors.py'),
                                            'gencast.core.short_errors.short_traceback': ( 'core/short_errors.html#short_traceback',
                                                                                           'gencast/core/short_errors.py'),
                                            'gencast.core.short_errors.show_short_errors': ( 'core/short_errors.html#show_short_errors',

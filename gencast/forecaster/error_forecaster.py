@@ -126,6 +126,7 @@ class ErrorForecaster(WithResults, RegressorMixin, BaseEstimator):
         """Train, try, and learn the law. Sets `names_`, `models_`, `domain_errors_`, `errors_`, `distances_`,
         `signals_`, `heldout_` and `scores_`.
         """
+        vars(self).pop("domain_errors_", None)  # an interrupted fit leaves no half of an earlier one
         find_law(self.law)
         if not 0.3 <= self.train_share <= 0.9:
             raise InputError(f"train_share is {self.train_share}; give a number from 0.3 to 0.9")
