@@ -129,7 +129,7 @@ def test_an_interrupted_call_goes_on(whole, suite_file, tmp_path, monkeypatch):
         patch.setattr(gencast.pipeline.evidence, "grow_ranking", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(suite_file, out=out, **TINY | {"jobs": 1})
-    assert not list(out.glob("*.csv")) and not list(out.rglob("*.part*"))
+    assert not list(out.glob("*.csv")) and not list(out.rglob("*.tmp"))
     made = {p: p.stat().st_mtime_ns for p in (out / "simulations").rglob("*.npy")}
     assert made and tables(run(suite_file, out=out, **TINY).folder) == tables(whole.folder)
     assert {p: p.stat().st_mtime_ns for p in made} == made, "simulations were made twice"
