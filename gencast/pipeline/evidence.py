@@ -23,6 +23,7 @@ from ..features.table import Features, feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
 from .consensus import consensus_of, neighbours_of
 from .distances import measure_distances, survey_distances
+from .family_pairs import find_pairs
 from .parts import Simulations, load_labels, load_rows
 from .selection import importance_without, ranking_of, select_features
 from .settings import SelectionSettings
@@ -137,6 +138,8 @@ def gather_view(
     held = held_groups(families, len(simulations.names))
     noise_free = any("table" in s for s in suite.simulations)
     consensus = find_consensus(simulations, properties, held, lacking, features.values, noise_free, progress)
+    sizes = [len(load_labels(simulations, n, "test", properties[0])) for n in simulations.names]
+    consensus |= find_pairs(simulations, properties, families.get(main), sizes, lacking, noise_free, progress)
     neighbours = find_neighbours(simulations, properties, lacking, features.values, progress)
     with progress.stage(f"{simulations.view}: support"):
         found = assess_support(simulations, features, survey_noise(survey), families.get(main))

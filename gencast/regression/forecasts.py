@@ -16,7 +16,7 @@ from ..core.base import rng_for
 from ..core.display import card, interval_bar
 from ..models.timebins import mean_miss, miss
 from .evidence import Evidence, compute_signals, members, one_by_one
-from .intervals import conformal_interval
+from .intervals import conformal_interval, family_interval
 from .register import ErrorLaw, find_law, make_law
 from .signal_table import SignalTable
 from .signals import LAW_SIGNALS, signal_row
@@ -129,12 +129,16 @@ def hold_trials(
     return (map_tasks or one_by_one)(hold_trial, tasks)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #eaf01f18
+UNKNOWN = (np.nan, np.nan)  # an interval where none is given
+
+
 def intervals(
     trials: list,  # one `Trial` for each simulation
     level: float = 0.9,  # coverage wanted
     units: np.ndarray | None = None,  # family of each simulation, where families are the units
 ) -> dict:  # what -> (lower, upper), dex of log10 MSE, or the property's unit for biases
-    "Conformal intervals of a new forecast's mistakes."
+    "Intervals of a new forecast's mistakes: conformal; for few families with a random effect of the family."
+    of_units = conformal_interval if units is None else family_interval
     units = np.arange(len(trials)) if units is None else np.asarray(units)
 
     def mistakes(trial, what):
@@ -148,7 +152,8 @@ def intervals(
         ]
 
     fields = ("error", "bias", "best", "ensemble", "consensus", "ensemble_bias")
-    return {what: conformal_interval(pooled(what), level) for what in fields}
+    spans = {what: of_units(pooled(what), level) for what in fields}
+    return {what: span if np.isfinite(span).all() else UNKNOWN for what, span in spans.items()}
 
 
 def middle(trials: list, what: str) -> float:
@@ -156,9 +161,6 @@ def middle(trials: list, what: str) -> float:
     return float(np.mean([np.nanmedian(getattr(t, what)) for t in trials])) if trials else 0.0
 
 # %% ../../nbs/regression/55_forecasts.ipynb #e9e0cebf
-UNKNOWN = (np.nan, np.nan)  # an interval where none is given
-
-
 def error_and_bias(
     log_mse: float | np.ndarray,  # forecast, dex; one number, or one for each source
     bias: float | np.ndarray,  # likewise, in the property's unit
