@@ -190,6 +190,8 @@ FORECAST_COLUMNS = [
     "tier",
     "share_inside",
     "uncovered",
+    "n_galaxies",
+    "n_out_of_range",
 ]
 
 
@@ -223,5 +225,7 @@ def simulation_forecasts(c: PropertyEvidence, settings: LawSettings, heldout: pd
             "tier": h.tier,
             "share_inside": h.share_inside,
             "uncovered": uncovered,
+            "n_galaxies": np.diff(c.evidence.edges)[target],
+            "n_out_of_range": 0,
         }
     )
