@@ -415,6 +415,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'gencast.data.fields.choose_bands': ('data/fields.html#choose_bands', 'gencast/data/fields.py'),
                                      'gencast.data.fields.comparison_cuts': ('data/fields.html#comparison_cuts', 'gencast/data/fields.py'),
                                      'gencast.data.fields.count_first': ('data/fields.html#count_first', 'gencast/data/fields.py'),
+                                     'gencast.data.fields.curve_ends': ('data/fields.html#curve_ends', 'gencast/data/fields.py'),
                                      'gencast.data.fields.field_meta': ('data/fields.html#field_meta', 'gencast/data/fields.py'),
                                      'gencast.data.fields.field_notes': ('data/fields.html#field_notes', 'gencast/data/fields.py'),
                                      'gencast.data.fields.in_cosmology': ('data/fields.html#in_cosmology', 'gencast/data/fields.py'),
