@@ -16,6 +16,7 @@ from ..distances.tables import DISTANCES
 from .distances import distance_matrix
 from .evidence import PropertyEvidence
 from .settings import LawSettings
+from ..regression.evidence import compute_pair_signals
 from ..regression.comparisons import effective_number, paired_gain
 from ..regression.intervals import LEVELS
 from ..regression.laws import BASELINE_LABELS, LAWS, line_table
@@ -139,7 +140,11 @@ def try_signal_law(c: PropertyEvidence, law: str, settings: LawSettings, jobs: i
     columns = [c.table.signals.index(s) for s in table.signals]
     versions = {kind: version[..., columns] for kind, version in c.by_family.items()}
     found = heldout_predictions(table, law, seed=c.shared.simulations.seed, jobs=jobs)
-    more = {"jobs": jobs} if law == settings.law else {"levels": ()}
+    more = {"levels": ()}
+    if law == settings.law:
+        kin = c.shared.kin
+        two = {} if kin is None else compute_pair_signals(c.evidence, kin, signals=table.signals)
+        more = {"jobs": jobs, "without_two": two}
     hard = hold_families(c, table, law, versions, **more)
     return [LawTrial(law, settings.distance, family, t) for family, t in ({"": found} | hard).items()]
 

@@ -109,30 +109,46 @@ def hold_target(
     units: np.ndarray,  # label of each simulation; what shares a label is held out together, shape (n_sim,)
     signals: np.ndarray,  # computed without the target's unit, shape (n_sim, n_sim, n_signal)
     without_two: dict | None = None,  # as for `heldout_predictions`
-    intervals: bool = True,  # whether residuals of the others are wanted; they take most of the time
     # residuals of every other unit, from `held_residuals`; log10 MSE of the sources that stay on the target,
     # and the law's own standard deviations, dex, shape (n_source,)
 ) -> tuple[list, np.ndarray, np.ndarray]:
     "Predictions of all sources that stay for one target, and the residuals of all others, held out as well."
     out = units == units[k]
-    residuals = held_residuals(table, law, signals, units, out, without_two) if intervals else []
+    residuals = held_residuals(table, law, signals, units, out, without_two)
     return residuals, *predict_targets(table, law, signals, [k], out)[0]
 
 
-def target_rows(
+def unit_rows(
     table: SignalTable,
     law,
-    k: int,
+    targets: list,  # numbers of targets of one unit, with the same signals
     levels: tuple,
     families,
     signals: np.ndarray,
     interval: str,
     without_two: dict | None = None,
+) -> dict:  # number of a target -> table
+    "Predictions and intervals of all sources on targets that are held out together."
+    units = np.arange(len(table.names)) if families is None else families
+    out = units == units[targets[0]]
+    residuals = held_residuals(table, law, signals, units, out, without_two) if levels else []
+    found = predict_targets(table, law, signals, targets, out)
+    more = (residuals, levels, interval, families is not None)
+    return {k: target_rows(table, k, out, *one, *more) for k, one in zip(targets, found)}
+
+
+def target_rows(
+    table: SignalTable,
+    k: int,
+    out: np.ndarray,  # what is held out, boolean, shape (n_sim,)
+    predicted: np.ndarray,  # log10 MSE of the sources that stay, dex, shape (n_source,)
+    sd: np.ndarray,  # the law's own standard deviation, likewise
+    residuals: list,
+    levels: tuple,
+    interval: str,
+    families: bool,
 ) -> pd.DataFrame:
     "Predictions and intervals of all sources on target `k`."
-    units = np.arange(len(table.names)) if families is None else families
-    out = units == units[k]
-    residuals, predicted, sd = hold_target(table, law, k, units, signals, without_two, bool(levels))
     names, true = np.array(table.names, dtype=object)[~out], table.log_mse[~out, k]
     known = ~np.isnan(true)
     predicted, sd = predicted[known], sd[known]
@@ -140,7 +156,7 @@ def target_rows(
         {"source": names[known], "target": table.names[k], "log_mse": true[known], "predicted": predicted}
     )
     for level in levels:
-        low, high = known_bounds(residuals, sd, level, interval, families is not None)
+        low, high = known_bounds(residuals, sd, level, interval, families)
         rows[f"lower_{level * 100:.0f}"], rows[f"upper_{level * 100:.0f}"] = predicted + low, predicted + high
     return rows.assign(sd=sd)
 
@@ -154,10 +170,24 @@ def known_bounds(residuals: list, sd: np.ndarray, level: float, interval: str, f
     return np.where(none, np.nan, low), np.where(none, np.nan, high)
 
 
-def target_task(spec, law, *arguments) -> pd.DataFrame:
-    "`target_rows` in another process, where a law that a user has registered is not known yet."
+def unit_task(spec, law, *arguments) -> dict:
+    "`unit_rows` in another process, where a law that a user has registered is not known yet."
     LAWS.setdefault(law.law, spec)
-    return target_rows(arguments[0], law, *arguments[1:])
+    return unit_rows(arguments[0], law, *arguments[1:])
+
+
+def shared_fits(families: np.ndarray | None, signals: np.ndarray) -> list:  # of lists of numbers
+    "Targets that one fit serves: those of a family whose signals are the same."
+    groups = []
+    for k in range(len(signals)):
+        for group in groups if families is not None else ():
+            first = group[0]
+            if families[first] == families[k] and np.array_equal(signals[first], signals[k], equal_nan=True):
+                group.append(k)
+                break
+        else:
+            groups.append([k])
+    return groups
 
 # %% ../../nbs/regression/45_protocol.ipynb #7c237939
 @takes(law=Word(), seed=Number(0, 2**32 - 1, whole=True), jobs=Number(1, 1e4, whole=True))
@@ -202,24 +232,17 @@ def heldout_predictions(
     signals = table.without if without_family is None else np.asarray(without_family)
     if signals.shape != table.without.shape:
         raise InputError(f"without_family has shape {signals.shape}, expected {table.without.shape}")
-    fresh = [make_law(law, table.signals, seed, signal) for _ in table.names]
+    groups = shared_fits(families, signals)
+    fresh = [make_law(law, table.signals, seed, signal) for _ in groups]
+    more = (levels, families), (interval, without_two)
     work = (
-        delayed(target_task)(
-            find_law(law),
-            fresh[k],
-            table,
-            k,
-            levels,
-            families,
-            signals[k],
-            interval,
-            without_two,
-        )
-        for k in range(len(table.names))
+        delayed(unit_task)(find_law(law), one, table, group, *more[0], signals[group[0]], *more[1])
+        for one, group in zip(fresh, groups)
     )
     with threadpool_limits(1):  # matrices are small: threads would only wait for each other
         found = Parallel(n_jobs=min(jobs, cpu_count()), backend="loky")(work)
-    return pd.concat(found, ignore_index=True)
+    rows = {k: table for part in found for k, table in part.items()}
+    return pd.concat([rows[k] for k in range(len(table.names))], ignore_index=True)
 
 # %% ../../nbs/regression/45_protocol.ipynb #29341c52
 def score_table(
