@@ -705,6 +705,11 @@ CALLS = [
         lambda: dict(residuals=[LABELS, LABELS + 0.1, 2 * LABELS], level=0.8),
         lambda f, g: f[0] <= f[1],
     ),
+    Call(
+        "regression.galaxy_intervals.family_reach",
+        lambda: dict(misses=[LABELS, LABELS + 0.1, 2 * LABELS], level=0.8),
+        lambda f, g: f >= 0,
+    ),
     Call("regression.crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
     Call(
         "regression.inference.naive_test",
@@ -972,6 +977,7 @@ CALLS = [
         blank=True,
     ),
     Call("data.catalogues.read_catalogue", lambda: dict(path="no such file.cat")),
+    Call("data.named_surveys.read_survey", lambda: dict(path="no such file.fits", redshift=0.5, ebv=0.0)),
     Call("data.specfiles.read_spec", lambda: dict(path="no such file.fits")),
     Call(
         "data.particles.read_particles",

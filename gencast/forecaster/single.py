@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core.base import InputError
 from .as_results import DISTANCE, forecast_rows, to_results
-from .domain_errors import DomainErrors, Forecast
+from .domain_errors import DomainErrors, Forecast, error_of_each, usable_evidence
 from .domains import as_numbers
 from .error_forecaster import ErrorForecaster, map_jobs
 from .estimators import check_predictions
@@ -30,6 +30,7 @@ from gencast.regression.one_model import (
     add_survey_to_model,
     forecast_model,
     heldout_model,
+    take_survey_of_model,
     try_model,
 )
 from ..regression.protocol import score_table
@@ -146,7 +147,9 @@ class OneModelStudy:
         predicted = check_predictions(predicted, n, f"one model: predictions for {name}")
         spread = np.zeros(n) if spread is None else check_predictions(spread, n, "one model: spread")
         model = add_survey_to_model(self.model, predicted, spread, self._near(survey, features, n))
-        trials = replace(self.trials, evidence=evidence, model=model)
+        mine = np.ones(n, bool) if report is None else report.usable
+        used = take_survey_of_model(model, mine)
+        trials = replace(self.trials, evidence=usable_evidence(evidence, report), model=used)
         values, each = forecast_model(trials, report is not None and report.tier == "outside")
         return one_forecast(name, model, values, each, evidence, report, ids)
 
@@ -181,13 +184,15 @@ def one_forecast(
     "The forecast of one model in the form of all forecasts."
     rows = slice(evidence.edges[-2], None)
     tier = "not judged" if report is None else report.tier
-    n, mine = len(each), model.predicted[rows]
+    mine = model.predicted[rows]
+    n = len(mine)
     first = {"source": model.name, **values}
-    distance = float(model.neighbours["distance"][rows].mean())
+    used = slice(None) if report is None else report.usable
+    distance = float(model.neighbours["distance"][rows][used].mean())
     galaxies = {
         "galaxy": np.arange(n) if ids is None else ids,
         "predicted": mine,
-        "expected_error": np.nan if tier == "outside" else each,
+        "expected_error": error_of_each(n, each, report),
         "inside": np.nan if report is None else report.galaxy_inside,
         "predicted_mean": mine,
         "predicted_consensus": evidence.survey_consensus,

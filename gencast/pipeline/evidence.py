@@ -23,6 +23,7 @@ from ..features.table import Features, feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
 from .consensus import consensus_of, neighbours_of
 from .distances import measure_distances, survey_distances
+from .family_pairs import find_pairs
 from .parts import Simulations, load_labels, load_rows
 from .selection import importance_without, ranking_of, select_features
 from .settings import SelectionSettings
@@ -58,8 +59,9 @@ class ViewEvidence:
     "What all properties of a view have in common."
 
     simulations: Simulations
-    survey: Sample  # the observed galaxies
-    features: Features  # of the survey
+    observed: Sample  # the observed galaxies, all of them
+    survey: Sample  # those in range, which are the set that is forecast for
+    features: Features  # of all observed galaxies
     properties: tuple  # of the run
     consensus: dict  # simulations held out -> what the others predict for every galaxy, from `consensus_of`
     neighbours: list  # from `neighbours_of`, one dict a source
@@ -67,6 +69,11 @@ class ViewEvidence:
     main_family: str  # the kind that the hard test holds out first; may be missing in `families`
     support: SupportReport  # whether the survey lies within the simulations' range
     inside: pd.DataFrame  # the same for each simulation, held out
+
+    @property
+    def usable(self) -> np.ndarray:  # booleans, shape (n_observed,)
+        "Which of the observed galaxies the set consists of."
+        return self.support.usable
 
     @property
     def kin(self) -> np.ndarray | None:
@@ -112,14 +119,30 @@ def find_neighbours(
     return progress.map(f"{simulations.view}: neighbours", remember_call, tasks, simulations.names)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #618d1824
+def assess_usable(fit, survey: Sample, features: Features, seed: int) -> tuple:  # model, report
+    """Where observed galaxies lie; `fit`: a function from their noise to a `SupportModel`. Where some are out
+    of range, the noise is that of the others.
+    """
+    noise = survey_noise(survey)
+    model = fit(noise)
+    support = model.assess(features.values, seed)
+    rest = survey_noise(survey.take(support.usable))
+    if not np.array_equal(rest, noise):
+        model = fit(rest)
+        support = model.assess(features.values, seed)
+    return model, support
+
+
 def assess_support(
-    simulations: Simulations, features: Features, noise: np.ndarray, kin: np.ndarray | None
+    simulations: Simulations, survey: Sample, features: Features, kin: np.ndarray | None
 ) -> tuple[SupportReport, pd.DataFrame]:
     "Whether the survey, and each simulation when held out, lies within the simulations' range."
     names, seed = simulations.names, simulations.seed
     sets = [load_rows(simulations, n, "reference")[0] for n in names]
-    model = fit_support_model(sets, kin, noise, seed, light=np.isfinite(features.wave))
-    support = model.assess(features.values, seed)
+    light = np.isfinite(features.wave)
+    fit = partial(fit_support_model, sets, kin, seed=seed, light=light)
+    model, support = assess_usable(fit, survey, features, seed)
+    noise = model.noise
     inside = support_table(sets, names, kin, noise=noise, seed=seed, model=model)
     return support, inside.rename(columns={"simulation": "target"})
 
@@ -134,16 +157,20 @@ def gather_view(
 ) -> ViewEvidence:
     "Consensus, neighbours and support of a view, for all properties at once."
     features, families = feature_table(survey), family_labels(suite)
-    main, lacking = main_family(suite, families), lacking_noise(survey, given)
+    main = main_family(suite, families)
+    with progress.stage(f"{simulations.view}: support"):
+        support, inside = assess_support(simulations, survey, features, families.get(main))
+    observed, survey = survey, survey.take(support.usable)
+    lacking = lacking_noise(survey, given)
     held = held_groups(families, len(simulations.names))
     noise_free = any("table" in s for s in suite.simulations)
     consensus = find_consensus(simulations, properties, held, lacking, features.values, noise_free, progress)
-    neighbours = find_neighbours(simulations, properties, lacking, features.values, progress)
-    with progress.stage(f"{simulations.view}: support"):
-        found = assess_support(simulations, features, survey_noise(survey), families.get(main))
-    return ViewEvidence(
-        simulations, survey, features, properties, consensus, neighbours, families, main, *found
-    )
+    sizes = [len(load_labels(simulations, n, "test", properties[0])) for n in simulations.names]
+    consensus |= find_pairs(simulations, properties, families.get(main), sizes, lacking, noise_free, progress)
+    mine = features.values[support.usable]
+    neighbours = find_neighbours(simulations, properties, lacking, mine, progress)
+    known = (simulations, observed, survey, features, properties, consensus, neighbours)
+    return ViewEvidence(*known, families, main, support, inside)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #02d44086
 def variant_path(simulations: Simulations, stage: str, property: str, variant: int) -> Path:
@@ -237,10 +264,11 @@ def join_evidence(
     distances: list,
     survey_distances: dict,
 ) -> Evidence:
-    "The arrays from which the signals of one property are made."
+    "The arrays from which the signals of one property are made; of the observed galaxies those in range."
+    mine = view.usable
 
     def join(key):
-        return np.array([np.concatenate([tests[key], observed[key]]) for tests, observed in fits])
+        return np.array([np.concatenate([tests[key], observed[key][mine]]) for tests, observed in fits])
 
     p = label_columns(view.properties, property)
     return Evidence(
@@ -249,12 +277,17 @@ def join_evidence(
         join("predicted"),
         join("spread"),
         {h: pick_labels(s["predicted"], p) for h, s in view.consensus.items()},
-        pick_labels(view.consensus[()]["survey"], p),
+        observed_consensus(view, property)[mine],
         view.neighbours,
         p,
         [by_signal_name(version) for version in distances],
-        by_signal_name(survey_distances),
+        by_signal_name({name: values[:, mine] for name, values in survey_distances.items()}),
     )
+
+
+def observed_consensus(view: ViewEvidence, property: str) -> np.ndarray:
+    "What all simulations predict for all observed galaxies, shape (n_observed,), of a history (.., n_bin)."
+    return pick_labels(view.consensus[()]["survey"], label_columns(view.properties, property))
 
 
 def add_baselines(
@@ -279,9 +312,11 @@ class PropertyEvidence:
     choice: dict  # features chosen with all simulations
     # distances in each choice of features: without simulation 0, 1, ..., and with all (last)
     distances: list
-    survey_distances: dict  # distances of the survey's galaxies, each of shape (n_sim, n_survey)
+    survey_distances: dict  # distances of all observed galaxies, each of shape (n_sim, n_observed)
     errors: list  # [source][target] -> mse, rmse, bias, n, nmad
     evidence: Evidence
+    # by every source's model for all observed galaxies, (n_sim, n_observed), of a history (.., n_bin)
+    survey_predicted: np.ndarray
     table: SignalTable  # all signals
     # kind -> signals with the family of simulation [k] held out, (n_sim, n_sim, n_sim, n_signal)
     by_family: dict
@@ -293,13 +328,13 @@ class PropertyEvidence:
 
     @property
     def survey(self) -> Sample:
-        "The observed galaxies."
+        "The observed galaxies that are in range."
         return self.shared.survey
 
     @property
-    def survey_predicted(self) -> np.ndarray:
-        "Predictions for the survey, shape (n_sim, n_survey), of a history (n_sim, n_survey, n_bin)."
-        return self.evidence.predicted[:, self.evidence.edges[-2] :]
+    def survey_consensus(self) -> np.ndarray:
+        "What all simulations predict for all observed galaxies, shape (n_observed,)."
+        return observed_consensus(self.shared, self.property)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #dd1dda77
 def gather_property(
@@ -322,6 +357,6 @@ def gather_property(
     evidence = add_baselines(simulations, property, evidence, progress)
     map_tasks = partial(progress.map, f"{simulations.view}: signals")
     table, by_family = compute_signals(evidence, view.families, map_tasks)
-    return PropertyEvidence(
-        property, view, choices[-1], distances, of_survey, errors, evidence, table, by_family
-    )
+    predicted = np.array([observed["predicted"] for _, observed in fits])
+    known = (property, view, choices[-1], distances, of_survey, errors, evidence, predicted)
+    return PropertyEvidence(*known, table, by_family)

@@ -112,7 +112,7 @@ def keep_view(
             choice = measured_in(read_arrays(variant_path(simulations, "features", p, -1)))
             arrays |= {f"{k}-{p}": values for k, values in choice.items()}
         head = {"key": key, "held": held, "rows": rows, "properties": view.properties}
-        save_sample(view.survey, path.with_name(f"{path.name}-survey"))
+        save_sample(view.observed, path.with_name(f"{path.name}-survey"))
         save_arrays(path, arrays | galaxies, head, "kept.json")
 
 

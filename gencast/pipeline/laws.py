@@ -16,8 +16,8 @@ from ..distances.tables import DISTANCES
 from .distances import distance_matrix
 from .evidence import PropertyEvidence
 from .settings import LawSettings
-from ..regression.evidence import compute_pair_signals
 from ..regression.comparisons import effective_number, paired_gain
+from ..regression.evidence import compute_pair_signals
 from ..regression.intervals import LEVELS
 from ..regression.laws import BASELINE_LABELS, LAWS, line_table
 from ..regression.protocol import heldout_predictions, score_table
@@ -260,6 +260,8 @@ FORECAST_COLUMNS = [
     "tier",
     "share_inside",
     "uncovered",
+    "n_galaxies",
+    "n_out_of_range",
 ]
 
 
@@ -293,5 +295,7 @@ def simulation_forecasts(c: PropertyEvidence, settings: LawSettings, heldout: pd
             "tier": h.tier,
             "share_inside": h.share_inside,
             "uncovered": uncovered,
+            "n_galaxies": np.diff(c.evidence.edges)[target],
+            "n_out_of_range": 0,
         }
     )

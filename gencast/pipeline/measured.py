@@ -18,7 +18,7 @@ from ..features.table import feature_table
 from ..models.timebins import label_columns, pick_labels
 from .consensus import noisy_basis
 from .distances import profile_survey
-from .evidence import PropertyEvidence, ViewEvidence, source_path
+from .evidence import PropertyEvidence, ViewEvidence, observed_consensus, source_path
 from .kept import NOT_KEPT, Kept, KeptDamaged, unpack
 from .settings import LawSettings
 from .surveys import lacking_noise, survey_noise
@@ -178,18 +178,19 @@ def call(function, *arguments):
     return function(*arguments)
 
 # %% ../../nbs/pipeline/78_measured.ipynb #1e724f2d
-REMEMBERED = {}  # run, key and noise -> what was measured last
+REMEMBERED = {}  # run, key and noise -> what was measured last, for two noises
 
 
 def measured_for(
     kept: Kept, sample: Sample, given: Sample | None, light: np.ndarray, progress: Progress
 ) -> Measured:
-    "What is known of a run's simulations for these galaxies, remembered for the last noise."
+    "What is known of a run's simulations for these galaxies, remembered for the last two noises."
     lacking, noise = lacking_noise(sample, given), survey_noise(sample)
     key = (str(kept.simulations.folder), kept.key, digest(lacking, noise))
     if key not in REMEMBERED:
         found = measure(kept, lacking, noise, light, progress)
-        REMEMBERED.clear()
+        for old in list(REMEMBERED)[:-1]:
+            del REMEMBERED[old]
         REMEMBERED[key] = found
     return REMEMBERED[key]
 
@@ -198,21 +199,26 @@ def view_of_sample(
     kept: Kept, sample: Sample, given: Sample | None, progress: Progress
 ) -> tuple[ViewEvidence, Measured]:
     "Consensus, neighbours and support of new galaxies; `given`: whose noise the simulations have."
-    features = feature_table(sample)
-    light = np.isfinite(features.wave)
+    features, observed = feature_table(sample), sample
+    light, seed = np.isfinite(features.wave), kept.simulations.seed
     m = measured_for(kept, sample, given, light, progress)
-    observed = (m.whole.basis.expand(features.values) @ m.whole.whole).T
-    none = np.empty((len(observed), 0))
-    consensus = {h: {"predicted": c, "survey": none if h else observed} for h, c in m.consensus.items()}
+    support = m.support.assess(features.values, seed)
+    sample = observed.take(support.usable)
+    if not np.array_equal(survey_noise(sample), survey_noise(observed)):
+        m = measured_for(kept, sample, given, light, progress)
+        support = m.support.assess(features.values, seed)
+        sample = observed.take(support.usable)
+    predicted = (m.whole.basis.expand(features.values) @ m.whole.whole).T
+    none = np.empty((len(predicted), 0))
+    consensus = {h: {"predicted": c, "survey": none if h else predicted} for h, c in m.consensus.items()}
     neighbours = [
         {
             k: np.concatenate([known[k], more], axis=-1)
-            for k, more in neighbour_dict(near.ask(features.values)).items()
+            for k, more in neighbour_dict(near.ask(features.values[support.usable])).items()
         }
         for near, known in zip(m.near, m.neighbours)
     ]
-    support = m.support.assess(features.values, kept.simulations.seed)
-    known = (kept.simulations, sample, features, kept.properties, consensus, neighbours)
+    known = (kept.simulations, observed, sample, features, kept.properties, consensus, neighbours)
     return ViewEvidence(*known, kept.families, kept.main_family, support, None), m
 
 # %% ../../nbs/pipeline/78_measured.ipynb #16a42d1a
@@ -281,8 +287,10 @@ def evidence_of_property(
             "trained again"
         )
     p = label_columns(kept.properties, property)
+    mine = view.usable
     predicted, spread = (
-        np.array([np.concatenate([tests[k], new[k]]) for tests, new in fits]) for k in ("predicted", "spread")
+        np.array([np.concatenate([tests[k], new[k][mine]]) for tests, new in fits])
+        for k in ("predicted", "spread")
     )
     evidence = Evidence(
         names,
@@ -290,11 +298,12 @@ def evidence_of_property(
         predicted,
         spread,
         {h: pick_labels(s["predicted"], p) for h, s in view.consensus.items()},
-        pick_labels(view.consensus[()]["survey"], p),
+        observed_consensus(view, property)[mine],
         view.neighbours,
         p,
     )
     table, by_family = held_signals(m, evidence, view, property, law_reads(laws.law), progress)
     choice = {k: kept.arrays[f"{k}-{property}"] for k in ("chosen", "representatives", "weights")}
     of_sample = profile_survey(kept.split("reference", "reference"), values, choice)
-    return PropertyEvidence(property, view, choice, [], of_sample, [], evidence, table, by_family)
+    of_models = np.array([new["predicted"] for _, new in fits])
+    return PropertyEvidence(property, view, choice, [], of_sample, [], evidence, of_models, table, by_family)

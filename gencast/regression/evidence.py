@@ -228,6 +228,34 @@ def join_neighbours(simulations: dict, survey: dict) -> dict:
         key: np.concatenate([simulations[key], survey[key]], axis=at) for key, at in axis.items()
     }
 
+# %% ../../nbs/regression/15_evidence.ipynb #694a24e6
+def take_survey(
+    evidence: Evidence,  # with a survey
+    rows: np.ndarray,  # galaxies of the survey to keep, booleans, shape (n_survey,)
+) -> Evidence:  # without the others
+    "The same evidence with some galaxies of the survey."
+    if rows.all():
+        return evidence
+    keep = np.concatenate([np.ones(evidence.edges[-2], bool), rows])
+    distances = evidence.survey_distances
+    return replace(
+        evidence,
+        predicted=evidence.predicted[:, keep],
+        spread=evidence.spread[:, keep],
+        survey_consensus=evidence.survey_consensus[rows],
+        neighbours=[take_neighbours(n, keep) for n in evidence.neighbours],
+        survey_distances=distances and {name: values[:, rows] for name, values in distances.items()},
+        baselines=(),
+    )
+
+
+def take_neighbours(neighbours: dict, keep: np.ndarray) -> dict:
+    "Neighbours of some galaxies; the survey's proxy A-distance, the last, is then unknown."
+    found = {k: v[keep] for k, v in neighbours.items() if k in ("distance", "outside", "coordinates")}
+    if "proxy_a" in neighbours:
+        found["proxy_a"] = np.append(neighbours["proxy_a"][:-1], np.nan)
+    return neighbours | found | {"label_variance": neighbours["label_variance"][..., keep]}
+
 # %% ../../nbs/regression/15_evidence.ipynb #09f5e892
 def one_spread(
     spread: np.ndarray,  # standard deviation over the members, shape (n_gal,), of a history (n_gal, n_bin)

@@ -34,6 +34,7 @@ class Trial:
     ensemble: np.ndarray  # as error, for the mean of all sources' models, shape (n_group,)
     consensus: np.ndarray  # as error, for the consensus, shape (n_group,)
     ensemble_bias: np.ndarray  # as bias, for the mean of all sources' models, shape (n_group,)
+    consensus_bias: np.ndarray  # as bias, for the consensus, whose forecast is zero, shape (n_group,)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #7bde2e82
 def fit_law(
@@ -80,6 +81,7 @@ def group_mistakes(
         error[others[forecast.argmin()]],
         log_square(miss(mean, truth)) - log_square(miss(mean, group.consensus), own),
         log_square(miss(group.consensus, truth)) - np.log10(own),
+        mean_miss(mean, truth) - mean_miss(mean, group.consensus),
         mean_miss(group.consensus, truth),
     )
 
@@ -151,7 +153,7 @@ def intervals(
             for unit in dict.fromkeys(units.tolist())
         ]
 
-    fields = ("error", "bias", "best", "ensemble", "consensus", "ensemble_bias")
+    fields = ("error", "bias", "best", "ensemble", "consensus", "ensemble_bias", "consensus_bias")
     spans = {what: of_units(pooled(what), level) for what in fields}
     return {what: span if np.isfinite(span).all() else UNKNOWN for what, span in spans.items()}
 
@@ -181,6 +183,13 @@ def forecast_sources(
     )
 
 # %% ../../nbs/regression/55_forecasts.ipynb #7654a75e
+def with_chosen(sources: pd.DataFrame, combined: pd.DataFrame, best: int) -> pd.DataFrame:
+    "The same sources, the best one with the interval that is calibrated on sources chosen as the best."
+    columns = ["rmse", "lower", "upper", "bias", "bias_lower", "bias_upper"]
+    sources.loc[best, columns] = combined.loc[0, columns].astype(float).to_numpy()
+    return sources
+
+
 def combined_row(
     predictor: str,  # best, ensemble or consensus
     source: str,  # name of the source; empty where it is not one
@@ -257,7 +266,8 @@ def forecast_survey(
     each = miss(view.predicted[best], view.consensus) ** 2 + own
     each = np.sqrt(each * 10 ** log_mse[best] / each.mean())
     combined = combined_rows(evidence.names[best], log_mse[best], bias[best], view, own, trials, spans)
-    return SurveyForecast(forecast_sources(log_mse, bias, spans), combined, each, best)
+    sources = with_chosen(forecast_sources(log_mse, bias, spans), combined, best)
+    return SurveyForecast(sources, combined, each, best)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #c9955c48
 def combined_rows(
@@ -270,7 +280,8 @@ def combined_rows(
     spans: dict | None,
 ) -> pd.DataFrame:
     "Forecasts for the best source, the mean of all models, and the consensus."
-    spans = spans or dict.fromkeys(("best", "bias", "ensemble", "ensemble_bias", "consensus"), UNKNOWN)
+    known = ("best", "bias", "ensemble", "ensemble_bias", "consensus", "consensus_bias")
+    spans = spans or dict.fromkeys(known, UNKNOWN)
     mean = view.predicted.mean(axis=0)
     of_mean = log_square(miss(mean, view.consensus), own)
     bias_of_mean, bias_span = mean_miss(mean, view.consensus), spans["ensemble_bias"]
@@ -278,7 +289,15 @@ def combined_rows(
     rows = [
         combined_row("best", source, log_mse, bias, spans["best"], spans["bias"]),
         combined_row("ensemble", "", of_mean, bias_of_mean, spans["ensemble"], bias_span, shift["ensemble"]),
-        combined_row("consensus", "", np.log10(own), 0.0, spans["consensus"], bias_span, shift["consensus"]),
+        combined_row(
+            "consensus",
+            "",
+            np.log10(own),
+            0.0,
+            spans["consensus"],
+            spans["consensus_bias"],
+            shift["consensus"],
+        ),
     ]
     return pd.DataFrame(rows)
 

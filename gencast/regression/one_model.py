@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core.base import InputError, rng_for
 from ..models.timebins import mean_miss, miss
-from .evidence import Evidence, join_neighbours, members, one_by_one
+from .evidence import Evidence, join_neighbours, members, one_by_one, take_neighbours
 from .forecasts import draw_groups, log_square
 from .intervals import LEVELS, conformal_interval
 from .register import find_law, make_law
@@ -262,3 +262,15 @@ def add_survey_to_model(
         spread=np.concatenate([model.spread, spread]),
         neighbours=join_neighbours(model.neighbours, neighbours),
     )
+
+# %% ../../nbs/regression/57_one_model.ipynb #84921352
+def take_survey_of_model(
+    model: OneModel,  # with a survey, whose galaxies come last
+    rows: np.ndarray,  # galaxies of the survey to keep, booleans, shape (n_survey,)
+) -> OneModel:  # without the others
+    "The same model with its predictions for some galaxies of the survey."
+    if rows.all():
+        return model
+    keep = np.concatenate([np.ones(len(model.predicted) - len(rows), bool), rows])
+    near = take_neighbours(model.neighbours, keep)
+    return replace(model, predicted=model.predicted[keep], spread=model.spread[keep], neighbours=near)
