@@ -925,7 +925,7 @@ def survey_kind() -> Corpus:
     return Corpus(
         "survey",
         make,
-        lambda f: load_catalogue(f / "survey.fits", (0.4, 2.0), snr=5),
+        lambda f: load_catalogue(f / "survey.fits", (0.4, 0.7), snr=5),
         generic(one_of("survey.fits"), special, ("empty", "noise", "a web page", "a pickle")),
         lambda s: [*sample_facts(s), s.meta["left_out"], s.meta["columns"]],
         sample_valid,

@@ -63,7 +63,7 @@ def column_places(
             tables = {n: h for n, h in enumerate(hdus) if isinstance(h, (fits.BinTableHDU, fits.TableHDU))}
             called = [h.name for h in tables.values()]
             alone = {n: called.count(h.name) == 1 and h.name for n, h in tables.items()}
-            return {alone[n] or str(n): list(h.columns.names) for n, h in tables.items()}
+            return {alone[n] or str(n): [name for name in h.columns.names if name] for n, h in tables.items()}
     except Exception:  # a damaged file, of which the reader says what is wrong
         return {}
 
