@@ -67,13 +67,11 @@ DISTANCE_LAWS = ("pooled_line", "target_lines")  # scored in each of `DISTANCES`
 REFERENCE_LAWS = ("in_domain", "constant")  # scored beside them
 
 
+GENCAST_LAWS = ("stack", "consensus", "gaussian_process", "ridge", "mixed", "theil_sen")
+
+
 SIGNAL_LAWS = (
-    "stack",
-    "consensus",
-    "gaussian_process",
-    "ridge",
-    "mixed",
-    "theil_sen",
+    *GENCAST_LAWS,
     *BASELINE_LABELS,
     *(f"{name}_line" for name in BASELINE_LABELS),
 )  # laws on signals that every run scores
