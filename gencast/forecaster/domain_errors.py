@@ -15,7 +15,7 @@ import pandas as pd
 from ..core.base import InputError
 from ..core.display import card
 from ..models.errors import error_metrics
-from ..regression.evidence import Evidence, compute_signals, take_survey
+from ..regression.evidence import Evidence, compute_pair_signals, compute_signals, take_survey
 from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
 from ..regression.from_features import LearnedFeatures, feature_units, read_noise
 from ..regression.protocol import check_families, heldout_predictions, score_table
@@ -152,6 +152,8 @@ class DomainErrors:
     families: np.ndarray | None = None  # family of each domain, shape (n_domain,)
     # signals with the family of domain [k] held out, shape (n_domain, n_domain, n_domain, n_signal)
     without_family: np.ndarray | None = None
+    # numbers of the domains of two families -> signals without both, shape (n_domain, n_domain, n_signal)
+    without_two: dict = field(default_factory=dict)
     learned: LearnedFeatures | None = None  # what a survey's features are compared with
     range: DomainRange | None = None  # of the domains' features; None: it cannot be judged
     measured: dict = field(default_factory=dict)  # name of a distance -> matrix, shape (n_domain, n_domain)
@@ -214,6 +216,7 @@ class DomainErrors:
             without_family=self.without_family[..., columns],
             seed=self.seed,
             jobs=self.n_jobs,
+            without_two={held: found[..., columns] for held, found in self.without_two.items()},
         )
 
     @cached_property
@@ -270,6 +273,7 @@ def learn_errors(
     by_kind = {} if families is None else {"family": families}
     table, found = compute_signals(evidence, by_kind, signals=wanted)
     whole = families if usable_families(families, table) else None
+    two = {} if whole is None else compute_pair_signals(evidence, whole, signals=wanted)
     return DomainErrors(
         evidence,
         table,
@@ -277,6 +281,7 @@ def learn_errors(
         seed,
         whole,
         None if whole is None else found["family"],
+        two,
         learned,
         range,
         distances or {},

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.base import InputError
-from .as_results import DISTANCE, forecast_rows, to_results
+from .as_results import DISTANCE, WithResults, forecast_rows, to_results
 from .domain_errors import DomainErrors, Forecast, error_of_each, usable_evidence
 from .domains import as_numbers
 from .error_forecaster import ErrorForecaster, map_jobs
@@ -34,7 +34,6 @@ from gencast.regression.one_model import (
     try_model,
 )
 from ..regression.protocol import score_table
-from ..report.forecast_sentences import describe_forecast
 from ..report.results import Results
 
 # %% ../../nbs/forecaster/60_one_model.ipynb #e0c2ef37
@@ -99,7 +98,7 @@ def home_neighbours(found: DomainErrors, train, seen: tuple) -> tuple:
 
 # %% ../../nbs/forecaster/60_one_model.ipynb #347ba267
 @dataclass(frozen=True, eq=False)
-class OneModelStudy:
+class OneModelStudy(WithResults):
     "What one model is worth; from `study_one_model`."
 
     auxiliary: ErrorForecaster | PredictionStudy  # the study of the auxiliary models
@@ -169,13 +168,6 @@ class OneModelStudy:
         whole = {"property": settings.property, "unit": settings.unit, "model": self.model.name}
         found = to_results(settings.domain_errors, *forecasts, **whole)
         return own_results(found, self)
-
-    def describe(
-        self,
-        forecast: Forecast,  # from `forecast`
-    ) -> str:  # a few sentences
-        "A forecast in words that a paper could quote."
-        return describe_forecast(self.results(forecast), forecast.survey)
 
 # %% ../../nbs/forecaster/60_one_model.ipynb #988eb059
 def one_forecast(

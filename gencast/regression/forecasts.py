@@ -163,24 +163,32 @@ def middle(trials: list, what: str) -> float:
     return float(np.mean([np.nanmedian(getattr(t, what)) for t in trials])) if trials else 0.0
 
 # %% ../../nbs/regression/55_forecasts.ipynb #e9e0cebf
+def error_and_bias(
+    log_mse: float | np.ndarray,  # forecast, dex; one number, or one for each source
+    bias: float | np.ndarray,  # likewise, in the property's unit
+    span: tuple,  # of log10 MSE, dex
+    bias_span: tuple,  # of the bias
+    shift: float = 0.0,  # median mistake, dex, by which the RMSE is corrected
+) -> dict:  # rmse, lower, upper, bias, bias_lower, bias_upper in the property's unit
+    "RMSE and bias with their intervals."
+    return {
+        "rmse": 10 ** ((log_mse + shift) / 2),
+        "lower": 10 ** ((log_mse + span[0]) / 2),
+        "upper": 10 ** ((log_mse + span[1]) / 2),
+        "bias": bias,
+        "bias_lower": bias + bias_span[0],
+        "bias_upper": bias + bias_span[1],
+    }
+
+
 def forecast_sources(
     log_mse: np.ndarray,  # forecast for each source, dex, shape (n_sim,)
     bias: np.ndarray,  # likewise, in the property's unit
     spans: dict | None,  # from `intervals`; None where the data are outside
 ) -> pd.DataFrame:  # rmse, lower, upper, bias, bias_lower, bias_upper in the property's unit
     "RMSE and bias of each source's model on the data."
-    low, high = spans["error"] if spans else UNKNOWN
-    down, up = spans["bias"] if spans else UNKNOWN
-    return pd.DataFrame(
-        {
-            "rmse": 10 ** (log_mse / 2),
-            "lower": 10 ** ((log_mse + low) / 2),
-            "upper": 10 ** ((log_mse + high) / 2),
-            "bias": bias,
-            "bias_lower": bias + down,
-            "bias_upper": bias + up,
-        }
-    )
+    span, bias_span = (spans["error"], spans["bias"]) if spans else (UNKNOWN, UNKNOWN)
+    return pd.DataFrame(error_and_bias(log_mse, bias, span, bias_span))
 
 # %% ../../nbs/regression/55_forecasts.ipynb #7654a75e
 def with_chosen(sources: pd.DataFrame, combined: pd.DataFrame, best: int) -> pd.DataFrame:
@@ -200,16 +208,8 @@ def combined_row(
     shift: float = 0.0,  # median mistake, dex, by which the RMSE is corrected
 ) -> dict:
     "One row of the forecast for the best source, the mean of all models, or the consensus."
-    return {
-        "predictor": predictor,
-        "source": source,
-        "rmse": 10 ** ((log_mse + shift) / 2),
-        "lower": 10 ** ((log_mse + span[0]) / 2),
-        "upper": 10 ** ((log_mse + span[1]) / 2),
-        "bias": bias,
-        "bias_lower": bias + bias_span[0],
-        "bias_upper": bias + bias_span[1],
-    }
+    values = error_and_bias(log_mse, bias, span, bias_span, shift)
+    return {"predictor": predictor, "source": source} | values
 
 # %% ../../nbs/regression/55_forecasts.ipynb #2d054cd8
 @dataclass(frozen=True)
