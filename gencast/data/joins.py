@@ -55,7 +55,7 @@ def column_places(
     "The extensions of a FITS file that hold tables, by name or, where names repeat, by number."
     from astropy.io import fits
 
-    if table_kind(path) not in (".fits", ".fit", ".fts"):
+    if table_kind(path) not in (".fits", ".fit", ".fts") or not path.is_file():
         return {}
     try:
         check_headers(path)

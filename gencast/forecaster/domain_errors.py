@@ -15,7 +15,7 @@ import pandas as pd
 from ..core.base import InputError
 from ..core.display import card
 from ..models.errors import error_metrics
-from ..regression.evidence import Evidence, compute_signals, take_survey
+from ..regression.evidence import Evidence, compute_pair_signals, compute_signals, take_survey
 from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
 from ..regression.from_features import LearnedFeatures, feature_units, read_noise
 from ..regression.protocol import check_families, heldout_predictions, score_table
@@ -152,6 +152,8 @@ class DomainErrors:
     families: np.ndarray | None = None  # family of each domain, shape (n_domain,)
     # signals with the family of domain [k] held out, shape (n_domain, n_domain, n_domain, n_signal)
     without_family: np.ndarray | None = None
+    # numbers of the domains of two families -> signals without both, shape (n_domain, n_domain, n_signal)
+    without_two: dict = field(default_factory=dict)
     learned: LearnedFeatures | None = None  # what a survey's features are compared with
     range: DomainRange | None = None  # of the domains' features; None: it cannot be judged
     measured: dict = field(default_factory=dict)  # name of a distance -> matrix, shape (n_domain, n_domain)
@@ -214,6 +216,7 @@ class DomainErrors:
             without_family=self.without_family[..., columns],
             seed=self.seed,
             jobs=self.n_jobs,
+            without_two={held: found[..., columns] for held, found in self.without_two.items()},
         )
 
     @cached_property
@@ -242,6 +245,9 @@ class DomainErrors:
         return card("Errors of models on domains", f"{len(self.names)} domains", rows, ("", ""))
 
 # %% ../../nbs/forecaster/30_domain_errors.ipynb #328c7f59
+LEAST_FAMILIES = 5  # with fewer, slices of three simulations say, the interval is always that of a new family
+
+
 def law_signals(law: str) -> tuple:
     "Names of the signals that a law may read."
     return tuple(dict.fromkeys((*LAW_SIGNALS, *find_law(law).signals)))
@@ -270,6 +276,7 @@ def learn_errors(
     by_kind = {} if families is None else {"family": families}
     table, found = compute_signals(evidence, by_kind, signals=wanted)
     whole = families if usable_families(families, table) else None
+    two = {} if whole is None else compute_pair_signals(evidence, whole, signals=wanted)
     return DomainErrors(
         evidence,
         table,
@@ -277,6 +284,7 @@ def learn_errors(
         seed,
         whole,
         None if whole is None else found["family"],
+        two,
         learned,
         range,
         distances or {},
@@ -294,7 +302,9 @@ def forecast_evidence(
 ) -> Forecast:  # expected error with its interval
     "The forecast for a survey that the evidence holds."
     tier = "not judged" if report is None else report.tier
-    hard = tier == "edge" and domain_errors.without_family is not None
+    known = domain_errors.without_family is not None
+    few = known and len(set(domain_errors.families)) < LEAST_FAMILIES
+    hard = known and (tier == "edge" or few and tier != "outside")
     families = domain_errors.families if hard else None
     table, without = domain_errors.law_table, None
     if hard:

@@ -29,7 +29,7 @@ from .selection import importance_without, ranking_of, select_features
 from .settings import SelectionSettings
 from .surveys import lacking_noise, survey_noise
 from .training import Learner, make_networks, split_errors, train_and_apply
-from ..regression.evidence import Evidence, baselines_of, compute_signals, members
+from ..regression.evidence import Evidence, baselines_of, compute_signals, family_pairs, members
 from ..regression.signal_table import SignalTable
 from ..regression.support import SupportReport, fit_support_model, support_table
 from ..synthesis.recipes import Suite
@@ -50,7 +50,8 @@ def held_groups(families: dict, n: int) -> list:  # of tuples of numbers
     for labels in families.values():
         groups = dict.fromkeys(members(labels, k) for k in range(n))
         held += [g for g in groups if g not in held]
-    return held
+    main = next(iter(families.values()), None)  # of two of its families, the second makes the interval
+    return held + ([] if main is None else family_pairs(main))
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #50b32208
 @dataclass(frozen=True)
