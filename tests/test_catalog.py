@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -170,10 +171,10 @@ def test_files_say_what_they_hold_and_have_the_same_bytes(rows, tmp_path):
     assert all(back[name].description for name in back.colnames)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fits = Table.read(tmp_path / "a" / "catalog.fits")
-    assert [str(v).strip() for v in fits["flag"]] == ["ok", "outside"]
-    assert_array_equal(np.asarray(fits["log_mstar"].filled(np.nan)), np.asarray(back["log_mstar"]))
-    assert {str(fits[n].unit) for n in ("log_mstar", "log_mstar_error")} == {"dex(solMass)", "dex"}
+        read = Table.read(tmp_path / "a" / "catalog.fits")
+    assert [str(v).strip() for v in read["flag"]] == ["ok", "outside"]
+    assert_array_equal(np.asarray(read["log_mstar"].filled(np.nan)), np.asarray(back["log_mstar"]))
+    assert {str(read[n].unit) for n in ("log_mstar", "log_mstar_error")} == {"dex(solMass)", "dex"}
 
 
 def test_a_catalogue_needs_its_columns(rows):
@@ -194,3 +195,14 @@ def test_sentence_tells_the_promise_and_what_was_held(rows):
     text = describe_catalog(rows, coverage)
     for words in ("1 of 2 galaxies", "5 in 6", "held 70 %", "91 %", "worst family was x", "62 %"):
         assert words in text, words
+
+
+def test_fits_holds_words_that_are_not_ascii(tmp_path):
+    made = Table({"galaxy": ["NGC é", "b"], "a_v": [1.0, 2.0]}, meta={"SUITE": "toÿs"})
+    made["galaxy"].description, made["a_v"].description = "id", "at 5500 Å"
+    write_catalog(made, tmp_path)
+    with fits.open(tmp_path / "catalog.fits") as hdus:
+        header, rows = hdus[1].header, hdus[1].data
+        assert header["TCOMM2"] == "at 5500 Angstrom" and header["SUITE"] == r"to\xffs"
+        assert list(rows["galaxy"]) == [r"NGC \xe9", "b"]
+    assert made["galaxy"][0] == "NGC é" and made.meta["SUITE"] == "toÿs"  # ECSV holds them as they are

@@ -156,6 +156,25 @@ def describe_catalog(
     return "\n\n".join(told)
 
 # %% ../../nbs/report/85_catalog.ipynb #e81d65de
+def ascii_word(word):
+    "A text as FITS can hold it; what is no text as it is."
+    if not isinstance(word, str) or word.isascii():
+        return word
+    return word.replace("Å", "Angstrom").encode("ascii", "backslashreplace").decode()
+
+
+def ascii_words(table):
+    "A copy of a table whose metadata and columns of words are ASCII."
+    table = table.copy(copy_data=False)
+    table.meta = {name: ascii_word(value) for name, value in table.meta.items()}
+    for name in table.colnames:
+        if table[name].dtype.kind == "U":
+            words = type(table[name])([ascii_word(str(w)) for w in table[name]])
+            words.description = table[name].description
+            table.replace_column(name, words)
+    return table
+
+
 def fits_bytes(table) -> bytes:
     "A catalogue as a FITS file."
     import warnings
@@ -163,7 +182,7 @@ def fits_bytes(table) -> bytes:
     from astropy.io import fits
     from astropy.units import UnitsWarning
 
-    buffer = io.BytesIO()
+    buffer, table = io.BytesIO(), ascii_words(table)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnitsWarning)  # of dex, which TUNIT names all the same
         warnings.filterwarnings("ignore", message=".*could not be saved in native FITS format.*")
@@ -172,7 +191,7 @@ def fits_bytes(table) -> bytes:
         hdu, made = hdus[1], io.BytesIO()
         hdu.header["EXTNAME"] = "CATALOG"
         for k, name in enumerate(table.colnames, 1):
-            hdu.header[f"TCOMM{k}"] = table[name].description
+            hdu.header[f"TCOMM{k}"] = ascii_word(table[name].description)
             if table[name].unit is not None:
                 hdu.header[f"TUNIT{k}"] = str(table[name].unit)
         hdus.writeto(made, checksum=False)
