@@ -16,7 +16,7 @@ from ..core.base import rng_for
 from ..core.display import card, interval_bar
 from ..models.timebins import mean_miss, miss
 from .evidence import Evidence, compute_signals, members, one_by_one
-from .intervals import conformal_interval
+from .intervals import conformal_interval, unit_interval
 from .register import ErrorLaw, find_law, make_law
 from .signal_table import SignalTable
 from .signals import LAW_SIGNALS, signal_row
@@ -83,6 +83,20 @@ def group_mistakes(
         mean_miss(group.consensus, truth),
     )
 
+# %% ../../nbs/regression/55_forecasts.ipynb #e988d1b8
+def try_groups(
+    fitted: ErrorLaw,
+    view: TargetView,  # the galaxies that play the survey
+    truth: np.ndarray,  # their property, shape (n_gal,)
+    known: KnownErrors,
+    others: np.ndarray,  # numbers of the simulations that are not held out
+    signals: tuple,
+    groups: list,  # row numbers of each group
+) -> Trial:
+    "Mistakes of a fitted law for groups of galaxies."
+    found = [group_mistakes(fitted, view.take(r), truth[r], known, others, signals) for r in groups]
+    return Trial(*(np.array(part) for part in zip(*found)))
+
 # %% ../../nbs/regression/55_forecasts.ipynb #a1b3f45a
 def hold_trial(
     evidence: Evidence,  # predictions of all models on all simulations
@@ -101,11 +115,9 @@ def hold_trial(
     others = np.setdiff1d(np.arange(len(evidence.names)), held)
     truth = np.asarray(evidence.truth[k])
     rng = rng_for(seed, evidence.names[k], "groups", size)
-    found = [
-        group_mistakes(fitted, view.take(rows), truth[rows], known, others, table.signals)
-        for rows in draw_groups(len(truth), size, n_group, rng)
-    ]
-    return Trial(*(np.array(part) for part in zip(*found)))
+    return try_groups(
+        fitted, view, truth, known, others, table.signals, draw_groups(len(truth), size, n_group, rng)
+    )
 
 # %% ../../nbs/regression/55_forecasts.ipynb #b639b1a5
 def hold_trials(
@@ -135,7 +147,7 @@ def intervals(
     units: np.ndarray | None = None,  # family of each simulation, where families are the units
 ) -> dict:  # what -> (lower, upper), dex of log10 MSE, or the property's unit for biases
     "Conformal intervals of a new forecast's mistakes."
-    units = np.arange(len(trials)) if units is None else np.asarray(units)
+    labels = np.arange(len(trials)) if units is None else np.asarray(units)
 
     def mistakes(trial, what):
         values = getattr(trial, what).ravel()
@@ -143,12 +155,13 @@ def intervals(
 
     def pooled(what):
         return [
-            np.concatenate([mistakes(t, what) for t, u in zip(trials, units) if u == unit])
-            for unit in dict.fromkeys(units.tolist())
+            np.concatenate([mistakes(t, what) for t, u in zip(trials, labels) if u == unit])
+            for unit in dict.fromkeys(labels.tolist())
         ]
 
     fields = ("error", "bias", "best", "ensemble", "consensus", "ensemble_bias")
-    return {what: conformal_interval(pooled(what), level) for what in fields}
+    find = conformal_interval if units is None else unit_interval
+    return {what: find(pooled(what), level) for what in fields}
 
 
 def middle(trials: list, what: str) -> float:
@@ -242,11 +255,12 @@ def forecast_survey(
     trials: list,  # of the survey's size, from `hold_trial`; empty where the data are outside
     seed: int,  # the same seed gives the same numbers
     units: np.ndarray | None = None,  # families of the simulations, where these are the units of the interval
+    fitted: ErrorLaw | None = None,  # the law, where it was fitted to more than the pairs of the table
 ) -> SurveyForecast:  # errors, offsets and intervals
     """Forecast the error of every source's model on the survey, of the best one, of their mean, and of the
     consensus.
     """
-    fitted = fit_law(law, table.values, table, (), seed)
+    fitted = fitted or fit_law(law, table.values, table, (), seed)
     view, known = evidence.target((), -1), evidence.known((), -1)
     row = signal_row(view, known, table.signals)
     log_mse, bias = fitted.predict(row, np.arange(len(row))), row[:, table.signals.index("predicted_bias")]
