@@ -690,8 +690,19 @@ CALLS = [
     ),
     Call("regression.laws.fit_line", lambda: dict(x=GAPS.ravel(), y=PAIRS.ravel())),
     Call(
+        "regression.laws.line_table",
+        lambda: dict(signal=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool), names=NAMES),
+        blank=True,  # the correlation where a signal does not vary
+        kept=("names",),
+    ),
+    Call(
         "regression.intervals.conformal_interval",
         lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8),
+        lambda f, g: f[0] <= f[1],
+    ),
+    Call(
+        "regression.intervals.family_interval",
+        lambda: dict(residuals=[LABELS, LABELS + 0.1, 2 * LABELS], level=0.8),
         lambda f, g: f[0] <= f[1],
     ),
     Call("regression.crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),

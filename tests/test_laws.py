@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
+from gencast.regression.intervals import conformal_interval, family_interval
 from gencast.regression.laws import BASELINE_LABELS, LAWS
 from gencast.regression.protocol import direction_scores, heldout_predictions, score_table
 from gencast.regression.register import make_law, register_law
@@ -96,8 +97,6 @@ def fitted_line(law, x, y, use):
 
 @pytest.mark.parametrize("law", ["pooled_line", "target_lines", "constant", "in_domain"])
 def test_laws_on_a_distance_agree_with_polyfit_and_nested_loops(table, law):
-    from gencast.regression.intervals import conformal_interval
-
     n, found = len(table.names), heldout_predictions(table, law)
     assert found.source.tolist() == [table.names[i] for k in range(n) for i in range(n) if i != k]
     assert found.target.tolist() == [table.names[k] for k in range(n) for i in range(n) if i != k]
@@ -117,6 +116,11 @@ def test_laws_on_a_distance_agree_with_polyfit_and_nested_loops(table, law):
         assert_allclose(rows.predicted, predicted, atol=1e-9)
         for level in (50, 68, 90):
             low, high = conformal_interval(missed, level / 100)
+            if level == 90:
+                assert (low, high) == (-np.inf, np.inf) and rows[["lower_90", "upper_90"]].isna().all(
+                    axis=None
+                )
+                continue
             assert_allclose(rows[f"lower_{level}"], predicted + low, atol=1e-9)
             assert_allclose(rows[f"upper_{level}"], predicted + high, atol=1e-9)
 
@@ -180,7 +184,9 @@ def test_jobs_and_seed():
 
 def test_family_of_one_is_leave_simulation_out(table):
     one, two = heldout_predictions(table, "mixed"), heldout_predictions(table, "mixed", families=np.arange(9))
-    assert one.equals(two)
+    same_columns = ["source", "target", "log_mse", "predicted", "sd"]
+    assert one[same_columns].equals(two[same_columns])
+    assert one.lower_90.isna().all() and two.lower_90.notna().all()  # eight simulations, eight families
 
 
 def test_components_are_the_likelihood_of_contrasts(table):
@@ -285,7 +291,7 @@ def test_scores(table):
         "direction_mae",
     } <= set(scores)
     assert scores.target[0] == "all" and len(scores) == 10 and scores.r2[0] > 0
-    assert scores.width_50[0] < scores.width_68[0] < scores.width_90[0]
+    assert scores.width_50[0] < scores.width_68[0] and np.isnan(scores.width_90[0])  # eight are too few
 
 
 def test_normal_intervals(table):
@@ -311,9 +317,64 @@ def test_scaled_intervals(table):
     ).all()
 
 
-def test_few_families_promise_nothing(table):
-    heldout = heldout_predictions(table, "mixed", families=list("aaabbbccc"))
-    assert np.isinf(heldout.lower_90).all() and np.isinf(heldout.upper_90).all()
+def test_three_families_have_an_interval_wider_than_nine(table):
+    found = heldout_predictions(table, "mixed", families=list("aaabbbccc"))
+    alone = heldout_predictions(table, "mixed", families=np.arange(9))
+    assert np.isfinite(found[["lower_90", "upper_90"]]).all(axis=None)
+    assert (
+        np.ptp(found[["lower_90", "upper_90"]], axis=1).mean()
+        > np.ptp(alone[["lower_90", "upper_90"]], axis=1).mean()
+    )
+    score = score_table(found).iloc[0]
+    assert score.width_50 < score.width_68 < score.width_90 < np.inf
+
+
+def test_no_interval_is_nan_not_infinite(table):
+    two = heldout_predictions(table, "mixed", families=list("aaaabbbbb"))  # the other family alone fits
+    assert np.isfinite(two.predicted).all() and two[["lower_90", "upper_90"]].isna().all(axis=None)
+    few = heldout_predictions(make_table(7), "ridge")
+    assert few.lower_90.isna().all() and np.isfinite(few.lower_50).all()
+    score = score_table(few).iloc[0]
+    assert np.isnan(score.coverage_90) and np.isnan(score.width_90) and np.isfinite(score.coverage_50)
+
+
+def test_a_held_out_family_changes_nothing_but_its_score():
+    table, rng, families = make_table(9), np.random.default_rng(5), np.array(list("aaabbbccc"))
+    log_mse, out = table.log_mse.copy(), families == "b"
+    log_mse[out] = rng.permutation(log_mse[out].ravel()).reshape(log_mse[out].shape) + 1
+    log_mse[:, out] = log_mse[:, out][:, ::-1] - 2
+    before, after = (
+        heldout_predictions(t, "stack", families=families).query("target in ('s3', 's4', 's5')")
+        for t in (table, replace(table, log_mse=log_mse))
+    )
+    same = ["predicted", "lower_90", "upper_90", "sd"]
+    assert_array_equal(before[same], after[same])
+    assert (before.log_mse != after.log_mse).any()
+
+
+@pytest.mark.parametrize("n_family", [2, 3, 5])
+def test_an_interval_of_few_families_holds_for_a_new_one(n_family):
+    rng, hits = np.random.default_rng(n_family), []
+    for _ in range(300):
+        sd = 0.2 * 10 ** (0.15 * rng.normal(size=n_family + 1))
+        groups = [s * (0.7 * rng.normal() + 0.7 * rng.normal(size=49)) for s in sd]
+        low, high = family_interval(groups[:-1], 0.9)
+        hits.append(np.mean((groups[-1] > low) & (groups[-1] < high)))
+    assert 0.85 < np.mean(hits) < 0.99
+
+
+def test_the_interval_of_families_follows_the_unit_and_ends_where_conformal_begins():
+    rng = np.random.default_rng(2)
+    groups = [rng.normal(size=20) for _ in range(9)]
+    assert family_interval(groups) == conformal_interval(groups)
+    few = family_interval(groups[:3])
+    assert_allclose(family_interval([1e-3 * g for g in groups[:3]]), 1e-3 * np.array(few), rtol=1e-9)
+    assert few[0] == -few[1] and few[1] > 1.6
+    uneven = family_interval([groups[0], 10 * groups[1], 0.1 * groups[2]])
+    assert uneven[1] > 3 * few[1]  # families that differ by more promise less
+    assert family_interval([np.zeros(4), np.zeros(3)]) == (0.0, 0.0)
+    with pytest.raises(InputError, match="needs residuals"):
+        family_interval([])
 
 
 def test_errors(table):

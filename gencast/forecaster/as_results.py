@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..core.properties import PROPERTIES, define_property
 from .domain_errors import DomainErrors
-from ..regression.laws import fit_line
+from ..regression.laws import line_table
 from ..report.results import Results
 
 # %% ../../nbs/forecaster/35_results.ipynb #13b4c396
@@ -33,21 +33,6 @@ def heldout_rows(found: pd.DataFrame, domain_errors: DomainErrors) -> pd.DataFra
     columns = ["source", "target", "log_mse", "predicted", "lower_90", "upper_90", "sd"]
     found = found[columns].rename(columns={"lower_90": "lower", "upper_90": "upper"})
     return found.assign(value=value, law=domain_errors.law, distance=DISTANCE)
-
-
-def line_rows(domain_errors: DomainErrors) -> pd.DataFrame:
-    "A line through all pairs, and one for each target."
-    use, distance = domain_errors.table.training_pairs(), distance_of_pairs(domain_errors)
-    targets, rows = np.arange(len(domain_errors.names)), []
-    masks = {"pooled": use} | {n: use & (targets == k) for k, n in enumerate(domain_errors.names)}
-    for target, mask in masks.items():
-        x, y = distance[mask], domain_errors.table.log_mse[mask]
-        intercept, slope = fit_line(x, y)
-        scatter = np.sqrt(np.sum((y - intercept - slope * x) ** 2) / max(1, len(x) - 2))
-        r = np.corrcoef(x, y)[0, 1] if np.ptp(x) > 0 else np.nan
-        line = {"slope": slope, "intercept": intercept, "scatter": scatter, "r": r, "n": len(x)}
-        rows.append({"target": target, **line})
-    return pd.DataFrame(rows).assign(distance=DISTANCE)
 
 # %% ../../nbs/forecaster/35_results.ipynb #7aaf5124
 def forecast_rows(held: pd.DataFrame) -> pd.DataFrame:
@@ -97,6 +82,7 @@ def to_results(
     signals = domain_errors.signals.melt(["source", "target"], var_name="signal")
     names = list(domain_errors.names)
     families = "all domains" if domain_errors.families is None else domain_errors.families
+    pairs, distance = domain_errors.table, distance_of_pairs(domain_errors)
     distances = domain_errors.distances
     if not len(distances):
         at = np.array([(s, t) for s in names for t in names])
@@ -105,14 +91,16 @@ def to_results(
                 "source": at[:, 0],
                 "target": at[:, 1],
                 "distance": DISTANCE,
-                "value": distance_of_pairs(domain_errors).ravel(),
+                "value": distance.ravel(),
             }
         )
     tables = {
         "errors": domain_errors.errors.assign(model=model),
         "distances": distances,
         "features": pd.DataFrame(columns=FEATURE_COLUMNS),
-        "laws": line_rows(domain_errors),
+        "laws": line_table(distance, pairs.log_mse, pairs.training_pairs(), pairs.names).assign(
+            distance=DISTANCE
+        ),
         "heldout": held,
         "scores": scores.assign(family=scores.protocol.map(kinds)),
         "forecasts": pd.concat([forecast_rows(held), *survey_rows(forecasts, "sources")]),

@@ -333,15 +333,19 @@ def cautious_evidence(view: ViewEvidence, property: str, evidence: Evidence) -> 
     return replace(evidence, consensus=evidence.consensus | known, survey_consensus=survey)
 
 
-def join_trials(view: ViewEvidence, property: str, fits: list) -> TrialTargets | None:
-    "What is known of the trial targets; `fits`: predictions of each source's model for them."
+def join_trials(
+    view: ViewEvidence, property: str, fits: list, labels: list | None = None
+) -> TrialTargets | None:
+    """What is known of the trial targets; `fits`: predictions of each source's model for them; `labels`: of
+    all properties, where they are at hand.
+    """
     found = {h: s for h, s in view.consensus.items() if "cautious_trials" in s}
     if view.trials is None or not found:
         return None
     p = label_columns(view.properties, property)
     return TrialTargets(
         view.trials.names,
-        [np.asarray(y[:, p]) for y in load_trials(view.trials)[1]],
+        [np.asarray(y[:, p]) for y in labels or load_trials(view.trials)[1]],
         *(np.array([f[key] for f in fits]) for key in ("predicted", "spread")),
         view.trial_neighbours,
         {h: pick_labels(s["cautious_trials"], p) for h, s in found.items()},

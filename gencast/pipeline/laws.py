@@ -14,10 +14,11 @@ from ..distances.tables import DISTANCES
 from .distances import distance_matrix
 from .evidence import PropertyEvidence
 from .settings import LawSettings
-from ..regression.laws import BASELINE_LABELS, LAWS, fit_line
+from ..regression.laws import BASELINE_LABELS, LAWS, line_table
 from ..regression.protocol import heldout_predictions, score_table
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
+from ..regression.unseen import unseen_predictions
 
 # %% ../../nbs/pipeline/55_laws.ipynb #00c82982
 def distance_columns(
@@ -54,29 +55,6 @@ def has_signals(c: PropertyEvidence, law: str) -> bool:
     """
     off = ~np.eye(len(c.table.names), dtype=bool)
     return all(np.isfinite(c.table.column(s)[off]).all() for s in LAWS[law].signals)
-
-# %% ../../nbs/pipeline/55_laws.ipynb #8741e633
-def line_row(target: str, x: np.ndarray, y: np.ndarray) -> dict:
-    "A line fitted to some pairs, with scatter (dex) and Pearson correlation."
-    intercept, slope = fit_line(x, y)
-    residual = y - (intercept + slope * x)
-    return {
-        "target": target,
-        "slope": slope,
-        "intercept": intercept,
-        "scatter": np.sqrt(np.sum(residual**2) / max(1, len(x) - 2)),
-        "r": np.corrcoef(x, y)[0, 1],
-        "n": len(x),
-    }
-
-
-def line_rows(table: SignalTable, distance: str) -> pd.DataFrame:
-    "The pooled line and the line of each target, fitted to all their pairs."
-    use, targets = table.training_pairs(), np.arange(len(table.names))
-    masks = {"pooled": use} | {name: use & (targets == k) for k, name in enumerate(table.names)}
-    x = table.column(distance)
-    rows = [line_row(target, x[mask], table.log_mse[mask]) for target, mask in masks.items()]
-    return pd.DataFrame(rows).assign(distance=distance)
 
 # %% ../../nbs/pipeline/55_laws.ipynb #1c03c4e8
 DISTANCE_LAWS = ("pooled_line", "target_lines")  # scored in each of `DISTANCES`
@@ -123,17 +101,14 @@ def tidy_heldout(found: pd.DataFrame, table: SignalTable, distance: str) -> pd.D
 
 
 def score_families(c: PropertyEvidence, table: SignalTable, law: str, jobs: int) -> list:  # of tables
-    "Scores of a law with the whole family of each target held out, for every kind of family."
+    """Scores of a law with the whole family of each target held out, for every kind of family: by a cautious
+    consensus, and with trial targets where the law reads what they have.
+    """
     columns, scores = [c.table.signals.index(s) for s in table.signals], []
     for kind, labels in c.shared.families.items():
-        hard = heldout_predictions(
-            table,
-            law,
-            families=labels,
-            without_family=c.by_family[kind][..., columns],
-            seed=c.shared.simulations.seed,
-            jobs=jobs,
-        )
+        stock = c.stock if c.stock and c.stock.signals == table.signals else None
+        signals, seed = c.by_family[kind][..., columns], c.shared.simulations.seed
+        hard = unseen_predictions(table, law, labels, signals, stock, seed=seed, jobs=jobs)
         scores.append(score_table(hard).assign(protocol="leave-family-out", family=kind))
     return scores
 
@@ -184,8 +159,11 @@ def law_tables(c: PropertyEvidence, settings: LawSettings, progress: Progress) -
                 found.append(score_signal_law(c, law, settings, progress.jobs))
     table, trials = distance_signals(c), distance_trials(settings)
     found += [score_distance_law(table, law, distance) for law, distance in trials]
+    use = table.training_pairs()
+    lines = {d: table.column(d) for law, d in trials if law == "pooled_line"}
+    lines = [line_table(x, table.log_mse, use, table.names).assign(distance=d) for d, x in lines.items()]
     tables = {
-        "laws": pd.concat([line_rows(table, d) for law, d in trials if law == "pooled_line"]),
+        "laws": pd.concat(lines),
         "heldout": pd.concat([heldout for heldout, _ in found]),
         "scores": pd.concat([scores for _, scores in found]),
     }
@@ -210,6 +188,7 @@ FORECAST_COLUMNS = [
     "tier",
     "share_inside",
     "uncovered",
+    "interval",
 ]
 
 
@@ -243,5 +222,6 @@ def simulation_forecasts(c: PropertyEvidence, settings: LawSettings, heldout: pd
             "tier": h.tier,
             "share_inside": h.share_inside,
             "uncovered": uncovered,
+            "interval": np.where(h.tier == "outside", "none", "simulations"),
         }
     )

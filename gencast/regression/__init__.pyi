@@ -39,8 +39,10 @@ from .inference import naive_test as naive_test
 from .inference import relation_test as relation_test
 from .inference import sandwich_test as sandwich_test
 from .intervals import conformal_interval as conformal_interval
+from .intervals import family_interval as family_interval
 from .laws import LAWS as LAWS
 from .laws import fit_line as fit_line
+from .laws import line_table as line_table
 from .neighbours import measure_neighbours as measure_neighbours
 from .one_model import OneModel as OneModel
 from .one_model import add_survey_to_model as add_survey_to_model

@@ -16,7 +16,7 @@ from ..core.base import rng_for
 from ..core.display import card, interval_bar
 from ..models.timebins import mean_miss, miss
 from .evidence import Evidence, compute_signals, members, one_by_one
-from .intervals import conformal_interval, unit_interval
+from .intervals import conformal_interval, family_interval
 from .register import ErrorLaw, find_law, make_law
 from .signal_table import SignalTable
 from .signals import LAW_SIGNALS, signal_row
@@ -83,7 +83,7 @@ def group_mistakes(
         mean_miss(group.consensus, truth),
     )
 
-# %% ../../nbs/regression/55_forecasts.ipynb #e988d1b8
+# %% ../../nbs/regression/55_forecasts.ipynb #52395686
 def try_groups(
     fitted: ErrorLaw,
     view: TargetView,  # the galaxies that play the survey
@@ -115,9 +115,8 @@ def hold_trial(
     others = np.setdiff1d(np.arange(len(evidence.names)), held)
     truth = np.asarray(evidence.truth[k])
     rng = rng_for(seed, evidence.names[k], "groups", size)
-    return try_groups(
-        fitted, view, truth, known, others, table.signals, draw_groups(len(truth), size, n_group, rng)
-    )
+    groups = draw_groups(len(truth), size, n_group, rng)
+    return try_groups(fitted, view, truth, known, others, table.signals, groups)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #b639b1a5
 def hold_trials(
@@ -141,13 +140,17 @@ def hold_trials(
     return (map_tasks or one_by_one)(hold_trial, tasks)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #eaf01f18
+UNKNOWN = (np.nan, np.nan)  # an interval where none is given
+
+
 def intervals(
     trials: list,  # one `Trial` for each simulation
     level: float = 0.9,  # coverage wanted
     units: np.ndarray | None = None,  # family of each simulation, where families are the units
 ) -> dict:  # what -> (lower, upper), dex of log10 MSE, or the property's unit for biases
-    "Conformal intervals of a new forecast's mistakes."
-    labels = np.arange(len(trials)) if units is None else np.asarray(units)
+    "Intervals of a new forecast's mistakes: conformal; for few families with a random effect of the family."
+    of_units = conformal_interval if units is None else family_interval
+    units = np.arange(len(trials)) if units is None else np.asarray(units)
 
     def mistakes(trial, what):
         values = getattr(trial, what).ravel()
@@ -155,13 +158,13 @@ def intervals(
 
     def pooled(what):
         return [
-            np.concatenate([mistakes(t, what) for t, u in zip(trials, labels) if u == unit])
-            for unit in dict.fromkeys(labels.tolist())
+            np.concatenate([mistakes(t, what) for t, u in zip(trials, units) if u == unit])
+            for unit in dict.fromkeys(units.tolist())
         ]
 
     fields = ("error", "bias", "best", "ensemble", "consensus", "ensemble_bias")
-    find = conformal_interval if units is None else unit_interval
-    return {what: find(pooled(what), level) for what in fields}
+    spans = {what: of_units(pooled(what), level) for what in fields}
+    return {what: span if np.isfinite(span).all() else UNKNOWN for what, span in spans.items()}
 
 
 def middle(trials: list, what: str) -> float:
@@ -169,9 +172,6 @@ def middle(trials: list, what: str) -> float:
     return float(np.mean([np.nanmedian(getattr(t, what)) for t in trials])) if trials else 0.0
 
 # %% ../../nbs/regression/55_forecasts.ipynb #e9e0cebf
-UNKNOWN = (np.nan, np.nan)  # an interval where none is given
-
-
 def forecast_sources(
     log_mse: np.ndarray,  # forecast for each source, dex, shape (n_sim,)
     bias: np.ndarray,  # likewise, in the property's unit

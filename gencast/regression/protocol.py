@@ -16,6 +16,9 @@ from .register import LAWS, find_law, make_law
 from .signal_table import SignalTable
 
 # %% ../../nbs/regression/45_protocol.ipynb #1d2a5099
+LEAST_FIT = 3  # simulations that must stay in a fit: six pairs
+
+
 def check_families(families, table: SignalTable) -> np.ndarray | None:
     "Family labels as an array; raises `InputError` where too few simulations stay in the fit."
     if families is None:
@@ -26,10 +29,10 @@ def check_families(families, table: SignalTable) -> np.ndarray | None:
             f"families: {families.size} labels for {len(table.names)} simulations; give one for each"
         )
     sizes = pd.Series(families).value_counts()
-    if len(families) - sizes.iloc[:2].sum() < 2 or len(sizes) < 3:
+    if len(families) - sizes.iloc[0] < LEAST_FIT:
         raise InputError(
             f"families: {len(sizes)} families, the largest with {sizes.iloc[0]} of {len(families)} "
-            "simulations; with the target's and one more left out at least 2 simulations must stay"
+            f"simulations; with the target's left out at least {LEAST_FIT} simulations must stay"
         )
     return families
 
@@ -77,11 +80,13 @@ def held_residuals(
     units: np.ndarray,  # label of each simulation; what shares a label is held out together, shape (n_sim,)
     out: np.ndarray,  # the target and what is held out with it, boolean, shape (n_sim,)
 ) -> list:  # a pair of arrays for each other unit: residuals and the law's standard deviations, dex
-    "Residuals of every other simulation or family, held out as well."
+    "Residuals of every other simulation or family, held out as well, where enough stay to fit a law."
     residuals = []
     for unit in dict.fromkeys(units[~out].tolist()):
         inside = units == unit
         stay, targets = ~(out | inside), np.flatnonzero(inside)
+        if stay.sum() < LEAST_FIT:
+            continue
         found = predict_targets(table, law, signals, targets, ~stay)
         missed = [table.log_mse[stay, j] - predicted for j, (predicted, _) in zip(targets, found)]
         missed, sd = np.concatenate(missed), np.concatenate([sd for _, sd in found])
@@ -120,9 +125,18 @@ def target_rows(
         {"source": names[known], "target": table.names[k], "log_mse": true[known], "predicted": predicted}
     )
     for level in levels:
-        low, high = interval_bounds(residuals, sd, level, interval)
+        low, high = known_bounds(residuals, sd, level, interval, families is not None)
         rows[f"lower_{level * 100:.0f}"], rows[f"upper_{level * 100:.0f}"] = predicted + low, predicted + high
     return rows.assign(sd=sd)
+
+
+def known_bounds(residuals: list, sd: np.ndarray, level: float, interval: str, families: bool) -> tuple:
+    "`interval_bounds`, nan where there is no interval: too few simulations, or none that could be held out."
+    if not residuals:
+        return np.full(len(sd), np.nan), np.full(len(sd), np.nan)
+    low, high = interval_bounds(residuals, sd, level, interval, families)
+    none = np.isinf(low) | np.isinf(high)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high)
 
 
 def target_task(spec, law, *arguments) -> pd.DataFrame:
@@ -145,7 +159,8 @@ def heldout_predictions(
     signal: str | None = None,  # for laws of one signal: which, instead of their default
     # `conformal`: holds for twenty simulations, wide; `scaled`, `normal`: by the law's own standard deviation
     interval: str = "conformal",
-    # one row a pair: source, target, log_mse, predicted, lower_50, upper_50, ..., sd (the law's own, dex)
+    # one row a pair: source, target, log_mse, predicted, lower_50, upper_50, ... (nan where there are too few
+    # simulations for an interval), sd (the law's own, dex)
 ) -> pd.DataFrame:
     """Every pair predicted with its target (or its target's family) held out, with nested intervals. Raises
     `InputError` for an unknown law, signal or interval, families that leave too few simulations, and
@@ -193,8 +208,8 @@ def score_table(
     levels: tuple = LEVELS,  # of the intervals to score
 ) -> pd.DataFrame:  # one row for all pairs and one for each target
     """Scores of a law: R2, mean absolute error (dex of log10 MSE), rank correlation within a target, coverage
-    and width of the intervals, and direction (first row only). Raises `InputError` for a level whose bounds
-    the table does not have.
+    and width of the intervals (nan where there is none), and direction (first row only). Raises `InputError`
+    for a level whose bounds the table does not have.
 
     Example:
 
@@ -236,8 +251,9 @@ def group_scores(rows: pd.DataFrame, levels: tuple) -> dict:
     }
     for level in levels:
         name = f"{level * 100:.0f}"
-        low, high = rows[f"lower_{name}"], rows[f"upper_{name}"]
-        scores[f"coverage_{name}"] = ((rows["log_mse"] >= low) & (rows["log_mse"] <= high)).mean()
+        known = rows[np.isfinite(rows[f"lower_{name}"]) & np.isfinite(rows[f"upper_{name}"])]
+        low, high = known[f"lower_{name}"], known[f"upper_{name}"]
+        scores[f"coverage_{name}"] = known["log_mse"].between(low, high).mean()
         scores[f"width_{name}"] = (high - low).mean()
     return scores | {"n": len(rows)}
 

@@ -14,7 +14,7 @@ import pandas as pd
 from ..core.base import rng_for
 from .evidence import Evidence, members, one_by_one
 from .forecasts import draw_groups, try_groups
-from .intervals import LEVELS, unit_interval
+from .intervals import LEVELS, family_interval
 from .protocol import check_families, read_levels
 from .signal_table import SignalTable
 from .trial_targets import Stock, TrialTargets, fit_law_with
@@ -82,7 +82,7 @@ def family_task(
     "Predictions and intervals for all simulations of a family."
     residuals, rows = hold_family(table, law, held, version, families, stock, seed)
     for level in levels:
-        low, high = unit_interval(residuals, level)
+        low, high = family_interval(residuals, level)
         rows[f"lower_{level * 100:.0f}"] = rows.predicted + low
         rows[f"upper_{level * 100:.0f}"] = rows.predicted + high
     return rows[[c for c in rows if c != "sd"] + ["sd"]]
