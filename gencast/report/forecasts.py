@@ -77,6 +77,8 @@ class BestForecast:
     upper: float = np.nan  # not finite: too few simulations for an interval
     bias: float | None = None  # None: the run has none
     largest_rmse: float = np.nan  # largest forecast of a source in range
+    # what the interval rests on: `simulations` held out one by one, `unseen` families, `none`; or empty
+    interval: str = ""
 
     @property
     def has_interval(self) -> bool:
@@ -111,6 +113,7 @@ def _choose_best(rows: pd.DataFrame, combined: pd.DataFrame | None) -> BestForec
         upper=chosen.upper,
         bias=chosen.get("bias"),
         largest_rmse=inside.rmse.max(),
+        interval=str(first.get("interval", "")),
     )
 
 # %% ../../nbs/report/40_forecasts.ipynb #f3c1ae64
