@@ -971,6 +971,7 @@ CALLS = [
         blank=True,
     ),
     Call("data.catalogues.read_catalogue", lambda: dict(path="no such file.cat")),
+    Call("data.named_surveys.read_survey", lambda: dict(path="no such file.fits", redshift=0.5, ebv=0.0)),
     Call("data.specfiles.read_spec", lambda: dict(path="no such file.fits")),
     Call(
         "data.particles.read_particles",

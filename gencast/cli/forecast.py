@@ -35,7 +35,8 @@ Data = Annotated[
     list[Path],
     typer.Argument(
         help="Spectra of SDSS, BOSS, DESI, LEGA-C, MaNGA or ESO (FITS), or folders of "
-        "them; or one .cat file; or one table (FITS, CSV, HDF5, Parquet) with --map."
+        "them; or one .cat file, or a table of COSMOS2020, CANDELS, JADES, GAMA or the Legacy Surveys; or "
+        "one table (FITS, CSV, HDF5, Parquet) with --map."
     ),
 ]
 Run = Annotated[

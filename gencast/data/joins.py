@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.base import InputError
 from ..core.checks import beside
-from .columns import Column, open_columns, read_columns, table_kind
+from .columns import Column, check_cards, open_columns, read_columns, table_kind
 
 # %% ../../nbs/data/06_joins.ipynb #7dc99393
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ def column_places(
     if table_kind(path) not in (".fits", ".fit", ".fts"):
         return {}
     try:
+        if not path.name.lower().endswith(".gz"):
+            with open(path, "rb") as f:
+                check_cards(f.read(10_000_000))
         with fits.open(path, memmap=False) as hdus:
             tables = {n: h for n, h in enumerate(hdus) if isinstance(h, (fits.BinTableHDU, fits.TableHDU))}
             called = [h.name for h in tables.values()]

@@ -19,8 +19,9 @@ from ..core.locks import hold_folder
 from ..core.progress import Progress
 from ..core.sample import Sample
 from ..core.workers import open_workers
-from ..data.fields import catalogue_options, survey_catalogue
+from ..data.fields import catalogue_options, keeps_columns, survey_catalogue
 from ..data.mappings import load_mapping
+from ..data.named_surveys import recognise_survey
 from ..data.readers import load_table_rows
 from ..data.references import load_spectra
 from ..data.suites import has_recipes
@@ -52,6 +53,30 @@ def run_survey(settings: Settings, view: str) -> Sample:
     "The observed galaxies with which a run was made."
     return load_survey(settings.suite, settings.part(SurveySettings), view, settings.seed)
 
+# %% ../../nbs/pipeline/85_observed.ipynb #60841818
+def read_known(settings: Settings, path: Path, columns, options: dict) -> Sample:
+    "The catalogue of a survey that is known. Raises `InputError` where the run cannot be compared with it."
+    if "photometry" not in settings.views:
+        raise InputError(
+            f"{path} holds photometry, and the run has no simulations in bands; make one with `gencast run "
+            f"photometry --catalogue {path.name}`"
+        )
+    if not has_recipes(settings.suite):
+        raise InputError(
+            f"{path}: the bands of the suite {settings.suite.name!r} are those of its tables; say with --map "
+            "which column is which of them"
+        )
+    named = path.suffix.lower() != ".cat" or recognise_survey(path) is not None
+    refuse_idle(path, options, ("cosmology", "redshift", "ebv") if named else ("cosmology",))
+    return in_bands(settings, path, columns, **options)
+
+
+def in_bands(settings: Settings, path: Path, columns, **options) -> Sample:
+    "A catalogue in the bands and at the redshifts of a run's survey."
+    survey = run_survey(settings, "photometry")
+    ends = (float(survey.redshift.min()), float(survey.redshift.max()))
+    return survey_catalogue(path, columns, ends, snr=settings.snr, wanted=survey.bands, **options)
+
 # %% ../../nbs/pipeline/85_observed.ipynb #c96c4e04
 def read_observed(
     settings: Settings,  # of the earlier run
@@ -69,12 +94,14 @@ def read_observed(
     options = {key: value for key, value in options.items() if is_given(value)}
     options = {"cosmology": suite.cosmology} | options
     fwhm = suite.spectra.get("fwhm_kms", FWHM_KMS)
-    if not columns and not any(p.suffix == ".cat" for p in paths):
+    known = [path for path in paths if keeps_columns(path)]
+    if not columns and not known:
         return load_spectra(paths, suite.wave(), fwhm_kms=fwhm, **options)
     if len(paths) > 1:
         raise InputError(f"{len(paths)} tables were given; give one, or run once for each")
-    cat = paths[0].suffix.lower() == ".cat" and catalogue_options(columns) is not None
-    if columns and not cat and not (load_mapping(columns)["bands"] and "photometry" in settings.views):
+    if known and catalogue_options(columns) is not None:
+        return read_known(settings, paths[0], columns, options)
+    if not (load_mapping(columns)["bands"] and "photometry" in settings.views):
         refuse_idle(paths[0], options, ("ebv", "skip", "cosmology"))
         common = fwhm if has_recipes(suite) or "fwhm_kms" in suite.spectra else None
         mapping = with_options(columns, options)
@@ -82,15 +109,11 @@ def read_observed(
             paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common, labelled=False
         )
         return found[0]
-    refuse_idle(paths[0], options, ("skip", "cosmology") if columns and not cat else ("cosmology",))
-    mapping = with_options(columns, options) if columns and not cat else columns
+    refuse_idle(paths[0], options, ("skip", "cosmology"))
+    mapping = with_options(columns, options)
     if not has_recipes(suite):
         return load_table_rows(paths[0], mapping, view="photometry", labelled=False)[0]
-    survey = run_survey(settings, "photometry")
-    ends = (float(survey.redshift.min()), float(survey.redshift.max()))
-    return survey_catalogue(
-        paths[0], mapping, ends, snr=settings.snr, wanted=survey.bands, cosmology=options["cosmology"]
-    )
+    return in_bands(settings, paths[0], mapping, cosmology=options["cosmology"])
 
 
 def is_given(
