@@ -85,8 +85,8 @@ def load_trials(
     from gencast.core.cache import read_arrays
 
     values, labels = [], []
-    for first in range(0, N_TRIAL, BATCH):
-        arrays = read_arrays(batch_path(sets.cache, sets.view, first))
+    for batch in range(len(sets.keys)):
+        arrays = read_arrays(batch_path(sets.cache, sets.view, BATCH * batch))
         cuts = np.cumsum(arrays["sizes"])[:-1]
         values += np.split(arrays["values"], cuts)
         labels += np.split(arrays["labels"], cuts)
