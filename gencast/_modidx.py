@@ -3354,6 +3354,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'gencast/regression/unseen.py'),
                                            'gencast.regression.unseen.hold_family': ( 'regression/unseen.html#hold_family',
                                                                                       'gencast/regression/unseen.py'),
+                                           'gencast.regression.unseen.known': ( 'regression/unseen.html#known',
+                                                                                'gencast/regression/unseen.py'),
                                            'gencast.regression.unseen.predict_unseen': ( 'regression/unseen.html#predict_unseen',
                                                                                          'gencast/regression/unseen.py'),
                                            'gencast.regression.unseen.stock_residuals': ( 'regression/unseen.html#stock_residuals',

@@ -1,4 +1,4 @@
-"""Targets whose family no simulation shares: nothing of a held-out family leaks, and trial targets are targets only."""
+"""Nothing of a held-out family leaks into what is said about it, and trial targets are targets only."""
 
 from dataclasses import replace
 

@@ -23,6 +23,11 @@ from .trial_targets import Stock, TrialTargets, fit_law_with
 FOLDS = 6  # parts in which trial targets are held out
 
 
+def known(stock: Stock | None, held: tuple) -> Stock | None:
+    "A stock, where it has signals with these simulations held out."
+    return stock if stock is not None and held in stock.versions else None
+
+
 def trial_folds(numbers: np.ndarray) -> list:  # of arrays
     "Trial targets in parts that are held out together."
     return [numbers[k::FOLDS] for k in range(FOLDS) if len(numbers[k::FOLDS])]
@@ -109,7 +114,7 @@ def unseen_predictions(
     families = check_families(families, table)
     groups = {members(families, k): k for k in reversed(range(len(table.names)))}
     work = (
-        delayed(family_task)(table, law, held, without_family[k], families, stock, seed, levels)
+        delayed(family_task)(table, law, held, without_family[k], families, known(stock, held), seed, levels)
         for held, k in sorted(groups.items())
     )
     with threadpool_limits(1):  # matrices are small: threads would only wait for each other
@@ -136,7 +141,12 @@ def predict_unseen(
     rows = []
     for t, name in enumerate(others.names):
         predicted = fitted.predict(others.versions[()][:, t], sources)
-        what = {"source": table.names, "target": name, "log_mse": others.log_mse[:, t], "predicted": predicted}
+        what = {
+            "source": table.names,
+            "target": name,
+            "log_mse": others.log_mse[:, t],
+            "predicted": predicted,
+        }
         rows.append(pd.DataFrame(what))
     found, tag = pd.concat(rows, ignore_index=True), f"{level * 100:.0f}"
     return found.assign(**{f"lower_{tag}": found.predicted + low, f"upper_{tag}": found.predicted + high})
@@ -203,7 +213,7 @@ def unseen_trials(
     families = np.asarray(families)
     groups = list(dict.fromkeys(members(families, k) for k in range(len(families))))
     tasks = [
-        (family_trials, evidence, table, law, without_family[h[0]], h, stock, size, seed, n_group)
+        (family_trials, evidence, table, law, without_family[h[0]], h, known(stock, h), size, seed, n_group)
         for h in groups
     ]
     folds = trial_folds(stock.known(())) if stock is not None else []
