@@ -705,6 +705,11 @@ CALLS = [
         lambda: dict(residuals=[LABELS, LABELS + 0.1, 2 * LABELS], level=0.8),
         lambda f, g: f[0] <= f[1],
     ),
+    Call(
+        "regression.galaxy_intervals.family_reach",
+        lambda: dict(misses=[LABELS, LABELS + 0.1, 2 * LABELS], level=0.8),
+        lambda f, g: f >= 0,
+    ),
     Call("regression.crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
     Call(
         "regression.inference.naive_test",

@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
 
 from gencast.cli.main import main
+from gencast.core.base import InputError
 from gencast.core.progress import Progress
 from gencast.data.surveys import load_sdss_spectra
 from gencast.models.estimators import make_model, predict_with_spread
@@ -87,6 +88,10 @@ def test_results_forecast(folder, noisy):
     by_source, by_galaxy = results.forecast(noisy, ("log_mstar",))
     assert set(by_source.property) == {"log_mstar"} and len(by_source) == len(results.simulations)
     assert_frame_equal(by_galaxy, observed.forecast(folder, noisy, ("log_mstar",), progress=False)[1])
+    found = results.catalog(noisy, properties=("log_mstar",), progress=False)
+    assert len(found) == len(noisy) and "sfh" not in found.colnames
+    with pytest.raises(InputError, match="no effect without a sample"):
+        results.catalog(properties=("log_mstar",))
 
 
 def test_nothing_kept_could_hold_code(folder):

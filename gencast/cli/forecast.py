@@ -51,7 +51,8 @@ Tables = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Write forecasts.csv, galaxies.csv, bins.csv and comparison.csv into this folder.",
+        help="Write forecasts.csv, galaxies.csv, galaxy_intervals.csv, bins.csv, comparison.csv, and "
+        "catalog.fits and catalog.ecsv into this folder.",
     ),
 ]
 
@@ -126,6 +127,15 @@ def chosen_properties(
     return wanted
 
 
+def write_observed_catalog(out: Path, run: Path, intervals) -> None:
+    "Write catalog.fits and catalog.ecsv, where there are properties of one number a galaxy."
+    from gencast.core.files import read_sealed
+    from gencast.report.catalog import run_catalog, write_catalog
+
+    if len(intervals):
+        write_catalog(run_catalog(intervals, read_sealed(run / "run.json", must=False)), out)
+
+
 def write_tables(out: Path, **tables) -> None:
     "Write each table as a CSV file of its name."
     from gencast.pipeline.record import write_table
@@ -164,8 +174,7 @@ def forecast(
     the error.
     """
     from gencast.pipeline.configure import load_settings, read_ebv
-    from gencast.pipeline.observed import forecast as forecast_sample
-    from gencast.pipeline.observed import read_observed
+    from gencast.pipeline.observed import forecast_all, read_observed
     from gencast.report import compare_reference, forecast_bins
 
     settings = load_settings(run)
@@ -174,9 +183,11 @@ def forecast(
     options = {"accept": tuple(accept or ()), "aperture": aperture, "skip": skip, "cosmology": cosmology}
     options |= {"ebv": None if ebv is None else read_ebv(ebv), "redshift": read_redshift(redshift)}
     sample = read_observed(settings, data, columns or "", **options)
-    table, galaxies = forecast_sample(run, sample, wanted, jobs, scheduler=scheduler, model=model)
+    table, galaxies, intervals = forecast_all(run, sample, wanted, jobs, True, scheduler, model)
     compared = compare_reference(galaxies)
     print_forecast(sample, table, galaxies, compared)
     if out:
         bins = forecast_bins(galaxies)
-        write_tables(out, forecasts=table, galaxies=galaxies, bins=bins, comparison=compared)
+        tables = {"forecasts": table, "galaxies": galaxies, "galaxy_intervals": intervals}
+        write_tables(out, **tables, bins=bins, comparison=compared)
+        write_observed_catalog(out, run, intervals)

@@ -9,6 +9,8 @@ from .distances import profile_survey as profile_survey
 from .distances import survey_distances as survey_distances
 from .job import run as run
 from .observed import forecast as forecast
+from .observed import forecast_all as forecast_all
+from .observed import forecast_catalog as forecast_catalog
 from .observed import is_given as is_given
 from .observed import read_observed as read_observed
 from .observed import refuse_idle as refuse_idle

@@ -23,6 +23,7 @@ from ..features.table import Features, feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
 from .consensus import consensus_of, neighbours_of, trial_neighbours
 from .distances import measure_distances, survey_distances
+from .family_pairs import find_pairs
 from .parts import Simulations, load_labels, load_rows
 from .selection import importance_without, ranking_of, select_features
 from .settings import SelectionSettings
@@ -190,6 +191,8 @@ def gather_view(
     trials = find_trials(suite, simulations, given, properties, progress)
     options = (noise_free, progress, tuple(map(str, units)), tuple(hard), trials)
     consensus = find_consensus(simulations, properties, held, lacking, features.values, *options)
+    sizes = [len(load_labels(simulations, n, "test", properties[0])) for n in simulations.names]
+    consensus |= find_pairs(simulations, properties, families.get(main), sizes, lacking, noise_free, progress)
     neighbours = find_neighbours(simulations, properties, lacking, features.values, progress)
     more = (trials, find_trial_neighbours(simulations, properties, lacking, trials, progress))
     with progress.stage(f"{simulations.view}: support"):
