@@ -427,7 +427,8 @@ def gather_property(
     evidence = add_baselines(simulations, property, evidence, progress)
     edge = cautious_evidence(view, property, evidence)
     map_tasks = partial(progress.map, f"{simulations.view}: signals")
-    table, by_family = compute_signals(evidence, view.families, map_tasks, unseen=edge)
+    kinds = view.families | {view.main_family: view.units}
+    table, by_family = compute_signals(evidence, kinds, map_tasks, unseen=edge)
     (edge_values,) = map_tasks(signal_version, [(edge, (), table.signals)])
     trials = join_trials(view, property, [found[2] for found in fits if len(found) > 2])
     stock = find_stock(edge, trials, simulations.view, progress)

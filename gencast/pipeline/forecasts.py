@@ -50,7 +50,7 @@ def forecast_unseen(c: PropertyEvidence, law: str, progress: Progress) -> Survey
     table, shared, seed = law_signals(c, law), c.shared, c.shared.simulations.seed
     columns = [c.table.signals.index(s) for s in table.signals]
     table = replace(table, values=c.edge_values[..., columns])
-    without = c.table.without if shared.kin is None else c.by_family[shared.main_family]
+    without = c.by_family[shared.main_family]
     stock = c.stock if c.stock and c.stock.signals == table.signals else None
     map_tasks = partial(progress.map, f"{c.view}: trials")
     known = (shared.units, without[..., columns], c.trials if stock else None, stock, map_tasks)
