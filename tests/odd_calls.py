@@ -860,6 +860,7 @@ CALLS = [
         lambda: dict(model=forest(), values=Y),
         lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g),
     ),
+    Call("regression.comparisons.effective_number", lambda: dict(families=["a", "a", "b"])),
     Call("regression.protocol.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
     Call("regression.inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
     Call(

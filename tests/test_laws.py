@@ -7,9 +7,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
+from gencast.regression.comparisons import effective_number, paired_gain
+from gencast.regression.forgetting import forget_errors, mean_transfer
 from gencast.regression.intervals import conformal_interval, family_interval
 from gencast.regression.laws import BASELINE_LABELS, LAWS
-from gencast.regression.protocol import direction_scores, heldout_predictions, score_table
+from gencast.regression.mixing import inner_misses, member_weights
+from gencast.regression.protocol import direction_scores, heldout_predictions, hold_target, score_table
 from gencast.regression.register import make_law, register_law
 from gencast.regression.signal_table import SignalTable
 from gencast.regression.variance_components import fit_components, reml_loss, same
@@ -404,3 +407,112 @@ def test_errors(table):
         replace(table, without=table.without[1:])
     with pytest.raises(InputError, match="not in the table"):
         table.column("distance")
+
+
+def leave_one_in_means(n=12, seed=1):
+    "Simulations whose errors follow their own difficulty; signals as evidence makes them."
+    from gencast.regression.signals import LAW_SIGNALS
+
+    rng = np.random.default_rng(seed)
+    names = tuple(f"s{i}" for i in range(n))
+    log_mse = rng.normal(-2, 0.3, (n, n)) + 0.3 * rng.normal(size=(n, 1))
+    squared, bias = 10 ** rng.normal(-2, 0.3, n), rng.normal(0, 0.05, (n, n))
+    values = rng.normal(size=(n, n, len(LAW_SIGNALS)))
+    at = {name: k for k, name in enumerate(LAW_SIGNALS)}
+
+    def version(k):
+        found, used = values.copy(), np.arange(n) != k
+        own = np.array([squared[used & (np.arange(n) != j)].mean() for j in range(n)])
+        found[..., at["neighbour"]] = 0.0
+        found[..., at["predicted_bias"]] = bias
+        found[..., at["consensus_bias"]] = np.log10(bias**2 + own)
+        found[..., at["consensus"]] = np.log10(bias**2 + 0.01 + own)
+        found[..., at["transfer"]] = mean_transfer(np.zeros((n, n)), log_mse, used)
+        found[~used] = np.nan
+        return found
+
+    without = np.array([version(k) for k in range(n)])
+    return SignalTable(names, LAW_SIGNALS, version(-1), without, log_mse, bias)
+
+
+def test_residuals_held_out_twice_are_as_large_as_those_held_out_once():
+    "A mean over all but one tells about that one; nested residuals must not read it."
+    table, law = leave_one_in_means(), "gaussian_process"
+    inner, outer = [], []
+    for k in range(0, 12, 3):
+        residuals, predicted, _ = hold_target(
+            table, make_law(law, table.signals), k, np.arange(12), table.without[k]
+        )
+        inner.append(np.mean([np.mean(r**2) for r, _ in residuals]))
+        outer.append(np.mean((np.delete(table.log_mse[:, k], k) - predicted) ** 2))
+    assert 0.6 < np.sqrt(np.mean(inner) / np.mean(outer)) < 1.6
+
+
+def test_forgetting_agrees_with_signals_made_without_both():
+    table, n = leave_one_in_means(), 12
+    held, also = np.arange(n) == 2, np.arange(n) == 5
+    found = forget_errors(table.without[2], table.signals, table.log_mse, held, also)
+    used, k = ~(held | also), table.signals.index("transfer")
+    expected = [
+        [np.delete(table.log_mse[i], sorted({2, 5, i, j})).mean() for j in range(n)] for i in range(n)
+    ]
+    off = used[:, None] & ~np.eye(n, dtype=bool)
+    assert_allclose(found[..., k][off], np.array(expected)[off], atol=1e-9)
+    changed = {
+        s for k, s in enumerate(table.signals) if (found[..., k] != table.without[2][..., k])[off].any()
+    }
+    assert changed == {"transfer", "consensus", "consensus_bias"}
+    other = replace(table, without=table.without + 0.1 * (np.arange(len(table.signals)) == k))
+    same_means = forget_errors(other.without[2], table.signals, table.log_mse, held, also)
+    assert_array_equal(same_means[..., k][off], other.without[2][..., k][off])  # no such mean: left alone
+
+
+def test_weights_follow_the_members_that_do_well():
+    rng = np.random.default_rng(0)
+    missed = rng.normal(size=(380, 4)) * [1.0, 1.0, 1.0, 4.0]
+    few, many = member_weights(missed, 4), member_weights(missed, 400)
+    for weights in (few, many):
+        assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
+    assert many[3] < few[3] < 0.25 and many[3] < 0.08
+    assert_allclose(member_weights(np.zeros((5, 3)), 5), 1 / 3)
+    two = missed[:, [0, 3]]  # against a grid
+    pull = 4 / 20 * (two**2).mean(axis=0).sum() / 2
+    loss = [
+        np.mean((two @ [1 - w, w]) ** 2) + pull * ((w - 0.5) ** 2 + (0.5 - w) ** 2)
+        for w in np.linspace(0, 1, 1001)
+    ]
+    assert member_weights(two, 20)[1] == pytest.approx(np.linspace(0, 1, 1001)[np.argmin(loss)], abs=2e-3)
+
+
+def test_a_members_inner_trial_is_a_fit_without_the_held_out():
+    "Ridge: the same as scikit-learn's, fitted without a group of simulations, on the same scale."
+    from sklearn.linear_model import Ridge
+
+    from gencast.regression.laws import fit_ridge, standardiser
+
+    table = make_table(8)
+    X, y, source, target = flat(table)
+    law = fit_ridge(X, y, source, target, 0)
+    rest = y - X[:, 0]
+    missed = inner_misses([law.member], X, y, source, target, table.signals, 0)
+    assert missed.shape == (8 * 7 - 4, 2)  # 8 in 6 groups: two groups of two, without their own pairs
+    held, Z = np.isin(source, [2]) | np.isin(target, [2]), standardiser(X)(X)
+    fitted = Ridge(10).fit(Z[~held], rest[~held])
+    new = (target == 2) & (source != 2)
+    assert_allclose(missed[2 * 6 + 2 * 6 :][:7, 1], (rest - fitted.predict(Z))[new])
+
+
+def test_a_gain_has_the_error_of_its_units():
+    table = make_table(9)
+    one, two = (heldout_predictions(table, law, levels=()) for law in ("ridge", "constant"))
+    alone = {n: n for n in table.names}
+    gain, error = paired_gain(one, two, alone)
+    difference = (two.log_mse - two.predicted).abs() - (one.log_mse - one.predicted).abs()
+    each = difference.groupby(one.target).mean()
+    assert gain == pytest.approx(difference.mean())
+    assert error == pytest.approx(each.std(ddof=1) / 3)  # as many pairs for each target
+    assert paired_gain(one, two, dict.fromkeys(alone, "a"))[0] == pytest.approx(gain)
+    assert np.isnan(paired_gain(one, two, dict.fromkeys(alone, "a"))[1])
+    assert effective_number(list("aabbcc")) == 3 and effective_number(list("aaab")) == 1.6
+    with pytest.raises(InputError, match="no pair in common"):
+        paired_gain(one, two[:0], alone)

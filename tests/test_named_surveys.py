@@ -355,3 +355,10 @@ def test_an_object_that_stands_twice(tmp_path):
     tractor(z_spec=Z, objid=np.array([1, 1, 2, 3, 4, 5])).write(tmp_path / "t.fits")
     with pytest.raises(InputError, match="'9010-7-1' stands twice"):
         load(tmp_path / "t.fits")
+
+
+def test_tails_of_zeros_do_not_cost_a_band(tmp_path):
+    "speclite's curve of DECam's g begins at 3330 Å with zeros."
+    tractor(z_spec=np.linspace(0.45, 0.6, N)).write(tmp_path / "t.fits")
+    sample = load_catalogue(tmp_path / "t.fits", (0.4, 0.7), (1210.0, 18000.0), snr=5)
+    assert sample.bands == ("decam2014-g", "decam2014-r", "decam2014-z")

@@ -62,16 +62,21 @@ def galaxy_lines(
 ) -> list:  # lines of text
     "The predictions for single galaxies, and how many of them are outside the simulations' range."
     lines = [f"{'galaxy':<28} {'z':>7}  {'property':<10} {'predicted':>9}  {'expected error':>14}  in range"]
+    refused = galaxies.expected_error.isna().all()
     for g in galaxies.head(SHOWN).itertuples():
+        error = "none" if g.expected_error != g.expected_error else f"{g.expected_error:.2f}"
+        alone = "set is not" if refused else "yes"
         lines.append(
             f"{g.galaxy:<28} {g.redshift:7.4f}  {g.property:<10} {g.predicted:9.2f}  "
-            f"{g.expected_error:14.2f}  {'yes' if g.inside else 'NO'}"
+            f"{error:>14}  {alone if g.inside else 'NO'}"
         )
     n_out = int((~galaxies.inside.astype(bool)).sum())
-    if n_out:
+    if refused:
+        lines.append("the galaxies are out of range as a set: no error is given for any of them")
+    elif n_out:
         lines.append(
-            f"NO ({n_out:,} of {len(galaxies):,}): unlike all simulated galaxies, so neither value nor "
-            "error can be trusted"
+            f"NO ({n_out:,} of {len(galaxies):,}): unlike all simulated galaxies, so they get no error and "
+            "are left out of the forecast for the set"
         )
     if len(galaxies) > SHOWN:
         lines.append(f"... and {len(galaxies) - SHOWN:,} more; --out writes them all")

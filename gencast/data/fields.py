@@ -63,12 +63,18 @@ def measurement_cuts(
 NEAR_INFRARED = 14000  # Angstrom, beyond which a band counts as near-infrared
 
 
+def curve_ends(curve: str) -> np.ndarray:  # Angstrom, shape (2,)
+    "Where a response curve begins and ends; speclite's have long tails of zeros, which do not count."
+    wave, response = band_curve(curve)
+    return wave[response > 1e-3 * response.max()][[0, -1]] if "-" in curve else wave[[0, -1]]
+
+
 def why_not(curve: str | None, redshift_range: tuple, rest_range: tuple) -> str:
     "Why simulated spectra cannot be seen through a band; empty where they can."
     if curve is None:
         return "no response curve"
     low, high = redshift_range
-    first, last = band_curve(curve)[0][[0, -1]] / (1 + np.array([high, low]))
+    first, last = curve_ends(curve) / (1 + np.array([high, low]))
     bluest = max(rest_range[0], LYMAN_ALPHA)
     if first < bluest:
         return f"sees {first:.0f} Å at z = {high:g}, blueward of {bluest:.0f} Å"

@@ -64,7 +64,14 @@ class SurveyTable:
         "Columns in the order of the objects with fluxes; rows of other extensions are joined by id."
         first = Place(find_name(self.names, self.layout.known_by[0]), part=self.part)
         mapping = {"part": self.part, "ids": self.id_columns()[0]}
-        return read_joined(self.path, mapping, places, text=text, first=first)
+        found = read_joined(self.path, mapping, places, text=text, first=first)
+        for place, column in found.items():
+            if column.values.ndim != 1:
+                raise InputError(
+                    f"{self.path}: column {place.label!r} has shape {column.values.shape}; a survey has one "
+                    "number for each object"
+                )
+        return found
 
     def id_columns(self) -> tuple:
         "Columns that together name an object. Raises `InputError` where they are not there."

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..core.properties import PROPERTIES, define_property
-from .domain_errors import DomainErrors
+from .domain_errors import DomainErrors, Forecast
 from ..regression.laws import line_table
+from ..report.forecast_sentences import describe_forecast
 from ..report.results import Results
 
 # %% ../../nbs/forecaster/35_results.ipynb #13b4c396
@@ -124,3 +125,27 @@ def to_results(
         spectra=pd.DataFrame(),
         run=record,
     )
+
+# %% ../../nbs/forecaster/35_results.ipynb #10088f8b
+class WithResults:
+    "A study with `domain_errors`, `property` and `unit`: its tables, and its forecasts in words."
+
+    @property
+    def model_name(self) -> str:
+        "What the models are called in tables."
+        return "own"
+
+    def results(
+        self,
+        *forecasts,  # of `Forecast`
+    ) -> Results:
+        "The tables of a run, for figures and sentences."
+        whole = {"property": self.property, "unit": self.unit, "model": self.model_name}
+        return to_results(self.domain_errors, *forecasts, **whole)
+
+    def describe(
+        self,
+        forecast: Forecast,  # from `forecast`
+    ) -> str:  # a few sentences
+        "A forecast in words that a paper could quote."
+        return describe_forecast(self.results(forecast), forecast.survey)

@@ -91,6 +91,8 @@ def consensus_of(
     noise_free: bool = False,  # whether the simulations' light may be free of noise
     families: tuple = (),  # label of each simulation; what the cautious one holds out; empty: no cautious one
     trials: TrialSets | None = None,  # for which the cautious one predicts as well
+    # which of the observed galaxies the cautious one predicts, boolean, shape (n_survey,); None: all
+    usable: np.ndarray | None = None,
 ) -> dict:  # predicted, survey; with families cautious, cautious_survey, cautious_trials, chosen
     """What all simulations but the target, and but those held out, predict for every galaxy: `predicted` for
     every simulation's test galaxies, one simulation after the other, shape (n_label, n_all); `survey` for the
@@ -113,7 +115,8 @@ def consensus_of(
     found["survey"] = consensus.predict(basis.expand(seen)).T
     if cautious is None:
         return found
-    sets = {"cautious_survey": [seen], "cautious_trials": load_trials(trials)[0] if trials else []}
+    mine = seen if usable is None else seen[usable]
+    sets = {"cautious_survey": [mine], "cautious_trials": load_trials(trials)[0] if trials else []}
     more = {key: predict_cautiously(cautious, values, len(moment[0][0])) for key, values in sets.items()}
     return found | more | {"chosen": np.array(cautious.chosen)}
 

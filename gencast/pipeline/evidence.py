@@ -30,7 +30,14 @@ from .settings import SelectionSettings
 from .surveys import lacking_noise, survey_noise
 from .training import Learner, make_networks, split_errors, train_and_apply
 from .trial_targets import TrialSets, find_trials, load_trials
-from ..regression.evidence import Evidence, baselines_of, compute_signals, members, signal_version
+from gencast.regression.evidence import (
+    Evidence,
+    baselines_of,
+    compute_signals,
+    family_pairs,
+    members,
+    signal_version,
+)
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
 from ..regression.support import SupportReport, fit_support_model, support_table
@@ -53,7 +60,8 @@ def held_groups(families: dict, n: int) -> list:  # of tuples of numbers
     for labels in families.values():
         groups = dict.fromkeys(members(labels, k) for k in range(n))
         held += [g for g in groups if g not in held]
-    return held
+    main = next(iter(families.values()), None)  # of two of its families, the second makes the interval
+    return held + ([] if main is None else family_pairs(main))
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #50b32208
 LEAST_JUDGED = 100  # galaxies, with fewer of which a set from an unseen library looks like one inside
@@ -64,8 +72,9 @@ class ViewEvidence:
     "What all properties of a view have in common."
 
     simulations: Simulations
-    survey: Sample  # the observed galaxies
-    features: Features  # of the survey
+    observed: Sample  # the observed galaxies, all of them
+    survey: Sample  # those in range, which are the set that is forecast for
+    features: Features  # of all observed galaxies
     properties: tuple  # of the run
     consensus: dict  # simulations held out -> what the others predict for every galaxy, from `consensus_of`
     neighbours: list  # from `neighbours_of`, one dict a source
@@ -81,13 +90,18 @@ class ViewEvidence:
         """Whether the forecast is that for a family which no simulation shares: at the edge of the range, and
         for fewer galaxies than the range can be judged by.
         """
-        few = len(self.features.values) < LEAST_JUDGED
+        few = len(self.survey) < LEAST_JUDGED
         return self.support.tier == "edge" or (self.support.tier == "inside" and few)
 
     @property
     def units(self) -> np.ndarray:
         "What is held out together where a family is: the main family, else each simulation by itself."
         return np.arange(len(self.simulations.names)) if self.kin is None else self.kin
+
+    @property
+    def usable(self) -> np.ndarray:  # booleans, shape (n_observed,)
+        "Which of the observed galaxies the set consists of."
+        return self.support.usable
 
     @property
     def kin(self) -> np.ndarray | None:
@@ -115,13 +129,14 @@ def find_consensus(
     units: tuple = (),  # family of each simulation
     hard: tuple = (),  # those in `held` for which there is a cautious consensus as well
     trials: TrialSets | None = None,
+    usable: np.ndarray | None = None,  # which of the observed galaxies are in range; None: all
 ) -> dict:
     "The consensus with each group of simulations held out; only the one of all predicts for the survey."
     tasks = []
     for h in held:
         path = simulations.cache / f"consensus-{simulations.view}-{held_tag(h, simulations.names)}.npz"
         features = survey[:0] if h else survey
-        more = (units, trials) if h in hard else ()
+        more = (units, trials, None if h else usable) if h in hard else ()
         tasks.append((path, consensus_of, simulations, properties, h, noise, features, noise_free, *more))
     return dict(zip(held, progress.map(f"{simulations.view}: consensus", remember_call, tasks)))
 
@@ -161,14 +176,30 @@ def hard_groups(families: dict, units: np.ndarray) -> list:  # of tuples of numb
     return list(dict.fromkeys([(), *groups]))
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #618d1824
+def assess_usable(fit, survey: Sample, features: Features, seed: int) -> tuple:  # model, report
+    """Where observed galaxies lie; `fit`: a function from their noise to a `SupportModel`. Where some are out
+    of range, the noise is that of the others.
+    """
+    noise = survey_noise(survey)
+    model = fit(noise)
+    support = model.assess(features.values, seed)
+    rest = survey_noise(survey.take(support.usable))
+    if not np.array_equal(rest, noise):
+        model = fit(rest)
+        support = model.assess(features.values, seed)
+    return model, support
+
+
 def assess_support(
-    simulations: Simulations, features: Features, noise: np.ndarray, kin: np.ndarray | None
+    simulations: Simulations, survey: Sample, features: Features, kin: np.ndarray | None
 ) -> tuple[SupportReport, pd.DataFrame]:
     "Whether the survey, and each simulation when held out, lies within the simulations' range."
     names, seed = simulations.names, simulations.seed
     sets = [load_rows(simulations, n, "reference")[0] for n in names]
-    model = fit_support_model(sets, kin, noise, seed, light=np.isfinite(features.wave))
-    support = model.assess(features.values, seed)
+    light = np.isfinite(features.wave)
+    fit = partial(fit_support_model, sets, kin, seed=seed, light=light)
+    model, support = assess_usable(fit, survey, features, seed)
+    noise = model.noise
     inside = support_table(sets, names, kin, noise=noise, seed=seed, model=model)
     return support, inside.rename(columns={"simulation": "target"})
 
@@ -183,23 +214,24 @@ def gather_view(
 ) -> ViewEvidence:
     "Consensus, neighbours and support of a view, for all properties at once."
     features, families = feature_table(survey), family_labels(suite)
-    main, lacking = main_family(suite, families), lacking_noise(survey, given)
-    n = len(simulations.names)
+    main = main_family(suite, families)
+    with progress.stage(f"{simulations.view}: support"):
+        support, inside = assess_support(simulations, survey, features, families.get(main))
+    observed, survey = survey, survey.take(support.usable)
+    lacking, n = lacking_noise(survey, given), len(simulations.names)
     units = families.get(main, np.arange(n))
     held, hard = held_groups(families, n), hard_groups(families, units)
     noise_free = any("table" in s for s in suite.simulations)
     trials = find_trials(suite, simulations, given, properties, progress)
-    options = (noise_free, progress, tuple(map(str, units)), tuple(hard), trials)
+    options = (noise_free, progress, tuple(map(str, units)), tuple(hard), trials, support.usable)
     consensus = find_consensus(simulations, properties, held, lacking, features.values, *options)
     sizes = [len(load_labels(simulations, n, "test", properties[0])) for n in simulations.names]
     consensus |= find_pairs(simulations, properties, families.get(main), sizes, lacking, noise_free, progress)
-    neighbours = find_neighbours(simulations, properties, lacking, features.values, progress)
+    mine = features.values[support.usable]
+    neighbours = find_neighbours(simulations, properties, lacking, mine, progress)
     more = (trials, find_trial_neighbours(simulations, properties, lacking, trials, progress))
-    with progress.stage(f"{simulations.view}: support"):
-        found = assess_support(simulations, features, survey_noise(survey), families.get(main))
-    return ViewEvidence(
-        simulations, survey, features, properties, consensus, neighbours, families, main, *found, *more
-    )
+    known = (simulations, observed, survey, features, properties, consensus, neighbours)
+    return ViewEvidence(*known, families, main, support, inside, *more)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #02d44086
 def variant_path(simulations: Simulations, stage: str, property: str, variant: int) -> Path:
@@ -294,10 +326,11 @@ def join_evidence(
     distances: list,
     survey_distances: dict,
 ) -> Evidence:
-    "The arrays from which the signals of one property are made."
+    "The arrays from which the signals of one property are made; of the observed galaxies those in range."
+    mine = view.usable
 
     def join(key):
-        return np.array([np.concatenate([tests[key], observed[key]]) for tests, observed, *_ in fits])
+        return np.array([np.concatenate([tests[key], new[key][mine]]) for tests, new, *_ in fits])
 
     p = label_columns(view.properties, property)
     return Evidence(
@@ -306,12 +339,17 @@ def join_evidence(
         join("predicted"),
         join("spread"),
         {h: pick_labels(s["predicted"], p) for h, s in view.consensus.items()},
-        pick_labels(view.consensus[()]["survey"], p),
+        observed_consensus(view, property)[mine],
         view.neighbours,
         p,
         [by_signal_name(version) for version in distances],
-        by_signal_name(survey_distances),
+        by_signal_name({name: values[:, mine] for name, values in survey_distances.items()}),
     )
+
+
+def observed_consensus(view: ViewEvidence, property: str) -> np.ndarray:
+    "What all simulations predict for all observed galaxies, shape (n_observed,), of a history (.., n_bin)."
+    return pick_labels(view.consensus[()]["survey"], label_columns(view.properties, property))
 
 
 def add_baselines(
@@ -380,9 +418,11 @@ class PropertyEvidence:
     choice: dict  # features chosen with all simulations
     # distances in each choice of features: without simulation 0, 1, ..., and with all (last)
     distances: list
-    survey_distances: dict  # distances of the survey's galaxies, each of shape (n_sim, n_survey)
+    survey_distances: dict  # distances of all observed galaxies, each of shape (n_sim, n_observed)
     errors: list  # [source][target] -> mse, rmse, bias, n, nmad
     evidence: Evidence
+    # by every source's model for all observed galaxies, (n_sim, n_observed), of a history (.., n_bin)
+    survey_predicted: np.ndarray
     table: SignalTable  # all signals
     # kind -> signals with the family of simulation [k] held out, (n_sim, n_sim, n_sim, n_signal), from `edge`
     by_family: dict
@@ -398,13 +438,17 @@ class PropertyEvidence:
 
     @property
     def survey(self) -> Sample:
-        "The observed galaxies."
+        "The observed galaxies that are in range."
         return self.shared.survey
 
     @property
-    def survey_predicted(self) -> np.ndarray:
-        "Predictions for the survey, shape (n_sim, n_survey), of a history (n_sim, n_survey, n_bin)."
-        return self.evidence.predicted[:, self.evidence.edges[-2] :]
+    def survey_consensus(self) -> np.ndarray:
+        "What all simulations predict for all observed galaxies; cautiously, where the forecast is for these."
+        predicted = observed_consensus(self.shared, self.property)
+        if self.shared.unseen:
+            predicted = np.array(predicted)
+            predicted[self.shared.usable] = self.edge.survey_consensus
+        return predicted
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #dd1dda77
 def gather_property(
@@ -432,5 +476,6 @@ def gather_property(
     (edge_values,) = map_tasks(signal_version, [(edge, (), table.signals)])
     trials = join_trials(view, property, [found[2] for found in fits if len(found) > 2])
     stock = find_stock(edge, trials, simulations.view, progress)
-    known = (property, view, choices[-1], distances, of_survey, errors, evidence, table, by_family)
-    return PropertyEvidence(*known, edge, edge_values, trials, stock)
+    predicted = np.array([observed["predicted"] for _, observed, *_ in fits])
+    known = (property, view, choices[-1], distances, of_survey, errors, evidence, predicted)
+    return PropertyEvidence(*known, table, by_family, edge, edge_values, trials, stock)

@@ -16,11 +16,10 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..data.photometry import observed_facts
-from .evidence import PropertyEvidence
+from .evidence import PropertyEvidence, ViewEvidence
 from .laws import FORECAST_COLUMNS, law_signals, simulation_forecasts
 from .parts import Simulations, load_part
 from .settings import LawSettings
-from ..regression.evidence import Evidence
 from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
 from ..regression.trial_targets import fit_law_with
 from ..regression.unseen import unseen_trials
@@ -59,11 +58,6 @@ def forecast_unseen(c: PropertyEvidence, law: str, progress: Progress) -> Survey
     return forecast_survey(c.edge, table, law, trials, seed, units, fitted)
 
 
-def evidence_for(c: PropertyEvidence) -> Evidence:
-    "The evidence from which the survey's forecast is made."
-    return c.edge if c.shared.unseen else c.evidence
-
-
 def interval_kind(c: PropertyEvidence) -> str:
     "What the interval rests on: `simulations` held out one by one, `unseen` families, or `none`."
     if c.shared.support.tier == "outside":
@@ -90,7 +84,9 @@ def survey_forecast(
     sources = found.sources.assign(
         source=c.evidence.names,
         in_support=support.tier != "outside",
-        distance_value=c.survey_distances[SURVEY_KINDS[settings.distance]].mean(axis=1),
+        distance_value=c.survey_distances[SURVEY_KINDS[settings.distance]][:, c.shared.usable].mean(axis=1),
+        n_galaxies=len(c.survey),
+        n_out_of_range=len(c.shared.observed) - len(c.survey),
         share_inside=support.share_inside,
         uncovered=c.evidence.target((), -1).uncovered.mean(axis=1),
         interval=interval_kind(c),
@@ -106,16 +102,24 @@ def galaxy_predictions(c: PropertyEvidence, best: int) -> dict:
         "predicted": predicted[best],
         "predicted_mean": predicted.mean(axis=0),
         "predicted_std": predicted.std(axis=0),
-        "predicted_consensus": evidence_for(c).survey_consensus,
+        "predicted_consensus": c.survey_consensus,
     }
     return dict.fromkeys(found, np.nan) if c.property in HISTORIES else found
+
+
+def error_of_each(view: ViewEvidence, galaxy_error: np.ndarray) -> np.ndarray:  # shape (n_observed,)
+    "Expected error of all observed galaxies: nan for those out of range, and for all of a refused set."
+    each = np.full(len(view.observed), np.nan)
+    if view.support.tier != "outside":
+        each[view.usable] = galaxy_error
+    return each
 
 
 def galaxy_rows(c: PropertyEvidence, forecast: pd.DataFrame, galaxy_error: np.ndarray) -> pd.DataFrame:
     """galaxies.csv: predictions for each observed galaxy, with the error expected of the best source's model
     and whether the galaxy lies within the simulations' range.
     """
-    survey, best = c.survey, int(forecast["rmse"].argmin())
+    survey, best = c.shared.observed, int(forecast["rmse"].argmin())
     predicted = galaxy_predictions(c, best)
     table = pd.DataFrame(
         {
@@ -125,7 +129,7 @@ def galaxy_rows(c: PropertyEvidence, forecast: pd.DataFrame, galaxy_error: np.nd
             "property": c.property,
             "source": c.evidence.names[best],
             "predicted": predicted["predicted"],
-            "expected_error": galaxy_error,
+            "expected_error": error_of_each(c.shared, galaxy_error),
             "inside": c.shared.support.galaxy_inside,
             **{k: predicted[k] for k in ("predicted_mean", "predicted_std", "predicted_consensus")},
             "nearest": c.survey_distances["nearest"][best],
@@ -207,11 +211,12 @@ def simulation_histories(c: PropertyEvidence, heldout: pd.DataFrame) -> list:  #
 def survey_histories(c: PropertyEvidence, forecast: pd.DataFrame) -> list:  # of tables
     "Predicted histories of the observed galaxies, their scatter over the sources, and the consensus."
     best, predicted = int(forecast["rmse"].argmin()), c.survey_predicted
-    galaxies = list(c.survey.ids or map(str, range(len(c.survey))))
+    observed = c.shared.observed
+    galaxies = list(observed.ids or map(str, range(len(observed))))
     found = {
         "predicted": (c.evidence.names[best], predicted[best]),
         "scatter": ("", predicted.std(axis=0)),
-        "consensus": ("", evidence_for(c).survey_consensus),
+        "consensus": ("", c.survey_consensus),
     }
     return [
         share_table(c.survey.name, c.view, galaxies, what, source, shares)

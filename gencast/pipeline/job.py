@@ -83,7 +83,7 @@ def bin_tables(view: ViewEvidence, progress: Progress) -> dict:
     "What the bins of galaxies, in which errors are listed as well, are made from."
     simulations = view.simulations
     with progress.stage(f"{simulations.view}: bins"):
-        return bin_facts((load_part(simulations, n, "test") for n in simulations.names), view.survey)
+        return bin_facts((load_part(simulations, n, "test") for n in simulations.names), view.observed)
 
 
 def property_tables(
@@ -91,7 +91,7 @@ def property_tables(
 ) -> dict:  # name -> table
     "All tables of one view and property; `facts`: from `bin_tables`, `galaxies`: from `galaxy_facts`."
     laws, selection = settings.part(LawSettings), settings.part(SelectionSettings)
-    learner = make_learner(settings.part(ModelSettings), survey_noise(view.survey))
+    learner = make_learner(settings.part(ModelSettings), survey_noise(view.observed))
     c = gather_property(view, property, selection, learner, progress)
     found = measured_tables(c, settings.model) | law_tables(c, laws, progress)
     with progress.stage(f"{c.view}: bins"):

@@ -132,7 +132,7 @@ def keep_view(
         galaxies |= keep_trials(view.trials, rows)
         made = view.trials and {k: getattr(view.trials, k) for k in ("names", "made_of", "keys")}
         head = {"key": key, "held": held, "rows": rows, "properties": view.properties, "trials": made}
-        save_sample(view.survey, path.with_name(f"{path.name}-survey"))
+        save_sample(view.observed, path.with_name(f"{path.name}-survey"))
         save_arrays(path, arrays | galaxies, head, "kept.json")
 
 

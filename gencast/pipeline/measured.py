@@ -24,6 +24,7 @@ from gencast.pipeline.evidence import (
     ViewEvidence,
     cautious_evidence,
     join_trials,
+    observed_consensus,
     source_path,
 )
 from .kept import NOT_KEPT, Kept, KeptDamaged, unpack
@@ -236,18 +237,19 @@ def call(function, *arguments):
     return function(*arguments)
 
 # %% ../../nbs/pipeline/78_measured.ipynb #1e724f2d
-REMEMBERED = {}  # run, key and noise -> what was measured last
+REMEMBERED = {}  # run, key and noise -> what was measured last, for two noises
 
 
 def measured_for(
     kept: Kept, sample: Sample, given: Sample | None, light: np.ndarray, progress: Progress
 ) -> Measured:
-    "What is known of a run's simulations for these galaxies, remembered for the last noise."
+    "What is known of a run's simulations for these galaxies, remembered for the last two noises."
     lacking, noise = lacking_noise(sample, given), survey_noise(sample)
     key = (str(kept.simulations.folder), kept.key, digest(lacking, noise))
     if key not in REMEMBERED:
         found = measure(kept, lacking, noise, light, progress)
-        REMEMBERED.clear()
+        for old in list(REMEMBERED)[:-1]:
+            del REMEMBERED[old]
         REMEMBERED[key] = found
     return REMEMBERED[key]
 
@@ -265,21 +267,29 @@ def view_of_sample(
     kept: Kept, sample: Sample, given: Sample | None, progress: Progress
 ) -> tuple[ViewEvidence, Measured]:
     "Consensus, neighbours and support of new galaxies; `given`: whose noise the simulations have."
-    features = feature_table(sample)
-    light = np.isfinite(features.wave)
+    features, observed = feature_table(sample), sample
+    light, seed = np.isfinite(features.wave), kept.simulations.seed
     m = measured_for(kept, sample, given, light, progress)
-    observed = (m.whole.basis.expand(features.values) @ m.whole.whole).T
-    none = np.empty((len(observed), 0))
-    consensus = {h: {"predicted": c, "survey": none if h else observed} for h, c in m.consensus.items()}
-    consensus = {h: found | cautious_parts(m, h, features.values) for h, found in consensus.items()}
+    support = m.support.assess(features.values, seed)
+    sample = observed.take(support.usable)
+    if not np.array_equal(survey_noise(sample), survey_noise(observed)):
+        m = measured_for(kept, sample, given, light, progress)
+        support = m.support.assess(features.values, seed)
+        sample = observed.take(support.usable)
+    predicted, mine = (
+        (m.whole.basis.expand(features.values) @ m.whole.whole).T,
+        features.values[support.usable],
+    )
+    none = np.empty((len(predicted), 0))
+    consensus = {h: {"predicted": c, "survey": none if h else predicted} for h, c in m.consensus.items()}
+    consensus = {h: found | cautious_parts(m, h, mine) for h, found in consensus.items()}
     neighbours = [
-        {k: np.concatenate([known[k], more], axis=-1) for k, more in near.ask_all(features.values).items()}
+        {k: np.concatenate([known[k], more], axis=-1) for k, more in near.ask_all(mine).items()}
         for near, known in zip(m.near, m.neighbours)
     ]
-    support = m.support.assess(features.values, kept.simulations.seed)
-    known = (kept.simulations, sample, features, kept.properties, consensus, neighbours)
-    found = (kept.families, kept.main_family, support, None, kept.trials, m.trial_neighbours)
-    return ViewEvidence(*known, *found), m
+    known = (kept.simulations, observed, sample, features, kept.properties, consensus, neighbours)
+    more = (kept.families, kept.main_family, support, None, kept.trials, m.trial_neighbours)
+    return ViewEvidence(*known, *more), m
 
 # %% ../../nbs/pipeline/78_measured.ipynb #16a42d1a
 def held_signals(
@@ -365,8 +375,9 @@ def evidence_of_property(
             "trained again"
         )
     p = label_columns(kept.properties, property)
+    mine = view.usable
     predicted, spread = (
-        np.array([np.concatenate([tests[k], new[k]]) for tests, new, _ in fits])
+        np.array([np.concatenate([tests[k], new[k][mine]]) for tests, new, _ in fits])
         for k in ("predicted", "spread")
     )
     evidence = Evidence(
@@ -375,7 +386,7 @@ def evidence_of_property(
         predicted,
         spread,
         {h: pick_labels(s["predicted"], p) for h, s in view.consensus.items()},
-        pick_labels(view.consensus[()]["survey"], p),
+        observed_consensus(view, property)[mine],
         view.neighbours,
         p,
     )
@@ -385,10 +396,11 @@ def evidence_of_property(
             view, property, [tried for *_, tried in fits], kept.split("trial_labels", "trials")
         )
     made_from, signals = edge if view.unseen else evidence, law_reads(laws.law)
-    values, each = held_signals(m, made_from, view, property, signals, progress)
-    table = SignalTable(names, signals, values, each, evidence.log_mse, evidence.bias)
+    held, each = held_signals(m, made_from, view, property, signals, progress)
+    table = SignalTable(names, signals, held, each, evidence.log_mse, evidence.bias)
     stock = held_stock(m, edge, trials, view, property, progress)
     choice = {k: kept.arrays[f"{k}-{property}"] for k in ("chosen", "representatives", "weights")}
-    of_sample = profile_survey(kept.split("reference", "reference"), view.features.values, choice)
-    known = (property, view, choice, [], of_sample, [], evidence, table, {view.main_family: each})
-    return PropertyEvidence(*known, edge, values, trials, stock)
+    of_sample = profile_survey(kept.split("reference", "reference"), values, choice)
+    of_models = np.array([new["predicted"] for _, new, _ in fits])
+    known = (property, view, choice, [], of_sample, [], evidence, of_models, table, {view.main_family: each})
+    return PropertyEvidence(*known, edge, held, trials, stock)

@@ -3,6 +3,8 @@ from .baselines import Applied as Applied
 from .baselines import PairInputs as PairInputs
 from .baselines import baseline as baseline
 from .baselines import predict_baselines as predict_baselines
+from .comparisons import effective_number as effective_number
+from .comparisons import paired_gain as paired_gain
 from .consensus import CautiousConsensus as CautiousConsensus
 from .consensus import Consensus as Consensus
 from .consensus import PENALTIES as PENALTIES
@@ -25,6 +27,7 @@ from .decomposition import split_residual as split_residual
 from .evidence import Evidence as Evidence
 from .evidence import add_survey as add_survey
 from .evidence import baselines_of as baselines_of
+from .evidence import compute_pair_signals as compute_pair_signals
 from .evidence import compute_signals as compute_signals
 from .evidence import toy_evidence as toy_evidence
 from .forecasts import SurveyForecast as SurveyForecast

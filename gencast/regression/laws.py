@@ -7,13 +7,16 @@ __all__ = ['fit_line', 'line_table', 'LAWS']
 
 # %% ../../nbs/regression/40_laws.ipynb #6148451c
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from ..core.arguments import Array, Flags, takes
 from ..core.base import InputError
+from .mixing import Member, inner_misses, member_weights
 from .register import LAWS, register_law
+from .signal_table import position
 from .variance_components import fit_components, kernel_columns, same
 
 # %% ../../nbs/regression/40_laws.ipynb #ff646444
@@ -195,7 +198,14 @@ def effects_law(
             fixed(X), [*columns, same(source, sources), np.zeros((len(X), len(targets)))], unseen
         )
 
-    predict.parts = parts
+    def all_columns(X, source, target):
+        return np.column_stack(
+            [*(f(X) for f in random), same(source, sources), same(target, targets), fixed(X)]
+        )
+
+    sizes = [*(f(X[:1]).shape[1] for f in random), len(sources), len(targets)]
+    penalty = np.append(np.repeat(1 / parts.ratio, sizes), np.zeros(len(parts.beta)))
+    predict.parts, predict.member = parts, Member(all_columns, penalty)
     return predict
 
 # %% ../../nbs/regression/40_laws.ipynb #bca8766b
@@ -216,7 +226,13 @@ def fit_ridge(X, y, source, target, seed):
     Z = z(X)
     weight = np.linalg.solve(Z.T @ Z + 10 * np.eye(Z.shape[1]), Z.T @ (y - mean))
     sd = (y - mean - Z @ weight).std()
-    return lambda X, source: (mean + z(X) @ weight, np.full(len(X), sd))
+
+    def predict(X, source):
+        return mean + z(X) @ weight, np.full(len(X), sd)
+
+    penalty = np.append(np.full(Z.shape[1], 10.0), 0)
+    predict.member = Member(lambda X, *pair: np.column_stack([z(X), np.ones(len(X))]), penalty)
+    return predict
 
 
 @register_law("boosted", "boosted trees", "gradient-boosted trees of depth 2 on all signals")
@@ -241,27 +257,51 @@ def fit_boosted(X, y, source, target, seed):
     "smooth function of all signals, with crossed effects of source and target (REML)",
 )
 def fit_gaussian_process(X, y, source, target, seed):
+    return effects_law(X, y, source, target, constant_column, (smooth_columns(X),))
+
+
+def constant_column(X: np.ndarray) -> np.ndarray:
+    "One for each pair, shape (n_pair, 1)."
+    return np.ones((len(X), 1))
+
+
+def smooth_columns(X: np.ndarray) -> Callable:
+    "Columns of a smooth function of signals that are standardised as in `X`."
     z = standardiser(X)
     smooth = kernel_columns(z(X))[1]
-    return effects_law(X, y, source, target, lambda X: np.ones((len(X), 1)), (lambda X: smooth(z(X)),))
+    return lambda A: smooth(z(A))
 
 # %% ../../nbs/regression/40_laws.ipynb #e0eea177
 def fit_shift(X, y, source, target, seed):
     "One number for all pairs, and the effects of source and target."
-    return effects_law(X, y, source, target, lambda X: np.ones((len(X), 1)))
+    return effects_law(X, y, source, target, constant_column)
+
+
+STACKED = ("consensus", "constant", "gaussian_process", "ridge", "gaussian_process_whole")  # its members
 
 
 @register_law(
     "stack",
     "stack",
-    "consensus signal, plus the mean of a constant and a Gaussian process fitted to what remains",
+    "weighted mean of the consensus signal alone, of three laws fitted to what remains (a constant, a "
+    "Gaussian process, ridge) and of a Gaussian process without it; weights by trials inside the fit",
     start="consensus",
+    named=True,
 )
-def fit_stack(X, y, source, target, seed):
-    members = [fit(X, y, source, target, seed) for fit in (fit_shift, fit_gaussian_process)]
+def fit_stack(X, y, source, target, seed, names):
+    at = position("consensus", names)
+    log_mse = y + X[:, at]
+    random = (smooth_columns(X),)
+    smooth, whole = (effects_law(X, v, source, target, constant_column, random) for v in (y, log_mse))
+    fitted = [fit_shift(X, y, source, target, seed), smooth, fit_ridge(X, y, source, target, seed)]
+    members = [*(f.member for f in fitted), replace(whole.member, whole=True)]
+    missed = inner_misses(members, X, log_mse, source, target, names, at)
+    weights = member_weights(missed, len(np.unique(target)))
 
     def predict(X, source):
-        means, sds = zip(*(member(X, source) for member in members))
-        return np.mean(means, axis=0), sds[1]
+        means, sds = zip(*(f(X, source) for f in (*fitted, whole)))
+        means = [*means[:-1], means[-1] - X[:, at]]
+        return weights[1:] @ means, sds[1]
 
+    predict.weights = dict(zip(STACKED, weights.tolist()))
     return predict

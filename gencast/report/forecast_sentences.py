@@ -31,6 +31,11 @@ def family_word(results: Results) -> str:
 def _describe_limits(best: BestForecast, family: str) -> str:
     "What to keep in mind about a forecast: an edge, other sources, sources out of range."
     text = ""
+    if best.n_out_of_range:
+        text += (
+            f"This is for the {best.n_galaxies:,} galaxies in range; {best.n_out_of_range:,} more lie "
+            "outside the simulations' range, each judged alone, and are left out. "
+        )
     if best.tier == "edge":
         text += (
             f"{best.target} lies at the edge of the simulations' range: the interval is that of simulations "
