@@ -245,6 +245,9 @@ class DomainErrors:
         return card("Errors of models on domains", f"{len(self.names)} domains", rows, ("", ""))
 
 # %% ../../nbs/forecaster/30_domain_errors.ipynb #328c7f59
+LEAST_FAMILIES = 5  # with fewer, slices of three simulations say, the interval is always that of a new family
+
+
 def law_signals(law: str) -> tuple:
     "Names of the signals that a law may read."
     return tuple(dict.fromkeys((*LAW_SIGNALS, *find_law(law).signals)))
@@ -299,7 +302,9 @@ def forecast_evidence(
 ) -> Forecast:  # expected error with its interval
     "The forecast for a survey that the evidence holds."
     tier = "not judged" if report is None else report.tier
-    hard = tier == "edge" and domain_errors.without_family is not None
+    known = domain_errors.without_family is not None
+    few = known and len(set(domain_errors.families)) < LEAST_FAMILIES
+    hard = known and (tier == "edge" or few and tier != "outside")
     families = domain_errors.families if hard else None
     table, without = domain_errors.law_table, None
     if hard:
