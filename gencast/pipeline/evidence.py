@@ -226,7 +226,9 @@ def gather_view(
     options = (noise_free, progress, tuple(map(str, units)), tuple(hard), trials, support.usable)
     consensus = find_consensus(simulations, properties, held, lacking, features.values, *options)
     sizes = [len(load_labels(simulations, n, "test", properties[0])) for n in simulations.names]
-    consensus |= find_pairs(simulations, properties, families.get(main), sizes, lacking, noise_free, progress)
+    options = (families.get(main), sizes, lacking, noise_free, progress)
+    if not set(family_pairs(units)) <= set(consensus):  # these know nothing of any other simulation
+        consensus = find_pairs(simulations, properties, *options) | consensus
     mine = features.values[support.usable]
     neighbours = find_neighbours(simulations, properties, lacking, mine, progress)
     more = (trials, find_trial_neighbours(simulations, properties, lacking, trials, progress))
