@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/pipeline/60_forecasts.ipynb #cac94417
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,9 @@ from .evidence import PropertyEvidence, ViewEvidence
 from .laws import FORECAST_COLUMNS, law_signals, simulation_forecasts
 from .parts import Simulations, load_part
 from .settings import LawSettings
-from ..regression.forecasts import forecast_survey, hold_trials
+from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
+from ..regression.trial_targets import fit_law_with
+from ..regression.unseen import unseen_trials
 
 # %% ../../nbs/pipeline/60_forecasts.ipynb #bb96baf8
 SURVEY_KINDS = {
@@ -29,18 +32,37 @@ SURVEY_KINDS = {
 }  # names of the distances in `survey_distances`
 
 
-def survey_trials(c: PropertyEvidence, law: str, progress: Progress) -> list:
-    "What the law would have said about groups of galaxies of each simulation, held out."
-    shared, tier, table = c.shared, c.shared.support.tier, law_signals(c, law)
-    if tier == "outside":
-        return []
-    families, without_family = None, None
-    if tier == "edge" and shared.kin is not None:
-        columns = [c.table.signals.index(s) for s in table.signals]
-        families, without_family = shared.kin, c.by_family[shared.main_family][..., columns]
-    size, seed = len(c.survey), shared.simulations.seed
+def forecast_inside(c: PropertyEvidence, law: str, progress: Progress) -> SurveyForecast:
+    "The forecast for galaxies within the range: each simulation, held out, plays the survey."
+    table, size, seed = law_signals(c, law), len(c.survey), c.shared.simulations.seed
+    trials = []
+    if c.shared.support.tier != "outside":
+        map_tasks = partial(progress.map, f"{c.view}: trials")
+        trials = hold_trials(c.evidence, table, law, size, seed, map_tasks=map_tasks)
+    return forecast_survey(c.evidence, table, law, trials, seed)
+
+
+def forecast_unseen(c: PropertyEvidence, law: str, progress: Progress) -> SurveyForecast:
+    """The forecast for galaxies of a family that no simulation shares: by a cautious consensus, and from
+    trials in which whole families and random libraries play the survey.
+    """
+    table, shared, seed = law_signals(c, law), c.shared, c.shared.simulations.seed
+    columns = [c.table.signals.index(s) for s in table.signals]
+    table = replace(table, values=c.edge_values[..., columns])
+    without = c.by_family[shared.main_family]
+    stock = c.stock if c.stock and c.stock.signals == table.signals else None
     map_tasks = partial(progress.map, f"{c.view}: trials")
-    return hold_trials(c.evidence, table, law, size, seed, families, without_family, map_tasks=map_tasks)
+    known = (shared.units, without[..., columns], c.trials if stock else None, stock, map_tasks)
+    trials, units = unseen_trials(c.edge, table, law, len(c.survey), seed, *known)
+    fitted = fit_law_with(law, table, table.values, (), stock, seed)
+    return forecast_survey(c.edge, table, law, trials, seed, units, fitted)
+
+
+def interval_kind(c: PropertyEvidence) -> str:
+    "What the interval rests on: `simulations` held out one by one, `unseen` families, or `none`."
+    if c.shared.support.tier == "outside":
+        return "none"
+    return "unseen" if c.shared.unseen else "simulations"
 
 
 def survey_forecast(
@@ -50,9 +72,8 @@ def survey_forecast(
     expected error of each galaxy.
     """
     law, support = settings.law, c.shared.support
-    trials = survey_trials(c, law, progress)
-    kin = c.shared.kin if support.tier == "edge" else None
-    found = forecast_survey(c.evidence, law_signals(c, law), law, trials, c.shared.simulations.seed, kin)
+    find = forecast_unseen if c.shared.unseen else forecast_inside
+    found = find(c, law, progress)
     key = {
         "target": c.survey.name,
         "kind": c.view,
@@ -68,6 +89,7 @@ def survey_forecast(
         n_out_of_range=len(c.shared.observed) - len(c.survey),
         share_inside=support.share_inside,
         uncovered=c.evidence.target((), -1).uncovered.mean(axis=1),
+        interval=interval_kind(c),
         **key,
     )
     return sources, found.combined.assign(**key), found.galaxy_error

@@ -23,6 +23,7 @@ from ..regression.laws import BASELINE_LABELS, LAWS, line_table
 from ..regression.protocol import heldout_predictions, score_table
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
+from ..regression.unseen import unseen_predictions
 
 # %% ../../nbs/pipeline/55_laws.ipynb #00c82982
 def distance_columns(
@@ -130,6 +131,16 @@ def hold_families(
     }
 
 
+def hold_unseen(c: PropertyEvidence, table: SignalTable, law: str, versions: dict, jobs: int) -> dict:
+    "The same by a law that also learns from trial targets, whose consensus is cautious."
+    seed, families = c.shared.simulations.seed, c.shared.families
+    known = {"seed": seed, "jobs": jobs}
+    return {
+        kind: unseen_predictions(table, law, labels, versions[kind], c.stock, **known)
+        for kind, labels in families.items()
+    }
+
+
 def try_signal_law(c: PropertyEvidence, law: str, settings: LawSettings, jobs: int) -> list:  # of LawTrial
     """A law on signals, with one simulation and with a family held out. Intervals for families take long: the
     law of the forecasts alone has them.
@@ -140,6 +151,9 @@ def try_signal_law(c: PropertyEvidence, law: str, settings: LawSettings, jobs: i
     found = heldout_predictions(table, law, seed=c.shared.simulations.seed, jobs=jobs)
     more = {"levels": ()}
     if law == settings.law:
+        if c.stock and c.stock.signals == table.signals:
+            hard = hold_unseen(c, table, law, versions, jobs)
+            return [LawTrial(law, settings.distance, k, t) for k, t in ({"": found} | hard).items()]
         kin = c.shared.kin
         two = {} if kin is None else compute_pair_signals(c.evidence, kin, signals=table.signals)
         more = {"jobs": jobs, "without_two": two}
@@ -258,6 +272,7 @@ FORECAST_COLUMNS = [
     "tier",
     "share_inside",
     "uncovered",
+    "interval",
     "n_galaxies",
     "n_out_of_range",
 ]
@@ -293,6 +308,7 @@ def simulation_forecasts(c: PropertyEvidence, settings: LawSettings, heldout: pd
             "tier": h.tier,
             "share_inside": h.share_inside,
             "uncovered": uncovered,
+            "interval": np.where(h.tier == "outside", "none", "simulations"),
             "n_galaxies": np.diff(c.evidence.edges)[target],
             "n_out_of_range": 0,
         }

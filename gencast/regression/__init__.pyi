@@ -5,7 +5,11 @@ from .baselines import baseline as baseline
 from .baselines import predict_baselines as predict_baselines
 from .comparisons import effective_number as effective_number
 from .comparisons import paired_gain as paired_gain
+from .consensus import CautiousConsensus as CautiousConsensus
 from .consensus import Consensus as Consensus
+from .consensus import PENALTIES as PENALTIES
+from .consensus import Penalty as Penalty
+from .consensus import choose_penalties as choose_penalties
 from .consensus import hold_out_consensus as hold_out_consensus
 from .coverage import heldout_coverage as heldout_coverage
 from .coverage import score_coverage as score_coverage
@@ -87,5 +91,13 @@ from .support import SupportModel as SupportModel
 from .support import SupportReport as SupportReport
 from .support import fit_support_model as fit_support_model
 from .support import support_table as support_table
+from .trial_targets import Stock as Stock
+from .trial_targets import TrialTargets as TrialTargets
+from .trial_targets import fit_law_with as fit_law_with
+from .trial_targets import make_stock as make_stock
+from .trial_targets import trial_signals as trial_signals
+from .unseen import predict_unseen as predict_unseen
+from .unseen import unseen_predictions as unseen_predictions
+from .unseen import unseen_trials as unseen_trials
 from .views import KnownErrors as KnownErrors
 from .views import TargetView as TargetView

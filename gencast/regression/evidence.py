@@ -24,6 +24,12 @@ from .views import KnownErrors, TargetView
 # %% ../../nbs/regression/15_evidence.ipynb #9ee66a30
 N_SAMPLE = 200  # galaxies of each simulation from which the consensus' errors in histories are drawn
 
+# %% ../../nbs/regression/15_evidence.ipynb #99701a56
+def nearest_variance(neighbours: list, at: int | slice, rows: slice) -> np.ndarray:  # shape (n_sim, n_gal)
+    "Variance of a property among the neighbours in each source; that of shares adds up over their bins."
+    parts = [n["label_variance"][at] for n in neighbours]
+    return np.stack([v[rows] if v.ndim == 1 else v[..., rows].sum(axis=0) for v in parts])
+
 # %% ../../nbs/regression/15_evidence.ipynb #b13f392a
 @dataclass(frozen=True)
 class Evidence:
@@ -107,16 +113,11 @@ class Evidence:
             self.predicted[:, rows],
             self.spread[:, rows],
             np.stack([n["distance"][rows] for n in self.neighbours]),
-            np.stack([self._label_variance(n, rows) for n in self.neighbours]),
+            nearest_variance(self.neighbours, self.property_index, rows),
             np.stack([n["outside"][rows] for n in self.neighbours]),
             self.consensus[without][rows] if target >= 0 else self.survey_consensus,
             distances,
         )
-
-    def _label_variance(self, neighbours: dict, rows: slice) -> np.ndarray:
-        "Variance of the property among neighbours, shape (n_gal,); those of shares add up."
-        variance = neighbours["label_variance"][self.property_index]
-        return variance[rows] if variance.ndim == 1 else variance[..., rows].sum(axis=0)
 
     def _refits(self, rows: slice) -> np.ndarray:
         "Pseudo-label refits of all sources on some galaxies; nan for fewer than 50."
@@ -369,14 +370,18 @@ def compute_signals(
     families: dict | None = None,  # kind -> family of each simulation, shape (n_sim,)
     map_tasks: Callable | None = None,  # (function, tuples of arguments) -> results; default: one by one
     signals: tuple = tuple(SIGNALS),  # names of signals; empty: all
+    unseen: Evidence | None = None,  # where a family is held out, with a cautious consensus; None: the same
     # the table, and kind -> signals with the whole family of simulation [k] held out, shape (n_sim, n_sim,
     # n_sim, n_signal)
 ) -> tuple[SignalTable, dict]:
     "Signals of all pairs with all simulations, without each one, and without each one's family."
     n = len(evidence.names)
     out = {kind: [members(labels, k) for k in range(n)] for kind, labels in (families or {}).items()}
-    held = list(dict.fromkeys([(), *((k,) for k in range(n)), *(m for each in out.values() for m in each)]))
-    found = dict(zip(held, (map_tasks or one_by_one)(signal_version, [(evidence, h, signals) for h in held])))
+    easy = [(), *((k,) for k in range(n))]
+    hard = list(dict.fromkeys(m for each in out.values() for m in each))
+    tasks = [(evidence, h, signals) for h in easy] + [(unseen or evidence, h, signals) for h in hard]
+    values = (map_tasks or one_by_one)(signal_version, tasks)
+    found, away = dict(zip(easy, values)), dict(zip(hard, values[len(easy) :]))
     table = SignalTable(
         evidence.names,
         signals,
@@ -385,7 +390,7 @@ def compute_signals(
         evidence.log_mse,
         evidence.bias,
     )
-    return table, {kind: np.array([found[m] for m in each]) for kind, each in out.items()}
+    return table, {kind: np.array([away[m] for m in each]) for kind, each in out.items()}
 
 # %% ../../nbs/regression/15_evidence.ipynb #6f489b8e
 def compute_pair_signals(

@@ -85,6 +85,20 @@ def group_mistakes(
         mean_miss(group.consensus, truth),
     )
 
+# %% ../../nbs/regression/55_forecasts.ipynb #52395686
+def try_groups(
+    fitted: ErrorLaw,
+    view: TargetView,  # the galaxies that play the survey
+    truth: np.ndarray,  # their property, shape (n_gal,)
+    known: KnownErrors,
+    others: np.ndarray,  # numbers of the simulations that are not held out
+    signals: tuple,
+    groups: list,  # row numbers of each group
+) -> Trial:
+    "Mistakes of a fitted law for groups of galaxies."
+    found = [group_mistakes(fitted, view.take(r), truth[r], known, others, signals) for r in groups]
+    return Trial(*(np.array(part) for part in zip(*found)))
+
 # %% ../../nbs/regression/55_forecasts.ipynb #a1b3f45a
 def hold_trial(
     evidence: Evidence,  # predictions of all models on all simulations
@@ -103,11 +117,8 @@ def hold_trial(
     others = np.setdiff1d(np.arange(len(evidence.names)), held)
     truth = np.asarray(evidence.truth[k])
     rng = rng_for(seed, evidence.names[k], "groups", size)
-    found = [
-        group_mistakes(fitted, view.take(rows), truth[rows], known, others, table.signals)
-        for rows in draw_groups(len(truth), size, n_group, rng)
-    ]
-    return Trial(*(np.array(part) for part in zip(*found)))
+    groups = draw_groups(len(truth), size, n_group, rng)
+    return try_groups(fitted, view, truth, known, others, table.signals, groups)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #b639b1a5
 def hold_trials(
@@ -253,11 +264,12 @@ def forecast_survey(
     trials: list,  # of the survey's size, from `hold_trial`; empty where the data are outside
     seed: int,  # the same seed gives the same numbers
     units: np.ndarray | None = None,  # families of the simulations, where these are the units of the interval
+    fitted: ErrorLaw | None = None,  # the law, where it was fitted to more than the pairs of the table
 ) -> SurveyForecast:  # errors, offsets and intervals
     """Forecast the error of every source's model on the survey, of the best one, of their mean, and of the
     consensus.
     """
-    fitted = fit_law(law, table.values, table, (), seed)
+    fitted = fitted or fit_law(law, table.values, table, (), seed)
     view, known = evidence.target((), -1), evidence.known((), -1)
     row = signal_row(view, known, table.signals)
     log_mse, bias = fitted.predict(row, np.arange(len(row))), row[:, table.signals.index("predicted_bias")]

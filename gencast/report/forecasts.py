@@ -79,6 +79,8 @@ class BestForecast:
     largest_rmse: float = np.nan  # largest forecast of a source in range
     n_galaxies: int = 0  # that the forecast is for; 0: the run does not say
     n_out_of_range: int = 0  # observed galaxies that are out of range, and left out
+    # what the interval rests on: `simulations` held out one by one, `unseen` families, `none`; or empty
+    interval: str = ""
 
     @property
     def has_interval(self) -> bool:
@@ -120,6 +122,7 @@ def _choose_best(rows: pd.DataFrame, combined: pd.DataFrame | None) -> BestForec
         upper=chosen.upper,
         bias=chosen.get("bias"),
         largest_rmse=inside.rmse.max(),
+        interval=str(first.get("interval", "")),
     )
 
 # %% ../../nbs/report/40_forecasts.ipynb #f3c1ae64
