@@ -4,6 +4,8 @@
     python benchmarks/bench_laws.py results/default
     # three suites drawn at random, each run from scratch
     python benchmarks/bench_laws.py --unseen 3 --galaxies 1300
+    # the law of a finished run on stellar libraries that are in no suite (GENCAST_SSP names their folder)
+    python benchmarks/bench_laws.py results/default --libraries emiles,miuscat,bc03_miles
 
 An unseen suite takes its libraries, dust laws, histories, enrichment and amounts independently at random
 (no balanced design, wider ranges than the default suite), so that some simulations are nearly the same and
@@ -14,6 +16,7 @@ import argparse
 import importlib.util
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +116,112 @@ def unseen_suite(seed: int, n_sim: int = 20) -> dict:
     return suite
 
 
+def family_scores(results) -> pd.DataFrame:
+    """With a stellar library held out: the law that forecasts, over all pairs, with the least coverage of the
+    90 % interval among the libraries, and the width.
+    """
+    made, rows = results.run["parameters"], results.scores
+    rows = rows[(rows.protocol == "leave-family-out") & (rows.family == "ssp") & (rows.law == made["law"])]
+    library = {s["name"]: s["ssp"] for s in results.run["suite"]["simulations"] if "ssp" in s}
+    each = rows[rows.target != "all"].assign(library=lambda t: t.target.map(library))
+    each = each.assign(held=each.coverage_90 * each.n).groupby(["view", "property", "library"])[["held", "n"]]
+    covered = each.sum().pipe(lambda t: t.held / t.n).unstack()
+    keys = ["view", "property"]
+    columns = [*keys, "r2", "mae_dex", "rank_correlation", "coverage_90", "width_90"]
+    return rows[rows.target == "all"][columns].set_index(keys).join(covered.add_prefix("covered_"))
+
+
+def other_galaxies(settings, view: str, given, names: list, n: int) -> dict:  # name -> Sample
+    "Four simulations of each library that is in no suite, with recipes of the suite, seen as the run's are."
+    from gencast.data.observing import observe_spectra
+    from gencast.data.photometry import observe_photometry
+    from gencast.synthesis.simulations import simulate
+
+    suite, found = settings.suite, {}
+    for k, library in enumerate(names):
+        for q in range(4):
+            recipe = suite.simulations[(5 * q + 3 * k) % len(suite.simulations)]
+            recipe = recipe | {"ssp": library, "name": f"{library}-{q}"}
+            sample = simulate(recipe, suite, settings.seed + 1, n, view)
+            if view == "photometry":
+                sample = observe_photometry(sample, given, settings.seed)
+            elif given is not None:
+                sample = observe_spectra(sample, given, settings.seed, in_place=True)
+            found[recipe["name"]] = sample
+    return found
+
+
+def library_scores(folder, names: list, n_galaxies: int) -> pd.DataFrame:
+    "The law of a finished run on libraries that no choice has seen; its steps are read back."
+    from gencast.core.cache import call_key, write_arrays
+    from gencast.core.progress import Progress
+    from gencast.features.table import feature_table
+    from gencast.models.timebins import label_matrix
+    from gencast.pipeline.configure import load_settings
+    from gencast.pipeline.consensus import consensus_of, trial_neighbours
+    from gencast.pipeline.evidence import gather_property, gather_view, join_trials
+    from gencast.pipeline.job import find_surveys, make_simulations
+    from gencast.pipeline.laws import law_signals
+    from gencast.pipeline.settings import LawSettings, ModelSettings, SelectionSettings
+    from gencast.pipeline.surveys import lacking_noise, noise_survey, survey_noise
+    from gencast.pipeline.training import fit_source, kept_model, make_learner, predict_trials
+    from gencast.pipeline.trial_targets import TrialSets, batch_path
+    from gencast.regression.trial_targets import make_stock
+    from gencast.regression.unseen import predict_unseen
+
+    settings, progress, rows = load_settings(folder), Progress(2, show=False), []
+    law = settings.part(LawSettings).law
+    for view, survey in find_surveys(settings).items():
+        given = noise_survey(settings.suite, view, survey, settings.observed)
+        simulations = make_simulations(settings, Path(folder), view, given, progress)
+        shared = gather_view(settings.suite, simulations, survey, given, settings.properties, progress)
+        made = other_galaxies(settings, view, given, names, n_galaxies)
+        lacking = lacking_noise(survey, given)
+        learner = make_learner(settings.part(ModelSettings), survey_noise(survey))
+        with tempfile.TemporaryDirectory() as scratch:
+            sets = TrialSets(Path(scratch), view, tuple(made), tuple(() for _ in made), ("others",))
+            values = [feature_table(s).values.astype(np.float32) for s in made.values()]
+            labels = [label_matrix(s, settings.properties) for s in made.values()]
+            sizes = np.array([len(x) for x in values])
+            arrays = {"values": np.concatenate(values), "labels": np.concatenate(labels), "sizes": sizes}
+            write_arrays(batch_path(sets.cache, view, 0), arrays)
+            units = tuple(map(str, shared.units))
+            call = (simulations, settings.properties, (), lacking, values[0][:0], False, units, sets)
+            near = [
+                trial_neighbours(simulations, n, settings.properties, lacking, sets)
+                for n in settings.suite.names
+            ]
+            others = replace(shared, trials=sets, trial_neighbours=near, consensus={(): consensus_of(*call)})
+            for p in settings.properties:
+                c = gather_property(shared, p, settings.part(SelectionSettings), learner, progress)
+                fits = []
+                for name in settings.suite.names:
+                    key = call_key(fit_source, simulations, name, p, learner)
+                    fits.append(predict_trials(kept_model(simulations, name, p, learner, key), sets))
+                targets = join_trials(others, p, fits, labels)
+                table = law_signals(c, law)
+                columns = [c.table.signals.index(s) for s in table.signals]
+                table = replace(table, values=c.edge_values[..., columns])
+                stock = make_stock(c.edge, targets, [()], table.signals)
+                found = predict_unseen(table, law, shared.units, stock, c.stock, seed=settings.seed)
+                rows.append(found.assign(view=view, property=p))
+    return pd.concat(rows)
+
+
+def describe_libraries(found: pd.DataFrame) -> pd.DataFrame:
+    "Scores of `library_scores` by view and property, for all of the libraries and for each."
+    from gencast.regression.protocol import score_table
+
+    found = found.assign(library=found.target.str.rsplit("-", n=1).str[0])
+    parts = [("all", found), *found.groupby("library")]
+    rows = []
+    for library, part in parts:
+        for (view, name), each in part.groupby(["view", "property"], sort=False):
+            scores = score_table(each, levels=(0.9,)).iloc[0]
+            rows.append({"view": view, "property": name, "library": library} | scores.to_dict())
+    return pd.DataFrame(rows).drop(columns=["target", "direction_sign", "direction_mae"])
+
+
 def main():
     from gencast.pipeline.job import run
     from gencast.report.results import load_results
@@ -124,6 +233,9 @@ def main():
     parser.add_argument("--galaxies", type=int, default=1300)
     parser.add_argument("--properties", default="log_mstar,log_age,log_zmet,a_v,log_sfr")
     parser.add_argument("--views", default="spectra,photometry")
+    parser.add_argument(
+        "--libraries", default="", help="stellar libraries that are in no suite, for a finished run"
+    )
     parser.add_argument("--csv", help="write the table here too")
     options = parser.parse_args()
     found = []
@@ -134,6 +246,10 @@ def main():
             "\nMean log10 MSE of the source that the law chooses, of a random one, of the best one:\n",
             chosen_source(results).round(2).to_string(),
         )
+        print("\nA stellar library held out:\n", family_scores(results).round(3).to_string())
+        if options.libraries:
+            others = library_scores(options.folder, options.libraries.split(","), 500)
+            print("\nLibraries that are in no suite:\n", describe_libraries(others).round(3).to_string())
     for seed in range(options.first_seed, options.first_seed + options.unseen):
         with tempfile.TemporaryDirectory() as scratch:
             path, start = Path(scratch) / "suite.yaml", time.perf_counter()
@@ -148,6 +264,7 @@ def main():
                 views=tuple(options.views.split(",")),
             )
             found.append(law_table(results).assign(suite=results.run["suite"]["name"]))
+            print("A stellar library held out:\n", family_scores(results).round(3).to_string())
             print(f"unseen suite {seed}: {time.perf_counter() - start:.0f} s, forecasts for {results}")
     table = pd.concat(found, ignore_index=True)
     if options.csv:

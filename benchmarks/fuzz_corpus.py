@@ -505,6 +505,8 @@ def damage_hdf5(path: Path, rng: np.random.Generator) -> tuple:
                 f[column] = np.zeros((N, 1, 1, 1))
             else:
                 pass
+    if what == "scalar" and column == "z":  # one redshift for all galaxies, which is a valid table
+        return f"{path.name}: {column} {what}", False
     return f"{path.name}: {column} {what}", what not in ("hard loop", "deep", "unit of numbers")
 
 
@@ -893,6 +895,41 @@ def cat_kind() -> Corpus:
         facts,
         sample_valid,
         1.5,
+    )
+
+
+def survey_table() -> dict:
+    "Galaxies in the layout of the Legacy Surveys, with redshifts."
+    rng = np.random.default_rng(9)
+    table = {"release": np.full(N, 9010), "brickid": np.full(N, 4), "objid": np.arange(N)}
+    for band, wave in (("g", 1.0), ("r", 2.0), ("z", 3.0)):
+        flux = wave * rng.uniform(20, 90, N)
+        table |= {f"flux_{band}": flux, f"flux_ivar_{band}": (50 / flux) ** 2}
+        table |= {f"mw_transmission_{band}": rng.uniform(0.8, 0.9, N)}
+    return table | {"maskbits": np.zeros(N, int), "id": np.arange(N), "z_spec": rng.uniform(0.45, 0.6, N)}
+
+
+def survey_kind() -> Corpus:
+    "The table of a survey that is known by its columns; a galaxy with a bad value is left out and counted."
+
+    def make(folder):
+        folder.mkdir(parents=True)
+        write_table(survey_table(), folder / "survey.fits")
+
+    def special(folder, rng):
+        path = folder / "survey.fits"
+        if rng.random() < 0.6:
+            return damage_values(path, rng, survey_table())[0], False
+        return [damage_fits, damage_hdus][int(rng.integers(2))](path, rng)[0], False
+
+    return Corpus(
+        "survey",
+        make,
+        lambda f: load_catalogue(f / "survey.fits", (0.4, 0.7), snr=5),
+        generic(one_of("survey.fits"), special, ("empty", "noise", "a web page", "a pickle")),
+        lambda s: [*sample_facts(s), s.meta["left_out"], s.meta["columns"]],
+        sample_valid,
+        1.0,
     )
 
 
@@ -1612,6 +1649,7 @@ KINDS = {
         spectra_kind("hdf5"),
         spec_kind(),
         cat_kind(),
+        survey_kind(),
         particles_kind(),
         suite_kind(),
         recipes_kind(),

@@ -16,19 +16,49 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "nbs" / "studies"))  # modules of the studies, which are not installed
 
+#: Files whose tests share a run or a website: one process makes it, and has all tests of the file.
+TOGETHER = {
+    "test_deep_fields.py",
+    "test_docs.py",
+    "test_histories_predicted.py",
+    "test_keeping.py",
+    "test_kept.py",
+    "test_own_models.py",
+    "test_own_suite.py",
+    "test_predictions_run.py",
+    "test_run.py",
+    "test_training.py",
+}
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
-    """Two processes where pytest-xdist is installed and nothing else is asked for; `-n 0` is this process
-    alone. Tests of a group (`xdist_group`) share what is made for them, so they stay together.
-    """
+    "Two processes where pytest-xdist is installed and nothing else is asked for; `-n 0` is this process."
     options = config.option
     if hasattr(config, "workerinput") or not hasattr(options, "numprocesses"):
         return
     if options.numprocesses is None and not (options.usepdb or options.collectonly or options.tx):
         options.numprocesses = 2
     if options.numprocesses and options.dist == "no":
-        options.dist = "loadgroup"
+        options.dist = "loadscope"
+        options.loadscopereorder = False  # `weight` gives the order
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The files of `TOGETHER` are dealt whole, all other tests one by one. (`xdist_group` marks are ignored
+    since pytest 9.2: pytest-xdist issue 1386.)
+    """
+    if config.option.dist != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return file if Path(file).name in TOGETHER else nodeid
+
+    return Together(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,10 +76,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def weight(item) -> int:
-    "0, 1 or 2: the order in which tests are dealt."
-    if item.get_closest_marker("slow"):
+    "0, 1 or 2: the order in which tests are dealt. A whole file takes longer than one slow test."
+    if item.path.name in TOGETHER:
         return 2
-    return int(item.get_closest_marker("xdist_group") is not None)
+    return int(item.get_closest_marker("slow") is not None)
 
 
 class NotebookServer:

@@ -690,9 +690,25 @@ CALLS = [
     ),
     Call("regression.laws.fit_line", lambda: dict(x=GAPS.ravel(), y=PAIRS.ravel())),
     Call(
+        "regression.laws.line_table",
+        lambda: dict(signal=GAPS, log_mse=PAIRS, use=~np.eye(7, dtype=bool), names=NAMES),
+        blank=True,  # the correlation where a signal does not vary
+        kept=("names",),
+    ),
+    Call(
         "regression.intervals.conformal_interval",
         lambda: dict(residuals=[LABELS, LABELS + 0.1] * 12, level=0.8),
         lambda f, g: f[0] <= f[1],
+    ),
+    Call(
+        "regression.intervals.family_interval",
+        lambda: dict(residuals=[LABELS, LABELS + 0.1, 2 * LABELS], level=0.8),
+        lambda f, g: f[0] <= f[1],
+    ),
+    Call(
+        "regression.galaxy_intervals.family_reach",
+        lambda: dict(misses=[LABELS, LABELS + 0.1, 2 * LABELS], level=0.8),
+        lambda f, g: f >= 0,
     ),
     Call("regression.crossed.pair_design", lambda: dict(y=PAIRS, X=GAPS[..., None], names=("gap",))),
     Call(
@@ -844,6 +860,7 @@ CALLS = [
         lambda: dict(model=forest(), values=Y),
         lambda f, g: len(f[0]) == len(g["values"]) and positive(f[1], g),
     ),
+    Call("regression.comparisons.effective_number", lambda: dict(families=["a", "a", "b"])),
     Call("regression.protocol.score_table", lambda: dict(heldout=heldout(), levels=(0.5,)), blank=True),
     Call("regression.inference.sandwich_covariance", lambda: dict(design=design()), kept=("design",)),
     Call(
@@ -960,6 +977,7 @@ CALLS = [
         blank=True,
     ),
     Call("data.catalogues.read_catalogue", lambda: dict(path="no such file.cat")),
+    Call("data.named_surveys.read_survey", lambda: dict(path="no such file.fits", redshift=0.5, ebv=0.0)),
     Call("data.specfiles.read_spec", lambda: dict(path="no such file.fits")),
     Call(
         "data.particles.read_particles",

@@ -30,8 +30,6 @@ from gencast.report.comparison import compare_reference
 from gencast.report.results import load_results
 from gencast.synthesis.epochs import simulate_epochs
 
-pytestmark = pytest.mark.xdist_group("deep_fields")
-
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "zfourge"
 needs_shared = pytest.mark.skipif(
     not SHARED.exists(), reason="../shared/data/zfourge, a ZFOURGE catalogue, is not there"

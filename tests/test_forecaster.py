@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -131,10 +132,8 @@ def test_what_is_told_is_one_number(toy, fitted):
     forecast = fitted.forecast(toy[1])
     results = fitted.results(forecast)
     best = best_forecast(results, "survey")
-    assert (best.rmse, best.lower, best.upper) == (
-        forecast.rmse,
-        *forecast.combined.iloc[0][["lower", "upper"]],
-    )
+    told = forecast.combined.iloc[0][["rmse", "lower", "upper"]].astype(float)
+    assert_array_equal([best.rmse, best.lower, best.upper], told)  # nan where there is no interval
     assert f"{forecast.rmse:.2g}" in fitted.describe(forecast) and forecast.best in fitted.describe(forecast)
     assert best.source == forecast.best
 
@@ -205,6 +204,28 @@ class OneTable(RegressorMixin, BaseEstimator):
 
         check_is_fitted(self)
         return self.inner_.predict(validate_data(self, X, reset=False))
+
+
+class Interrupted(Ridge):
+    "An estimator at whose third domain the user presses Ctrl-C."
+
+    fitted = 0
+
+    def fit(self, X, y):
+        Interrupted.fitted += 1
+        if Interrupted.fitted == 3:
+            raise KeyboardInterrupt
+        return super().fit(X, y)
+
+
+def test_an_interrupted_fit_leaves_no_half_of_an_earlier_one(toy, fitted):
+    forecaster = ErrorForecaster(Ridge(), law="ridge").fit(toy[0])
+    forecaster.set_params(estimator=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        forecaster.fit(dict(list(toy[0].items())[:5]))
+    with pytest.raises(NotFittedError):
+        forecaster.forecast(toy[1])
+    assert_allclose(forecaster.fit(toy[0]).forecast(toy[1]).rmse, fitted.forecast(toy[1]).rmse, rtol=1e-12)
 
 
 def test_one_table_with_a_column_of_domains(toy, fitted):

@@ -30,8 +30,6 @@ from gencast.regression.views import KnownErrors, TargetView
 from gencast.synthesis.agebins import age_bins
 from gencast.synthesis.simulations import simulate
 
-pytestmark = pytest.mark.xdist_group("histories")
-
 SMALL = {
     "quick": True,
     "n_galaxies": 200,

@@ -33,6 +33,22 @@ def test_bad_input_is_one_sentence_and_the_traceback_is_kept(kernel):
     assert status == "error" and len(lines) > 5, "other errors keep their traceback"
 
 
+def test_an_interrupted_call_is_one_line_and_a_loop_of_ones_own_is_not(kernel):
+    code = """
+import gencast as gc, numpy as np
+from sklearn.linear_model import Ridge
+class Stubborn(Ridge):
+    def fit(self, X, y): raise KeyboardInterrupt
+
+domains = {f"sim{i}": (np.random.default_rng(i).normal(size=(60, 2)), np.arange(60.0)) for i in range(6)}
+gc.ErrorForecaster(Stubborn()).fit(domains)
+"""
+    status, lines = shown(kernel, code)
+    assert status == "error" and len(lines) == 2 and "the same call goes on" in lines[0], lines
+    status, lines = shown(kernel, "def f():\n    raise KeyboardInterrupt\nf()")
+    assert status == "error" and len(lines) > 3 and "gencast" not in "".join(lines)
+
+
 def test_tab_shows_the_public_face_and_the_fields_of_objects(kernel, tmp_path):
     folder = toy_law_results(tmp_path / "toy", n_sim=6)
     code = f"import gencast as gc, numpy as np\nresults = gc.load_results({str(folder)!r})\n"

@@ -34,8 +34,6 @@ from gencast.pipeline.notebooks import execute_targets, is_current
 from gencast.report.results import load_results, table_checksum
 from gencast.synthesis import list_suites
 
-pytestmark = pytest.mark.xdist_group("keeping")
-
 TINY = {
     "quick": True,
     "n_galaxies": 120,
@@ -119,6 +117,23 @@ def test_a_disk_that_fills_up_at_any_file(whole, suite_file, tmp_path, monkeypat
     monkeypatch.setattr(os, "fsync", real)
     if number in (12, 95):
         assert tables(run(suite_file, out=out, **TINY).folder) == tables(whole.folder)
+
+
+def test_an_interrupted_call_goes_on(whole, suite_file, tmp_path, monkeypatch):
+    "As in a notebook: the interruption reaches the caller, and the next call makes only what is missing."
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "some"
+    with monkeypatch.context() as patch:
+        patch.setattr(gencast.pipeline.evidence, "grow_ranking", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(suite_file, out=out, **TINY | {"jobs": 1})
+    assert not list(out.glob("*.csv")) and not list(out.rglob("*.tmp"))
+    made = {p: p.stat().st_mtime_ns for p in (out / "simulations").rglob("*.npy")}
+    assert made and tables(run(suite_file, out=out, **TINY).folder) == tables(whole.folder)
+    assert {p: p.stat().st_mtime_ns for p in made} == made, "simulations were made twice"
 
 
 def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, capsys):

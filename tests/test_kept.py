@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
 
 from gencast.cli.main import main
+from gencast.core.base import InputError
 from gencast.core.progress import Progress
 from gencast.data.surveys import load_sdss_spectra
 from gencast.models.estimators import make_model, predict_with_spread
@@ -24,7 +25,6 @@ from gencast.pipeline.job import run
 from gencast.report import load_results
 from gencast.synthesis import list_suites
 
-pytestmark = pytest.mark.xdist_group("kept")
 PROPERTIES = ("log_mstar", "sfh")
 
 
@@ -83,11 +83,36 @@ def test_kept_pieces_give_the_tables_of_all_steps(folder, noisy, tmp_path, capsy
     assert_array_equal(kept[1].predicted, expected[1].predicted)
 
 
+def test_a_broken_spectrum_among_others_changes_nothing(folder, noisy):
+    err = np.concatenate([noisy.flux_err, 3 * noisy.flux_err[:1]])
+    wild = noisy.flux[:1] * 10 ** (2 * np.sin(np.arange(noisy.flux.shape[1]) / 5))
+    broken = replace(
+        noisy,
+        flux=np.concatenate([noisy.flux, wild]),
+        flux_err=err,
+        redshift=np.append(noisy.redshift, 0.01),
+        ids=(*noisy.ids, "broken"),
+        properties={},
+    )
+    clean = observed.forecast(folder, noisy, ("log_mstar",), progress=False, jobs=2)
+    found = observed.forecast(folder, broken, ("log_mstar",), progress=False, jobs=2)
+    counts = ["n_out_of_range", "share_inside"]
+    assert_frame_equal(found[0].drop(columns=counts), clean[0].drop(columns=counts))
+    assert (found[0].n_galaxies == 2).all() and (found[0].n_out_of_range == 1).all()
+    assert_array_equal(found[1].expected_error[:2], clean[1].expected_error)
+    assert np.isnan(found[1].expected_error[2]) and not found[1].inside[2]
+    assert found[1].predicted.notna().all()
+
+
 def test_results_forecast(folder, noisy):
     results = load_results(folder)
     by_source, by_galaxy = results.forecast(noisy, ("log_mstar",))
     assert set(by_source.property) == {"log_mstar"} and len(by_source) == len(results.simulations)
     assert_frame_equal(by_galaxy, observed.forecast(folder, noisy, ("log_mstar",), progress=False)[1])
+    found = results.catalog(noisy, properties=("log_mstar",), progress=False)
+    assert len(found) == len(noisy) and "sfh" not in found.colnames
+    with pytest.raises(InputError, match="no effect without a sample"):
+        results.catalog(properties=("log_mstar",))
 
 
 def test_nothing_kept_could_hold_code(folder):
@@ -124,8 +149,8 @@ def test_damage_is_said_and_everything_measured_anew(
     copy = shutil.copytree(folder, tmp_path / "copy")
     path = next(copy.glob(what))
     shutil.rmtree(path) if path.is_dir() else damage(path)
-    monkeypatch.setattr(observed, "forecast_anew", lambda *a: "all steps")
-    assert observed.forecast(copy, noisy, ("log_mstar",), progress=False, jobs=1) == "all steps"
+    monkeypatch.setattr(observed, "forecast_anew", lambda *a: ("all", "steps", "anew"))
+    assert observed.forecast(copy, noisy, ("log_mstar",), progress=False, jobs=1) == ("all", "steps")
     said = capsys.readouterr().out
     assert words in said and "measured anew" in said and said.count("\n") == 1
 
@@ -145,8 +170,8 @@ def test_a_damaged_forest_is_grown_again(folder, noisy, tmp_path, capsys):
 
 def test_another_version_measures_anew(folder, noisy, capsys, monkeypatch):
     monkeypatch.setattr("gencast.pipeline.kept.kept_key", lambda *a: "another")
-    monkeypatch.setattr(observed, "forecast_anew", lambda *a: "all steps")
-    assert observed.forecast(folder, noisy, ("log_mstar",), progress=False, jobs=1) == "all steps"
+    monkeypatch.setattr(observed, "forecast_anew", lambda *a: ("all", "steps", "anew"))
+    assert observed.forecast(folder, noisy, ("log_mstar",), progress=False, jobs=1) == ("all", "steps")
     assert "another version" in capsys.readouterr().out
 
 

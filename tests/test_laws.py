@@ -7,8 +7,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
+from gencast.regression.comparisons import effective_number, paired_gain
+from gencast.regression.forgetting import forget_errors, mean_transfer
+from gencast.regression.intervals import conformal_interval, family_interval
 from gencast.regression.laws import BASELINE_LABELS, LAWS
-from gencast.regression.protocol import direction_scores, heldout_predictions, score_table
+from gencast.regression.mixing import inner_misses, member_weights
+from gencast.regression.protocol import direction_scores, heldout_predictions, hold_target, score_table
 from gencast.regression.register import make_law, register_law
 from gencast.regression.signal_table import SignalTable
 from gencast.regression.variance_components import fit_components, reml_loss, same
@@ -96,8 +100,6 @@ def fitted_line(law, x, y, use):
 
 @pytest.mark.parametrize("law", ["pooled_line", "target_lines", "constant", "in_domain"])
 def test_laws_on_a_distance_agree_with_polyfit_and_nested_loops(table, law):
-    from gencast.regression.intervals import conformal_interval
-
     n, found = len(table.names), heldout_predictions(table, law)
     assert found.source.tolist() == [table.names[i] for k in range(n) for i in range(n) if i != k]
     assert found.target.tolist() == [table.names[k] for k in range(n) for i in range(n) if i != k]
@@ -117,6 +119,11 @@ def test_laws_on_a_distance_agree_with_polyfit_and_nested_loops(table, law):
         assert_allclose(rows.predicted, predicted, atol=1e-9)
         for level in (50, 68, 90):
             low, high = conformal_interval(missed, level / 100)
+            if level == 90:
+                assert (low, high) == (-np.inf, np.inf) and rows[["lower_90", "upper_90"]].isna().all(
+                    axis=None
+                )
+                continue
             assert_allclose(rows[f"lower_{level}"], predicted + low, atol=1e-9)
             assert_allclose(rows[f"upper_{level}"], predicted + high, atol=1e-9)
 
@@ -180,7 +187,9 @@ def test_jobs_and_seed():
 
 def test_family_of_one_is_leave_simulation_out(table):
     one, two = heldout_predictions(table, "mixed"), heldout_predictions(table, "mixed", families=np.arange(9))
-    assert one.equals(two)
+    same_columns = ["source", "target", "log_mse", "predicted", "sd"]
+    assert one[same_columns].equals(two[same_columns])
+    assert one.lower_90.isna().all() and two.lower_90.notna().all()  # eight simulations, eight families
 
 
 def test_components_are_the_likelihood_of_contrasts(table):
@@ -285,7 +294,7 @@ def test_scores(table):
         "direction_mae",
     } <= set(scores)
     assert scores.target[0] == "all" and len(scores) == 10 and scores.r2[0] > 0
-    assert scores.width_50[0] < scores.width_68[0] < scores.width_90[0]
+    assert scores.width_50[0] < scores.width_68[0] and np.isnan(scores.width_90[0])  # eight are too few
 
 
 def test_normal_intervals(table):
@@ -311,9 +320,64 @@ def test_scaled_intervals(table):
     ).all()
 
 
-def test_few_families_promise_nothing(table):
-    heldout = heldout_predictions(table, "mixed", families=list("aaabbbccc"))
-    assert np.isinf(heldout.lower_90).all() and np.isinf(heldout.upper_90).all()
+def test_three_families_have_an_interval_wider_than_nine(table):
+    found = heldout_predictions(table, "mixed", families=list("aaabbbccc"))
+    alone = heldout_predictions(table, "mixed", families=np.arange(9))
+    assert np.isfinite(found[["lower_90", "upper_90"]]).all(axis=None)
+    assert (
+        np.ptp(found[["lower_90", "upper_90"]], axis=1).mean()
+        > np.ptp(alone[["lower_90", "upper_90"]], axis=1).mean()
+    )
+    score = score_table(found).iloc[0]
+    assert score.width_50 < score.width_68 < score.width_90 < np.inf
+
+
+def test_no_interval_is_nan_not_infinite(table):
+    two = heldout_predictions(table, "mixed", families=list("aaaabbbbb"))  # the other family alone fits
+    assert np.isfinite(two.predicted).all() and two[["lower_90", "upper_90"]].isna().all(axis=None)
+    few = heldout_predictions(make_table(7), "ridge")
+    assert few.lower_90.isna().all() and np.isfinite(few.lower_50).all()
+    score = score_table(few).iloc[0]
+    assert np.isnan(score.coverage_90) and np.isnan(score.width_90) and np.isfinite(score.coverage_50)
+
+
+def test_a_held_out_family_changes_nothing_but_its_score():
+    table, rng, families = make_table(9), np.random.default_rng(5), np.array(list("aaabbbccc"))
+    log_mse, out = table.log_mse.copy(), families == "b"
+    log_mse[out] = rng.permutation(log_mse[out].ravel()).reshape(log_mse[out].shape) + 1
+    log_mse[:, out] = log_mse[:, out][:, ::-1] - 2
+    before, after = (
+        heldout_predictions(t, "stack", families=families).query("target in ('s3', 's4', 's5')")
+        for t in (table, replace(table, log_mse=log_mse))
+    )
+    same = ["predicted", "lower_90", "upper_90", "sd"]
+    assert_array_equal(before[same], after[same])
+    assert (before.log_mse != after.log_mse).any()
+
+
+@pytest.mark.parametrize("n_family", [2, 3, 5])
+def test_an_interval_of_few_families_holds_for_a_new_one(n_family):
+    rng, hits = np.random.default_rng(n_family), []
+    for _ in range(300):
+        sd = 0.2 * 10 ** (0.15 * rng.normal(size=n_family + 1))
+        groups = [s * (0.7 * rng.normal() + 0.7 * rng.normal(size=49)) for s in sd]
+        low, high = family_interval(groups[:-1], 0.9)
+        hits.append(np.mean((groups[-1] > low) & (groups[-1] < high)))
+    assert 0.85 < np.mean(hits) < 0.99
+
+
+def test_the_interval_of_families_follows_the_unit_and_ends_where_conformal_begins():
+    rng = np.random.default_rng(2)
+    groups = [rng.normal(size=20) for _ in range(9)]
+    assert family_interval(groups) == conformal_interval(groups)
+    few = family_interval(groups[:3])
+    assert_allclose(family_interval([1e-3 * g for g in groups[:3]]), 1e-3 * np.array(few), rtol=1e-9)
+    assert few[0] == -few[1] and few[1] > 1.6
+    uneven = family_interval([groups[0], 10 * groups[1], 0.1 * groups[2]])
+    assert uneven[1] > 3 * few[1]  # families that differ by more promise less
+    assert family_interval([np.zeros(4), np.zeros(3)]) == (0.0, 0.0)
+    with pytest.raises(InputError, match="needs residuals"):
+        family_interval([])
 
 
 def test_errors(table):
@@ -343,3 +407,112 @@ def test_errors(table):
         replace(table, without=table.without[1:])
     with pytest.raises(InputError, match="not in the table"):
         table.column("distance")
+
+
+def leave_one_in_means(n=12, seed=1):
+    "Simulations whose errors follow their own difficulty; signals as evidence makes them."
+    from gencast.regression.signals import LAW_SIGNALS
+
+    rng = np.random.default_rng(seed)
+    names = tuple(f"s{i}" for i in range(n))
+    log_mse = rng.normal(-2, 0.3, (n, n)) + 0.3 * rng.normal(size=(n, 1))
+    squared, bias = 10 ** rng.normal(-2, 0.3, n), rng.normal(0, 0.05, (n, n))
+    values = rng.normal(size=(n, n, len(LAW_SIGNALS)))
+    at = {name: k for k, name in enumerate(LAW_SIGNALS)}
+
+    def version(k):
+        found, used = values.copy(), np.arange(n) != k
+        own = np.array([squared[used & (np.arange(n) != j)].mean() for j in range(n)])
+        found[..., at["neighbour"]] = 0.0
+        found[..., at["predicted_bias"]] = bias
+        found[..., at["consensus_bias"]] = np.log10(bias**2 + own)
+        found[..., at["consensus"]] = np.log10(bias**2 + 0.01 + own)
+        found[..., at["transfer"]] = mean_transfer(np.zeros((n, n)), log_mse, used)
+        found[~used] = np.nan
+        return found
+
+    without = np.array([version(k) for k in range(n)])
+    return SignalTable(names, LAW_SIGNALS, version(-1), without, log_mse, bias)
+
+
+def test_residuals_held_out_twice_are_as_large_as_those_held_out_once():
+    "A mean over all but one tells about that one; nested residuals must not read it."
+    table, law = leave_one_in_means(), "gaussian_process"
+    inner, outer = [], []
+    for k in range(0, 12, 3):
+        residuals, predicted, _ = hold_target(
+            table, make_law(law, table.signals), k, np.arange(12), table.without[k]
+        )
+        inner.append(np.mean([np.mean(r**2) for r, _ in residuals]))
+        outer.append(np.mean((np.delete(table.log_mse[:, k], k) - predicted) ** 2))
+    assert 0.6 < np.sqrt(np.mean(inner) / np.mean(outer)) < 1.6
+
+
+def test_forgetting_agrees_with_signals_made_without_both():
+    table, n = leave_one_in_means(), 12
+    held, also = np.arange(n) == 2, np.arange(n) == 5
+    found = forget_errors(table.without[2], table.signals, table.log_mse, held, also)
+    used, k = ~(held | also), table.signals.index("transfer")
+    expected = [
+        [np.delete(table.log_mse[i], sorted({2, 5, i, j})).mean() for j in range(n)] for i in range(n)
+    ]
+    off = used[:, None] & ~np.eye(n, dtype=bool)
+    assert_allclose(found[..., k][off], np.array(expected)[off], atol=1e-9)
+    changed = {
+        s for k, s in enumerate(table.signals) if (found[..., k] != table.without[2][..., k])[off].any()
+    }
+    assert changed == {"transfer", "consensus", "consensus_bias"}
+    other = replace(table, without=table.without + 0.1 * (np.arange(len(table.signals)) == k))
+    same_means = forget_errors(other.without[2], table.signals, table.log_mse, held, also)
+    assert_array_equal(same_means[..., k][off], other.without[2][..., k][off])  # no such mean: left alone
+
+
+def test_weights_follow_the_members_that_do_well():
+    rng = np.random.default_rng(0)
+    missed = rng.normal(size=(380, 4)) * [1.0, 1.0, 1.0, 4.0]
+    few, many = member_weights(missed, 4), member_weights(missed, 400)
+    for weights in (few, many):
+        assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
+    assert many[3] < few[3] < 0.25 and many[3] < 0.08
+    assert_allclose(member_weights(np.zeros((5, 3)), 5), 1 / 3)
+    two = missed[:, [0, 3]]  # against a grid
+    pull = 4 / 20 * (two**2).mean(axis=0).sum() / 2
+    loss = [
+        np.mean((two @ [1 - w, w]) ** 2) + pull * ((w - 0.5) ** 2 + (0.5 - w) ** 2)
+        for w in np.linspace(0, 1, 1001)
+    ]
+    assert member_weights(two, 20)[1] == pytest.approx(np.linspace(0, 1, 1001)[np.argmin(loss)], abs=2e-3)
+
+
+def test_a_members_inner_trial_is_a_fit_without_the_held_out():
+    "Ridge: the same as scikit-learn's, fitted without a group of simulations, on the same scale."
+    from sklearn.linear_model import Ridge
+
+    from gencast.regression.laws import fit_ridge, standardiser
+
+    table = make_table(8)
+    X, y, source, target = flat(table)
+    law = fit_ridge(X, y, source, target, 0)
+    rest = y - X[:, 0]
+    missed = inner_misses([law.member], X, y, source, target, table.signals, 0)
+    assert missed.shape == (8 * 7 - 4, 2)  # 8 in 6 groups: two groups of two, without their own pairs
+    held, Z = np.isin(source, [2]) | np.isin(target, [2]), standardiser(X)(X)
+    fitted = Ridge(10).fit(Z[~held], rest[~held])
+    new = (target == 2) & (source != 2)
+    assert_allclose(missed[2 * 6 + 2 * 6 :][:7, 1], (rest - fitted.predict(Z))[new])
+
+
+def test_a_gain_has_the_error_of_its_units():
+    table = make_table(9)
+    one, two = (heldout_predictions(table, law, levels=()) for law in ("ridge", "constant"))
+    alone = {n: n for n in table.names}
+    gain, error = paired_gain(one, two, alone)
+    difference = (two.log_mse - two.predicted).abs() - (one.log_mse - one.predicted).abs()
+    each = difference.groupby(one.target).mean()
+    assert gain == pytest.approx(difference.mean())
+    assert error == pytest.approx(each.std(ddof=1) / 3)  # as many pairs for each target
+    assert paired_gain(one, two, dict.fromkeys(alone, "a"))[0] == pytest.approx(gain)
+    assert np.isnan(paired_gain(one, two, dict.fromkeys(alone, "a"))[1])
+    assert effective_number(list("aabbcc")) == 3 and effective_number(list("aaab")) == 1.6
+    with pytest.raises(InputError, match="no pair in common"):
+        paired_gain(one, two[:0], alone)

@@ -18,8 +18,6 @@ from gencast.models.own_estimators import OwnModel
 from gencast.pipeline.configure import load_settings, make_settings
 from gencast.pipeline.observed import forecast, read_observed
 
-pytestmark = pytest.mark.xdist_group("own_models")
-
 QUICK = {"quick": True, "notebooks": False, "progress": False, "jobs": 1, "n_galaxies": 120}
 CODE = """
 from sklearn.linear_model import Ridge

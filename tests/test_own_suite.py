@@ -34,8 +34,6 @@ from gencast.report.results import load_results
 from gencast.synthesis.recipes import read_recipes
 from gencast.synthesis.simulations import simulate
 
-pytestmark = pytest.mark.xdist_group("own_suite")
-
 BANDS, FORMATS = (
     "ugriz",
     {"tng": "csv", "eagle": "fits", "simba": "hdf5", "horizon": "parquet", "magneticum": "npz"},

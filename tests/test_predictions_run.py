@@ -17,8 +17,6 @@ from gencast.pipeline.parts import load_labels, load_rows, open_simulations
 from gencast.pipeline.settings import SurveySettings
 from gencast.pipeline.surveys import lacking_noise, load_survey, noise_survey
 
-pytestmark = pytest.mark.xdist_group("predictions_run")
-
 NAMES = tuple(f"toy{k}" for k in range(6))
 
 

@@ -60,7 +60,7 @@ def stamps(folder) -> dict:  # (stage, rest of the name) -> when it was written
     return {names.get(f) or tuple(f.stem.split("-", 1)): f.stat().st_mtime_ns for f in files}
 
 
-MODELS = {"model", "errors", "sdss_spectra", "baselines"}
+MODELS = {"model", "errors", "sdss_spectra", "baselines", "trials"}
 CHOICE = {"features", "distances", "baselines"}
 SURVEY = {"consensus", "neighbours", "distances", "sdss_spectra", "baselines"}
 EVERYTHING = {"simulations", "ranking", "consensus", "neighbours"} | MODELS | CHOICE
@@ -78,7 +78,7 @@ EVERYTHING = {"simulations", "ranking", "consensus", "neighbours"} | MODELS | CH
         ({"n_ranking_trees": 20}, CHOICE),
         ({"ebv": 0.05}, SURVEY),
         ({"snr": 5.0}, set()),
-        ({"properties": ("log_mstar", "a_v")}, {"consensus", "neighbours", "baselines"}),
+        ({"properties": ("log_mstar", "a_v")}, {"consensus", "neighbours", "baselines", "trials"}),
         ({"seed": 43}, EVERYTHING),
     ],
     ids=lambda x: "-".join(map(str, x)) if isinstance(x, dict) else "",

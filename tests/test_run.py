@@ -20,8 +20,6 @@ from gencast.pipeline.job import run
 from gencast.pipeline.parts import open_simulations, sample_path, split_rows
 from gencast.synthesis import list_suites
 
-pytestmark = pytest.mark.xdist_group("run")
-
 SMALL = {"quick": True, "n_galaxies": 260, "notebooks": False, "progress": False, "jobs": 2}
 VICTIM = 3  # the simulation whose labels are shuffled
 
@@ -45,7 +43,11 @@ def tables(folder):
 def test_same_seed_same_bytes_from_scratch(results, suite_file, tmp_path):
     again = run(suite_file, out=tmp_path / "again", **{**SMALL, "jobs": 1})
     assert tables(again.folder) == tables(results.folder)
-    assert len(tables(again.folder)) == 18
+    assert len(tables(again.folder)) == 20
+    for name, checksum in results.run["files"].items():
+        assert (again.folder / name).read_bytes() == (results.folder / name).read_bytes(), name
+        assert again.run["files"][name] == checksum
+    assert len(results.catalog()) == results.galaxies.groupby("target").galaxy.nunique().sum()
 
 
 def test_other_seed_other_numbers(results, suite_file, tmp_path):

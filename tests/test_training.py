@@ -15,8 +15,6 @@ from gencast.pipeline.parts import open_simulations
 from gencast.pipeline.settings import ModelSettings, SurveySettings
 from gencast.pipeline.surveys import load_survey
 
-pytestmark = pytest.mark.xdist_group("training")
-
 SMALL = {
     "quick": True,
     "n_galaxies": 200,

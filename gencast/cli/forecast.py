@@ -35,7 +35,8 @@ Data = Annotated[
     list[Path],
     typer.Argument(
         help="Spectra of SDSS, BOSS, DESI, LEGA-C, MaNGA or ESO (FITS), or folders of "
-        "them; or one .cat file; or one table (FITS, CSV, HDF5, Parquet) with --map."
+        "them; or one .cat file, or a table of COSMOS2020, CANDELS, JADES, GAMA or the Legacy Surveys; or "
+        "one table (FITS, CSV, HDF5, Parquet) with --map."
     ),
 ]
 Run = Annotated[
@@ -50,7 +51,8 @@ Tables = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Write forecasts.csv, galaxies.csv, bins.csv and comparison.csv into this folder.",
+        help="Write forecasts.csv, galaxies.csv, galaxy_intervals.csv, bins.csv, comparison.csv, and "
+        "catalog.fits and catalog.ecsv into this folder.",
     ),
 ]
 
@@ -60,16 +62,21 @@ def galaxy_lines(
 ) -> list:  # lines of text
     "The predictions for single galaxies, and how many of them are outside the simulations' range."
     lines = [f"{'galaxy':<28} {'z':>7}  {'property':<10} {'predicted':>9}  {'expected error':>14}  in range"]
+    refused = galaxies.expected_error.isna().all()
     for g in galaxies.head(SHOWN).itertuples():
+        error = "none" if g.expected_error != g.expected_error else f"{g.expected_error:.2f}"
+        alone = "set is not" if refused else "yes"
         lines.append(
             f"{g.galaxy:<28} {g.redshift:7.4f}  {g.property:<10} {g.predicted:9.2f}  "
-            f"{g.expected_error:14.2f}  {'yes' if g.inside else 'NO'}"
+            f"{error:>14}  {alone if g.inside else 'NO'}"
         )
     n_out = int((~galaxies.inside.astype(bool)).sum())
-    if n_out:
+    if refused:
+        lines.append("the galaxies are out of range as a set: no error is given for any of them")
+    elif n_out:
         lines.append(
-            f"NO ({n_out:,} of {len(galaxies):,}): unlike all simulated galaxies, so neither value nor "
-            "error can be trusted"
+            f"NO ({n_out:,} of {len(galaxies):,}): unlike all simulated galaxies, so they get no error and "
+            "are left out of the forecast for the set"
         )
     if len(galaxies) > SHOWN:
         lines.append(f"... and {len(galaxies) - SHOWN:,} more; --out writes them all")
@@ -125,6 +132,15 @@ def chosen_properties(
     return wanted
 
 
+def write_observed_catalog(out: Path, run: Path, intervals) -> None:
+    "Write catalog.fits and catalog.ecsv, where there are properties of one number a galaxy."
+    from gencast.core.files import read_sealed
+    from gencast.report.catalog import run_catalog, write_catalog
+
+    if len(intervals):
+        write_catalog(run_catalog(intervals, read_sealed(run / "run.json", must=False)), out)
+
+
 def write_tables(out: Path, **tables) -> None:
     "Write each table as a CSV file of its name."
     from gencast.pipeline.record import write_table
@@ -163,8 +179,7 @@ def forecast(
     the error.
     """
     from gencast.pipeline.configure import load_settings, read_ebv
-    from gencast.pipeline.observed import forecast as forecast_sample
-    from gencast.pipeline.observed import read_observed
+    from gencast.pipeline.observed import forecast_all, read_observed
     from gencast.report import compare_reference, forecast_bins
 
     settings = load_settings(run)
@@ -173,9 +188,11 @@ def forecast(
     options = {"accept": tuple(accept or ()), "aperture": aperture, "skip": skip, "cosmology": cosmology}
     options |= {"ebv": None if ebv is None else read_ebv(ebv), "redshift": read_redshift(redshift)}
     sample = read_observed(settings, data, columns or "", **options)
-    table, galaxies = forecast_sample(run, sample, wanted, jobs, scheduler=scheduler, model=model)
+    table, galaxies, intervals = forecast_all(run, sample, wanted, jobs, True, scheduler, model)
     compared = compare_reference(galaxies)
     print_forecast(sample, table, galaxies, compared)
     if out:
         bins = forecast_bins(galaxies)
-        write_tables(out, forecasts=table, galaxies=galaxies, bins=bins, comparison=compared)
+        tables = {"forecasts": table, "galaxies": galaxies, "galaxy_intervals": intervals}
+        write_tables(out, **tables, bins=bins, comparison=compared)
+        write_observed_catalog(out, run, intervals)

@@ -80,8 +80,8 @@ Cosmology = Annotated[
 Redshift = Annotated[
     str | None,
     typer.Option(
-        help="Redshift of spectra whose files have none: a number, or a table (CSV, FITS ...) with the "
-        "columns name and z.",
+        help="Redshift of spectra, or of a survey's table, whose file has none: a number, or a table (CSV, "
+        "FITS ...) with the columns name and z.",
         show_default=False,
     ),
 ]

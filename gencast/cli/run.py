@@ -70,7 +70,8 @@ Clean = Annotated[
 Catalogue = Annotated[
     Path | None,
     typer.Option(
-        help="Photometry to forecast for: a .cat file of ZFOURGE or 3D-HST, or a table with --map. For "
+        help="Photometry to forecast for: a .cat file of ZFOURGE or 3D-HST, a table of COSMOS2020, CANDELS, "
+        "JADES, GAMA or the Legacy Surveys, or any table with --map. For "
         "suites with a range of redshifts, such as `photometry`."
     ),
 ]

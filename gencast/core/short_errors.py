@@ -9,18 +9,34 @@ __all__ = []
 import sys
 
 from .base import InputError
+from .failures import RunFailed, Stopped
 
 # %% ../../nbs/core/78_short_errors.ipynb #0b2463fd
 SHELLS = ("ZMQInteractiveShell", "TerminalInteractiveShell")  # of Jupyter, of the terminal
 
 
-def short_traceback(error: InputError) -> list:  # lines
+INTERRUPTED = "interrupted; stages of a run that are done are kept, and the same call goes on from there"
+
+
+def is_own(traceback) -> bool:
+    "Whether a traceback leads through a module of gencast."
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__", "").startswith("gencast."):
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def short_traceback(error: BaseException) -> list:  # lines
     "What is shown in place of a traceback."
-    return [f"\x1b[31m{type(error).__name__}\x1b[0m: {error}", "(%tb shows where it was raised)"]
+    said = INTERRUPTED if isinstance(error, KeyboardInterrupt) else error
+    return [f"\x1b[31m{type(error).__name__}\x1b[0m: {said}", "(%tb shows where it was raised)"]
 
 
-def _show_short(shell, kind, error, traceback, tb_offset=None) -> list:
-    "Show an `InputError` as a sentence and keep its traceback; called by IPython."
+def _show_short(shell, kind, error, traceback, tb_offset=None) -> list | None:
+    "Show an error as a sentence and keep its traceback; called by IPython."
+    if isinstance(error, KeyboardInterrupt) and not is_own(traceback):
+        return shell.showtraceback((kind, error, traceback), tb_offset=tb_offset)
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, traceback
     lines = short_traceback(error)
     shell._showtraceback(kind, error, lines)
@@ -30,8 +46,10 @@ def _show_short(shell, kind, error, traceback, tb_offset=None) -> list:
 def show_short_errors(
     shell,  # of IPython, from `get_ipython()`; None: there is none
 ) -> bool:  # whether it shows sentences from now on
-    "Let IPython show `InputError` as one sentence. A shell with handlers of its own is left alone."
+    """Let IPython show errors whose message says all, and interruptions of gencast's calls, as one sentence.
+    A shell with handlers of its own is left alone.
+    """
     if type(shell).__name__ not in SHELLS or shell.custom_exceptions:
         return False
-    shell.set_custom_exc((InputError,), _show_short)
+    shell.set_custom_exc((InputError, Stopped, RunFailed, KeyboardInterrupt), _show_short)
     return True

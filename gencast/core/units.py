@@ -45,6 +45,7 @@ def parse_unit(
         with u.add_enabled_units([ZSUN, MAGGY, NANOMAGGY]), warnings.catch_warnings():
             warnings.simplefilter("ignore", u.UnitsWarning)
             unit = u.Unit(plain_unit(text))
+            getattr(unit, "decompose", unit.to_string)()  # fails where the scale is none
     except (ValueError, TypeError, SyntaxError, ArithmeticError, RecursionError) as err:
         raise InputError(
             f"{where}: unit {text!r} is not known; use astropy's names, e.g. uJy, mag(AB), 1e10 Msun"

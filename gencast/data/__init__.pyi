@@ -39,6 +39,7 @@ from .limits import is_code as is_code
 from .limits import shown as shown
 from .mappings import check_spectra as check_spectra
 from .mappings import load_mapping as load_mapping
+from .named_surveys import read_survey as read_survey
 from .observing import correlated_noise as correlated_noise
 from .observing import observe as observe
 from .observing import observe_spectra as observe_spectra

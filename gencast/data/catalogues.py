@@ -6,7 +6,6 @@
 __all__ = ['ID_NAMES', 'read_blank_table', 'plain_id', 'Catalogue', 'write_catalogue']
 
 # %% ../../nbs/data/50_catalogues.ipynb #538c8a5b
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ..core.base import InputError
 from ..core.sample import Sample
 from .bands import eazy_band
 from .columns import unique_names
+from .eazy_names import by_position, named_numbers
 from .limits import LIMITS
 from .photometry import nu_l_nu
 from .text_tables import text_encoding
@@ -103,6 +103,8 @@ class Catalogue:
     zero_point: float = 25.0  # AB magnitude of a flux of 1
     meta: dict = field(default_factory=dict)  # what else is known about it
     translated: dict = field(default_factory=dict)  # band -> EAZY's filter number, where the files say so
+    curves: dict = field(default_factory=dict)  # band -> its curve or None, where documents say so
+    cuts: dict = field(default_factory=dict)  # reason -> True where it holds, shape (n_gal,)
 
 
 def _beside(path: Path, ending: str, given) -> Path | None:
@@ -310,126 +312,6 @@ def write_catalogue(
     return path
 
 # %% ../../nbs/data/50_catalogues.ipynb #64deb859
-# column of a ZFOURGE or 3D-HST catalogue -> EAZY's numbers that it may stand for, of which the .fout lists
-# one
-FIELD_NAMES = {
-    "u": (88, 72, 113, 73, 156, 293),
-    "U": (88, 103, 227, 107),
-    "U38": (107,),
-    "g": (89, 74),
-    "r": (90, 75, 116, 81),
-    "i": (91, 124, 117, 82),
-    "z": (92, 125, 118, 83),
-    "G": (89, 229),
-    "Rs": (231,),
-    "B": (122, 114, 78, 46, 233, 1),
-    "V": (115, 79, 50, 236, 4),
-    "R": (123, 260, 285, 54, 90),
-    "Rc": (54, 285),
-    "rp": (116, 81),
-    "ip": (117, 82),
-    "zp": (118, 83),
-    "I": (91, 58, 238, 5),
-    "J1": (249, 128),
-    "J2": (250, 129),
-    "J3": (251, 130),
-    "Hs": (254, 131),
-    "Hl": (253, 132),
-    "H1": (131,),
-    "H2": (132,),
-    "Y": (266, 256),
-    "Z": (92, 83, 240, 7),
-    "Rp": (81, 116),
-    "Ip": (82, 117),
-    "Zp": (83, 118),
-    "UVISTA_Y": (256,),
-    "UVISTA_J": (257,),
-    "UVISTA_H": (258,),
-    "UVISTA_Ks": (259,),
-    "WFI_B": (46,),
-    "WFI_V": (50,),
-    "WFI_Rc": (54,),
-    "WFI_U38": (107,),
-    "F098M": (201,),
-    "F110W": (241,),
-    "F475W": (234, 2),
-    "F555W": (235, 3),
-    "F625W": (237,),
-    "FUV": (120,),
-    "NUV": (121,),
-    "W1": (244,),
-    "W2": (245,),
-    "J": (263, 126, 34, 220, 224),
-    "H": (264, 36, 221, 225),
-    "K": (265, 127, 134, 133),
-    "Ks": (255, 259, 37, 222, 200, 226),
-    "tenisJ": (220,),
-    "tenisK": (222,),
-    "F435W": (233, 1),
-    "F606W": (236, 4, 214),
-    "F775W": (238, 5),
-    "F814W": (239, 6),
-    "F850LP": (240, 7),
-    "F105W": (202,),
-    "F125W": (203,),
-    "F140W": (204,),
-    "F160W": (205,),
-    "IRAC_36": (18,),
-    "IRAC_45": (19,),
-    "IRAC_58": (20,),
-    "IRAC_80": (21,),
-    "IRAC1": (18,),
-    "IRAC2": (19,),
-    "IRAC3": (20,),
-    "IRAC4": (21,),
-}
-
-
-MEDIUM = dict(
-    zip(
-        (427, 445, 464, 484, 505, 527, 550, 574, 598, 624, 651, 679, 709, 738, 767, 797, 827, 856),
-        range(181, 199),
-    )
-)  # Subaru's medium bands, nm -> EAZY's number
-
-
-def number_candidates(band: str) -> tuple:  # EAZY's numbers, the likeliest first
-    "EAZY's filter numbers that a column's name may stand for."
-    if band in FIELD_NAMES:
-        return FIELD_NAMES[band]
-    medium = re.fullmatch(r"(?:I[AB]|i[ab])_?(\d{3})", band)
-    if medium and int(medium[1]) in MEDIUM:
-        return (MEDIUM[int(medium[1])],)
-    known = {b.lower().replace("_", ""): n for b, n in FIELD_NAMES.items() if len(b) > 2}
-    return known.get(band.lower().replace("_", ""), ())
-
-
-def named_numbers(bands: tuple, listed: tuple) -> dict:  # band -> EAZY's number; only those that are known
-    """EAZY's number of each column by its name, among those that the `.fout` lists, each used once. A list
-    has the order of the columns, so of several candidates the next in the list is taken.
-    """
-    found, at, free = {}, 0, list(listed)
-    for band in bands:
-        candidates = [n for n in number_candidates(band) if n in free] if listed else number_candidates(band)
-        if not candidates:
-            continue
-        later = [n for n in candidates if listed and n in listed[at:]]
-        number = min(later, key=listed.index) if later else candidates[0]
-        found[band] = number
-        if listed:
-            free.remove(number)
-            at = listed.index(number) + 1
-    return found
-
-
-def by_position(bands: tuple, numbers: tuple) -> bool:
-    "Whether a list of numbers belongs to the columns one by one: as many, few contradicted by names."
-    if len(numbers) != len(bands):
-        return False
-    known = [n in c for b, n in zip(bands, numbers) if (c := number_candidates(b))]
-    return not known or np.mean(known) >= 0.5
-
-
 def band_curves(
     catalogue: Catalogue,
     given: dict | None = None,  # column -> name of its curve, which goes before all else
@@ -441,6 +323,8 @@ def band_curves(
             f"catalogue {catalogue.name!r} has no band {', '.join(sorted(unknown))}; it has "
             f"{', '.join(catalogue.bands)}"
         )
+    if catalogue.curves:
+        return catalogue.curves | given
     if by_position(catalogue.bands, catalogue.numbers):
         numbers = dict(zip(catalogue.bands, catalogue.numbers))
     else:

@@ -7,6 +7,7 @@ __all__ = ['Column']
 
 # %% ../../nbs/data/05_columns.ipynb #08c8600f
 import fnmatch
+import gzip
 import hashlib
 import re
 import warnings
@@ -52,7 +53,7 @@ def _open_text(path: Path, part: str):
 # %% ../../nbs/data/05_columns.ipynb #2bd6901f
 def check_cards(raw: bytes) -> None:
     """`InputError` for a FITS header with more axes or columns than the standard's 999, through which astropy
-    would count for hours.
+    would count for hours, or with an extension of no type, over which it never comes to an end.
     """
     for found in re.finditer(rb"(NAXIS   |TFIELDS )= *(\d{4,})", raw):
         if found.start() % 80 == 0:
@@ -60,14 +61,27 @@ def check_cards(raw: bytes) -> None:
                 f"its header says {found[1].decode().strip()} = {found[2][:40].decode()}, and FITS allows "
                 "999; it is damaged"
             )
+    for found in re.finditer(rb"XTENSION= *([^' ][^ ]*)", raw):
+        if found.start() % 2880 == 0:
+            raise InputError(
+                f"its header says XTENSION = {found[1][:20].decode('ascii', 'replace')}; it is damaged"
+            )
+
+
+def check_headers(path: Path) -> None:
+    "`InputError` for a FITS file, compressed or not, whose headers astropy would never come to an end with."
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    with opened(path, "rb") as f:
+        try:
+            check_cards(f.read(10_000_000))
+        except InputError as err:
+            raise InputError(f"{path} cannot be read: {err}") from err
 
 
 def _check_gzip(path: Path) -> None:
     """Read a compressed file to its end, where its checksum stands. Raises `InputError` for one that is out
     of proportion.
     """
-    import gzip
-
     size, stored = 0, path.stat().st_size
     with gzip.open(path) as f:
         while block := f.read(1 << 20):
@@ -97,12 +111,7 @@ def _open_fits(path: Path, part: str):
 
     if path.suffix.lower() == ".gz":
         _check_gzip(path)
-    else:
-        with open(path, "rb") as f:
-            try:
-                check_cards(f.read(10_000_000))
-            except InputError as err:
-                raise InputError(f"{path} cannot be read: {err}") from err
+    check_headers(path)
     with fits.open(path, memmap=False, checksum=True, lazy_load_hdus=False) as hdus:
         tables = [
             h
@@ -400,6 +409,18 @@ def unmasked(values) -> np.ndarray:
 
 
 @contextmanager
+def damage_is_error():
+    "Damage of FITS files of which astropy only warns is an error."
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "error",
+            message=".*(truncated|[Cc]hecksum verification failed|[Dd]atasum verification failed|Error "
+            "validating header).*",
+        )
+        yield
+
+
+@contextmanager
 def open_columns(
     path: str | Path,  # a file of one of the `FORMATS`
     part: str | int = "",  # FITS extension or HDF5 group; empty: the first table, the whole file
@@ -414,14 +435,8 @@ def open_columns(
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the path")
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "error",
-                message=".*(truncated|[Cc]hecksum verification failed|[Dd]atasum verification failed|Error "
-                "validating header).*",
-            )
-            with FORMATS[table_kind(path)](path, str(part)) as opened:
-                yield opened
+        with damage_is_error(), FORMATS[table_kind(path)](path, str(part)) as opened:
+            yield opened
     except InputError:
         raise
     except MemoryError as err:

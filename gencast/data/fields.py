@@ -20,7 +20,8 @@ from ..core.sample import Sample
 from .bands import band_curve
 from .catalogues import Catalogue, band_curves, read_catalogue
 from .limits import check_usual_light, odd_light
-from .mappings import load_mapping
+from .mappings import MOST_REDSHIFT, load_mapping
+from .named_surveys import read_survey, recognise_survey
 from .photometry import band_wavelengths, nu_l_nu
 from .readers import load_table_rows
 
@@ -56,10 +57,16 @@ def measurement_cuts(
         f"S/N not above {snr:g}": ~(ratio > snr),
         "no redshift": ~np.isfinite(catalogue.redshift),
         f"no flux in the reference band {reference_band}": unobserved,
-    }
+    } | catalogue.cuts
 
 # %% ../../nbs/data/55_fields.ipynb #be08c374
 NEAR_INFRARED = 14000  # Angstrom, beyond which a band counts as near-infrared
+
+
+def curve_ends(curve: str) -> np.ndarray:  # Angstrom, shape (2,)
+    "Where a response curve begins and ends; speclite's have long tails of zeros, which do not count."
+    wave, response = band_curve(curve)
+    return wave[response > 1e-3 * response.max()][[0, -1]] if "-" in curve else wave[[0, -1]]
 
 
 def why_not(curve: str | None, redshift_range: tuple, rest_range: tuple) -> str:
@@ -67,7 +74,7 @@ def why_not(curve: str | None, redshift_range: tuple, rest_range: tuple) -> str:
     if curve is None:
         return "no response curve"
     low, high = redshift_range
-    first, last = band_curve(curve)[0][[0, -1]] / (1 + np.array([high, low]))
+    first, last = curve_ends(curve) / (1 + np.array([high, low]))
     bluest = max(rest_range[0], LYMAN_ALPHA)
     if first < bluest:
         return f"sees {first:.0f} Å at z = {high:g}, blueward of {bluest:.0f} Å"
@@ -133,8 +140,9 @@ def pick_bands(
     else:
         bands, left = _wanted_bands(catalogue, wanted, curves)
     if bad := [b for b in bands if b in catalogue.meta["bad_errors"]]:
+        column = catalogue.meta.get("error_columns", {}).get(bad[0], f"e_{bad[0]}")
         raise InputError(
-            f"{path}: e_{bad[0]} is negative for id {catalogue.meta['bad_errors'][bad[0]]}, which "
+            f"{path}: {column} is negative for id {catalogue.meta['bad_errors'][bad[0]]}, which "
             "is observed; errors must be positive, -99 marks what is missing"
         )
     return bands, left
@@ -197,21 +205,25 @@ def field_meta(catalogue: Catalogue, bands: tuple, redshift_range: tuple, curves
     about = catalogue.meta
     meta = {
         "kind": "photometry",
-        "survey": "deep field",
+        "survey": about.get("survey", "deep field"),
         "source": about["file"],
         "n_catalogue": len(catalogue.redshift),
         "columns": list(bands),
         "redshift_range": list(redshift_range),
         "redshift_from": about["redshift_from"],
-        "reference_from": "FAST (.fout)",
+        "reference_from": about.get("reference_from", "FAST (.fout)"),
         "cosmology": "Planck18",
-        "flux": "as in the catalogue, which corrects for apertures and Galactic extinction",
+        "flux": about.get(
+            "flux", "as in the catalogue, which corrects for apertures and Galactic extinction"
+        ),
         "zero_point": catalogue.zero_point,
         "zero_point_from": about["zero_point_from"],
         "n_bands": f"{len(bands)} of {len(catalogue.bands)}",
         "curves": {b: curves[b] for b in bands},
         "notes": field_notes(catalogue, bands, left),
     }
+    if "galactic_extinction" in about:
+        meta["galactic_extinction"] = about["galactic_extinction"]
     if "unlikely_reference" in about:
         meta["values_outside_limits"] = about["unlikely_reference"]
     return meta
@@ -220,6 +232,7 @@ def field_meta(catalogue: Catalogue, bands: tuple, redshift_range: tuple, curves
 def field_notes(catalogue: Catalogue, bands: tuple, left: dict) -> list:  # sentences without a full stop
     "What was assumed of a catalogue: its zero point, its bands, values of FAST that were left out."
     notes = [
+        *catalogue.meta.get("notes", ()),
         f"a flux of 1 is {catalogue.zero_point:g} in AB magnitudes, from {catalogue.meta['zero_point_from']}",
         f"{len(bands)} of {len(catalogue.bands)} bands are used: {', '.join(bands)}",
     ]
@@ -230,8 +243,25 @@ def field_notes(catalogue: Catalogue, bands: tuple, left: dict) -> list:  # sent
     return notes
 
 # %% ../../nbs/data/55_fields.ipynb #9690e0d0
+def open_catalogue(
+    path: str | Path, fout=None, zout=None, zero_point=None, redshift=None, ebv=None
+) -> Catalogue:
+    "A catalogue in the layout of EAZY, or of a survey that is known. Raises `InputError` for an idle option."
+    if recognise_survey(path) is None:
+        idle = {"redshift": redshift, "ebv": ebv}
+        given = [name for name, value in idle.items() if value is not None]
+        if given:
+            raise InputError(f"{path}: {given[0]} has no effect on this .cat file; leave it out")
+        return read_catalogue(path, fout, zout, zero_point)
+    idle = {"fout": fout, "zout": zout, "zero_point": zero_point}
+    given = [name for name, value in idle.items() if value is not None]
+    if given:
+        raise InputError(f"{path}: {given[0]} has no effect on the table of a known survey; leave it out")
+    return read_survey(path, redshift, ebv)
+
+# %% ../../nbs/data/55_fields.ipynb #1e290caa
 def load_catalogue(
-    path: str | Path,  # .cat file of ZFOURGE or 3D-HST, with .fout or .zout beside it
+    path: str | Path,  # .cat file of ZFOURGE or 3D-HST, or a table that `read_survey` knows
     redshift_range: tuple = (0.4, 2.0),  # lowest and highest redshift that simulations cover
     rest_range: tuple = (1210.0, 18000.0),  # wavelengths of the simulated spectra, Angstrom, rest frame
     snr: float = 20.0,  # least S/N
@@ -244,12 +274,14 @@ def load_catalogue(
     zout: str | Path | None = None,  # EAZY's file; default: of the same name where there is one
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
     zero_point: float | None = None,  # AB magnitude of a flux of 1; default: as the files state
+    redshift=None,  # for tables of surveys that have none, as `read_survey` takes it
+    ebv: float | str | None = None,  # Galactic E(B-V), mag, or `sfd`; for tables of surveys
     # nu L_nu in Lsun with errors and redshifts; properties are FAST's; meta counts what was left out
 ) -> Sample:
     """A deep-field catalogue as a sample of galaxies in common bands. Raises `InputError` where a file is
     damaged, no galaxy passes the cuts, or fewer than three bands can be used.
     """
-    catalogue = read_catalogue(path, fout, zout, zero_point)
+    catalogue = open_catalogue(path, fout, zout, zero_point, redshift, ebv)
     curves, z = band_curves(catalogue, curves), catalogue.redshift
     low, high = redshift_range
     first, _ = count_first(measurement_cuts(catalogue, snr))
@@ -289,6 +321,13 @@ def load_catalogue(
         meta,
     )
 
+# %% ../../nbs/data/55_fields.ipynb #c4c5c577
+def keeps_columns(
+    path: str | Path,  # any file
+) -> bool:  # whether it needs no mapping
+    "Whether a file is a catalogue whose columns are known: a .cat, or the table of a known survey."
+    return Path(path).suffix.lower() == ".cat" or recognise_survey(path) is not None
+
 # %% ../../nbs/data/55_fields.ipynb #aa447243
 def in_cosmology(
     columns: str | Path | dict,  # mapping, or a file that holds it
@@ -301,14 +340,18 @@ def in_cosmology(
 
 def catalogue_options(
     columns,  # mapping, or the file that holds it
-) -> dict | None:  # zero_point; None for a mapping of columns
-    "What a YAML file or mapping says of a .cat that keeps its own columns. Raises `InputError`."
+) -> dict | None:  # zero_point, redshift; None for a mapping of columns
+    "What a YAML file or mapping says of a catalogue that keeps its own columns. Raises `InputError`."
     found = load_yaml(columns) if isinstance(columns, (str, Path)) and columns else columns or {}
     if not isinstance(found, dict) or {"bands", "spectra"} & set(found):
         return None
-    check_keys(found, set(), {"zero_point"}, "mapping of a .cat file")
+    check_keys(found, set(), {"zero_point", "redshift"}, "mapping of a catalogue that keeps its own columns")
     if "zero_point" in found:
         number(found, "zero_point", str(columns), -5, 50)
+    if isinstance(found.get("redshift"), dict):
+        check_keys(found["redshift"], {"column"}, {"column", "file", "part", "ids"}, f"{columns}: redshift")
+    elif "redshift" in found:
+        number(found, "redshift", str(columns), 0, MOST_REDSHIFT)
     return found
 
 
@@ -321,17 +364,22 @@ def survey_catalogue(
     # response curves of the bands to use, in this order; default: chosen here, or those of the mapping
     wanted: tuple | None = None,
     cosmology=None,  # name, parameters or cosmology of astropy; None: that of the mapping, else Planck18
+    redshift=None,  # for tables of known surveys that have none, as `read_survey` takes it
+    ebv: float | str | None = None,  # Galactic E(B-V), mag, or `sfd`; for tables of known surveys
 ) -> Sample:  # galaxies with brightness and errors
     """Observed galaxies as simulations will be observed. Raises `InputError` for a table without errors,
     redshifts or curves.
     """
-    options = catalogue_options(columns) if Path(path).suffix.lower() == ".cat" else None
+    options = catalogue_options(columns) if keeps_columns(path) else None
     if options is not None:
-        return load_catalogue(
-            path, redshift_range, rest_range, snr, wanted=wanted, cosmology=cosmology, **options
+        more = {k: v for k, v in {"redshift": redshift, "ebv": ebv}.items() if v is not None}
+        ranges = (redshift_range, rest_range, snr)
+        return load_catalogue(path, *ranges, wanted=wanted, cosmology=cosmology, **(options | more))
+    if not columns or catalogue_options(columns) is not None:
+        raise InputError(
+            f"{path} is neither a .cat file nor a table of a survey that is known by its columns; say with "
+            "--map which of its columns is what"
         )
-    if not columns:
-        raise InputError(f"{path} is not a .cat file; say with --map which of its columns is what")
     found, _ = load_table_rows(path, in_cosmology(columns, cosmology), view="photometry", labelled=False)
     _check_survey(found, path)
     wave = band_wavelengths(found.bands)  # also refuses bands without a curve

@@ -13,7 +13,14 @@ import numpy as np
 
 from ..core.base import InputError
 from ..core.checks import beside
-from .columns import Column, open_columns, read_columns, table_kind
+from gencast.data.columns import (
+    Column,
+    check_headers,
+    damage_is_error,
+    open_columns,
+    read_columns,
+    table_kind,
+)
 
 # %% ../../nbs/data/06_joins.ipynb #7dc99393
 @dataclass(frozen=True)
@@ -48,14 +55,15 @@ def column_places(
     "The extensions of a FITS file that hold tables, by name or, where names repeat, by number."
     from astropy.io import fits
 
-    if table_kind(path) not in (".fits", ".fit", ".fts"):
+    if table_kind(path) not in (".fits", ".fit", ".fts") or not path.is_file():
         return {}
     try:
-        with fits.open(path, memmap=False) as hdus:
+        check_headers(path)
+        with damage_is_error(), fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
             tables = {n: h for n, h in enumerate(hdus) if isinstance(h, (fits.BinTableHDU, fits.TableHDU))}
             called = [h.name for h in tables.values()]
             alone = {n: called.count(h.name) == 1 and h.name for n, h in tables.items()}
-            return {alone[n] or str(n): list(h.columns.names) for n, h in tables.items()}
+            return {alone[n] or str(n): [name for name in h.columns.names if name] for n, h in tables.items()}
     except Exception:  # a damaged file, of which the reader says what is wrong
         return {}
 

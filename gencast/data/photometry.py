@@ -42,6 +42,8 @@ def _band(name: str) -> tuple:
         [[0], np.cumsum(np.diff(wave) * (r * wave)[1:] / 2 + np.diff(wave) * (r * wave)[:-1] / 2)]
     )
     inside = wave[(area > 1e-6 * area[-1]) & (area < (1 - 1e-6) * area[-1])]
+    if "-" in name:  # speclite's curves have long tails of nearly nothing
+        inside = wave[r > 1e-3 * r.max()]
     return effective_wavelength(name), (inside[0], inside[-1]), wave, area / norm
 
 

@@ -1,5 +1,6 @@
 # Written by scripts/build_faces.py: the public names of this wing, loaded when they are first used.
 from .assumptions import plot_assumption_cost as plot_assumption_cost
+from .catalog import plot_galaxy_coverage as plot_galaxy_coverage
 from .clusters import plot_cluster_matrix as plot_cluster_matrix
 from .clusters import plot_cluster_spectrum as plot_cluster_spectrum
 from .clusters import plot_property_clusters as plot_property_clusters

@@ -9,6 +9,7 @@ __all__ = []
 from dataclasses import dataclass
 
 from ..core.base import InputError
+from .catalog import plot_galaxy_coverage
 from .errors import plot_all_targets, plot_error_distance
 from .forecasts import plot_forecast, plot_support
 from .laws import plot_law_ranking, plot_laws, plot_predicted_true
@@ -65,6 +66,10 @@ class ResultPlots:
     def signals(self, **options):
         "The error against each signal (`plot_signals`)."
         return plot_signals(self.results, **options)
+
+    def coverage(self, **options):
+        "What the intervals of single galaxies hold on families left out (`plot_galaxy_coverage`)."
+        return plot_galaxy_coverage(self.results, **options)
 
     def spectra(self, target: str | None = None, **options):
         "The spectrum of a target over those of the nearest simulations (`plot_spectra`)."

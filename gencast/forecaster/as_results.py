@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..core.properties import PROPERTIES, define_property
-from .domain_errors import DomainErrors
-from ..regression.laws import fit_line
+from .domain_errors import DomainErrors, Forecast
+from ..regression.laws import line_table
+from ..report.forecast_sentences import describe_forecast
 from ..report.results import Results
 
 # %% ../../nbs/forecaster/35_results.ipynb #13b4c396
@@ -33,21 +34,6 @@ def heldout_rows(found: pd.DataFrame, domain_errors: DomainErrors) -> pd.DataFra
     columns = ["source", "target", "log_mse", "predicted", "lower_90", "upper_90", "sd"]
     found = found[columns].rename(columns={"lower_90": "lower", "upper_90": "upper"})
     return found.assign(value=value, law=domain_errors.law, distance=DISTANCE)
-
-
-def line_rows(domain_errors: DomainErrors) -> pd.DataFrame:
-    "A line through all pairs, and one for each target."
-    use, distance = domain_errors.table.training_pairs(), distance_of_pairs(domain_errors)
-    targets, rows = np.arange(len(domain_errors.names)), []
-    masks = {"pooled": use} | {n: use & (targets == k) for k, n in enumerate(domain_errors.names)}
-    for target, mask in masks.items():
-        x, y = distance[mask], domain_errors.table.log_mse[mask]
-        intercept, slope = fit_line(x, y)
-        scatter = np.sqrt(np.sum((y - intercept - slope * x) ** 2) / max(1, len(x) - 2))
-        r = np.corrcoef(x, y)[0, 1] if np.ptp(x) > 0 else np.nan
-        line = {"slope": slope, "intercept": intercept, "scatter": scatter, "r": r, "n": len(x)}
-        rows.append({"target": target, **line})
-    return pd.DataFrame(rows).assign(distance=DISTANCE)
 
 # %% ../../nbs/forecaster/35_results.ipynb #7aaf5124
 def forecast_rows(held: pd.DataFrame) -> pd.DataFrame:
@@ -97,6 +83,7 @@ def to_results(
     signals = domain_errors.signals.melt(["source", "target"], var_name="signal")
     names = list(domain_errors.names)
     families = "all domains" if domain_errors.families is None else domain_errors.families
+    pairs, distance = domain_errors.table, distance_of_pairs(domain_errors)
     distances = domain_errors.distances
     if not len(distances):
         at = np.array([(s, t) for s in names for t in names])
@@ -105,14 +92,16 @@ def to_results(
                 "source": at[:, 0],
                 "target": at[:, 1],
                 "distance": DISTANCE,
-                "value": distance_of_pairs(domain_errors).ravel(),
+                "value": distance.ravel(),
             }
         )
     tables = {
         "errors": domain_errors.errors.assign(model=model),
         "distances": distances,
         "features": pd.DataFrame(columns=FEATURE_COLUMNS),
-        "laws": line_rows(domain_errors),
+        "laws": line_table(distance, pairs.log_mse, pairs.training_pairs(), pairs.names).assign(
+            distance=DISTANCE
+        ),
         "heldout": held,
         "scores": scores.assign(family=scores.protocol.map(kinds)),
         "forecasts": pd.concat([forecast_rows(held), *survey_rows(forecasts, "sources")]),
@@ -136,3 +125,27 @@ def to_results(
         spectra=pd.DataFrame(),
         run=record,
     )
+
+# %% ../../nbs/forecaster/35_results.ipynb #10088f8b
+class WithResults:
+    "A study with `domain_errors`, `property` and `unit`: its tables, and its forecasts in words."
+
+    @property
+    def model_name(self) -> str:
+        "What the models are called in tables."
+        return "own"
+
+    def results(
+        self,
+        *forecasts,  # of `Forecast`
+    ) -> Results:
+        "The tables of a run, for figures and sentences."
+        whole = {"property": self.property, "unit": self.unit, "model": self.model_name}
+        return to_results(self.domain_errors, *forecasts, **whole)
+
+    def describe(
+        self,
+        forecast: Forecast,  # from `forecast`
+    ) -> str:  # a few sentences
+        "A forecast in words that a paper could quote."
+        return describe_forecast(self.results(forecast), forecast.survey)

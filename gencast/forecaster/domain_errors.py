@@ -15,7 +15,7 @@ import pandas as pd
 from ..core.base import InputError
 from ..core.display import card
 from ..models.errors import error_metrics
-from ..regression.evidence import Evidence, compute_signals
+from ..regression.evidence import Evidence, compute_pair_signals, compute_signals, take_survey
 from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
 from ..regression.from_features import LearnedFeatures, feature_units, read_noise
 from ..regression.protocol import check_families, heldout_predictions, score_table
@@ -77,13 +77,29 @@ class Forecast:
         return plain._repr_html_()
 
 # %% ../../nbs/forecaster/30_domain_errors.ipynb #66bb7fda
+def error_of_each(n: int, galaxy_error: np.ndarray, report: SupportReport | None) -> np.ndarray:  # shape (n,)
+    "Expected error of all observed galaxies: nan for those out of range, and for all of a refused set."
+    if report is None:
+        return galaxy_error
+    each = np.full(n, np.nan)
+    if report.tier != "outside":
+        each[report.usable] = galaxy_error
+    return each
+
+
+def usable_evidence(evidence: Evidence, report: SupportReport | None) -> Evidence:
+    "The evidence with the galaxies of the survey that are in range."
+    return evidence if report is None else take_survey(evidence, report.usable)
+
+
 def galaxy_table(
     evidence: Evidence, found: SurveyForecast, ids, report: SupportReport | None
 ) -> pd.DataFrame:
     "One row for each observed galaxy."
     predicted = evidence.predicted[:, evidence.edges[-2] :]
-    inside = np.full(predicted.shape[1], np.nan) if report is None else report.galaxy_inside
-    error = found.galaxy_error if report is None or report.tier != "outside" else np.nan
+    n = predicted.shape[1]
+    inside = np.full(n, np.nan) if report is None else report.galaxy_inside
+    error = error_of_each(n, found.galaxy_error, report)
     return pd.DataFrame(
         {
             "galaxy": np.arange(predicted.shape[1]) if ids is None else ids,
@@ -136,6 +152,8 @@ class DomainErrors:
     families: np.ndarray | None = None  # family of each domain, shape (n_domain,)
     # signals with the family of domain [k] held out, shape (n_domain, n_domain, n_domain, n_signal)
     without_family: np.ndarray | None = None
+    # numbers of the domains of two families -> signals without both, shape (n_domain, n_domain, n_signal)
+    without_two: dict = field(default_factory=dict)
     learned: LearnedFeatures | None = None  # what a survey's features are compared with
     range: DomainRange | None = None  # of the domains' features; None: it cannot be judged
     measured: dict = field(default_factory=dict)  # name of a distance -> matrix, shape (n_domain, n_domain)
@@ -198,6 +216,7 @@ class DomainErrors:
             without_family=self.without_family[..., columns],
             seed=self.seed,
             jobs=self.n_jobs,
+            without_two={held: found[..., columns] for held, found in self.without_two.items()},
         )
 
     @cached_property
@@ -226,6 +245,9 @@ class DomainErrors:
         return card("Errors of models on domains", f"{len(self.names)} domains", rows, ("", ""))
 
 # %% ../../nbs/forecaster/30_domain_errors.ipynb #328c7f59
+LEAST_FAMILIES = 5  # with fewer, slices of three simulations say, the interval is always that of a new family
+
+
 def law_signals(law: str) -> tuple:
     "Names of the signals that a law may read."
     return tuple(dict.fromkeys((*LAW_SIGNALS, *find_law(law).signals)))
@@ -254,6 +276,7 @@ def learn_errors(
     by_kind = {} if families is None else {"family": families}
     table, found = compute_signals(evidence, by_kind, signals=wanted)
     whole = families if usable_families(families, table) else None
+    two = {} if whole is None else compute_pair_signals(evidence, whole, signals=wanted)
     return DomainErrors(
         evidence,
         table,
@@ -261,6 +284,7 @@ def learn_errors(
         seed,
         whole,
         None if whole is None else found["family"],
+        two,
         learned,
         range,
         distances or {},
@@ -278,13 +302,16 @@ def forecast_evidence(
 ) -> Forecast:  # expected error with its interval
     "The forecast for a survey that the evidence holds."
     tier = "not judged" if report is None else report.tier
-    hard = tier == "edge" and domain_errors.without_family is not None
+    known = domain_errors.without_family is not None
+    few = known and len(set(domain_errors.families)) < LEAST_FAMILIES
+    hard = known and (tier == "edge" or few and tier != "outside")
     families = domain_errors.families if hard else None
     table, without = domain_errors.law_table, None
     if hard:
         without = domain_errors.without_family[
             ..., [domain_errors.table.signals.index(s) for s in table.signals]
         ]
+    whole, evidence = evidence, usable_evidence(evidence, report)
     n_survey, law, seed = len(evidence.survey_consensus), domain_errors.law, domain_errors.seed
     trials = []
     if tier != "outside":
@@ -293,15 +320,19 @@ def forecast_evidence(
         found = forecast_survey(evidence, table, law, trials, seed, families)
     distance = [n["distance"][evidence.edges[-2] :].mean() for n in evidence.neighbours]
     sources = found.sources.assign(
-        source=evidence.names, distance_value=np.array(distance, float), in_support=tier != "outside"
+        source=evidence.names,
+        distance_value=np.array(distance, float),
+        in_support=tier != "outside",
+        n_galaxies=n_survey,
+        n_out_of_range=len(whole.survey_consensus) - n_survey,
     )
     first = ["source", *(c for c in found.sources)]
     return Forecast(
         name,
         tier,
-        sources[[*first, "distance_value", "in_support"]],
+        sources[[*first, "distance_value", "in_support", "n_galaxies", "n_out_of_range"]],
         found.combined,
-        galaxy_table(evidence, found, ids, report),
+        galaxy_table(whole, found, ids, report),
         evidence.names[found.best],
         report,
     )

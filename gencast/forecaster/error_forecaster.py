@@ -6,6 +6,8 @@
 __all__ = ['ErrorForecaster']
 
 # %% ../../nbs/forecaster/40_forecaster.ipynb #26ecbda5
+from dataclasses import replace
+
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -13,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..core.arguments import Array
 from ..core.base import InputError
 from ..distances.tables import galaxy_distances
-from .as_results import to_results
+from .as_results import WithResults
 from gencast.forecaster.domain_errors import (
     DomainErrors,
     Forecast,
@@ -35,8 +37,6 @@ from .estimators import apply_estimator, train_estimator
 from ..regression.evidence import add_survey
 from ..regression.from_features import feature_units, learn_features
 from ..regression.register import find_law
-from ..report.forecast_sentences import describe_forecast
-from ..report.results import Results
 
 # %% ../../nbs/forecaster/40_forecaster.ipynb #7dfc54fc
 MOST_ROWS = 500  # rows of each side on which a distance rests
@@ -47,25 +47,21 @@ def pair_distances(source: np.ndarray, target: np.ndarray, unit) -> tuple[np.nda
     return galaxy_distances(source[:MOST_ROWS] / unit, target / unit)
 
 
-def domain_distances(train: list, test: list, units: list) -> dict:  # name -> (n_domain, n_domain)
-    "Distances of all ordered pairs of domains."
-    found = np.array(
-        [
-            [[d.mean() for d in pair_distances(x, t[:MOST_ROWS], unit)] for t in test]
-            for x, unit in zip(train, units)
-        ]
-    )
-    return {"mean_euclidean": found[..., 0], "nearest": found[..., 1]}
+def row_distances(train: list, target: np.ndarray, units: list) -> np.ndarray:  # (n_domain, 2, n_target)
+    "Mean and nearest distance of each row of a target from every domain."
+    return np.array([pair_distances(x, target, unit) for x, unit in zip(train, units)])
 
 
-def distance_versions(distances: dict, train: list, test: list, units: list) -> list:
+def domain_distances(rows: list) -> dict:  # name -> (n_domain, n_domain)
+    "Distances of all ordered pairs of domains; `rows`: from `row_distances`, one for each target."
+    mean, nearest = np.moveaxis([r[..., :MOST_ROWS].mean(axis=-1) for r in rows], (2, 1), (0, 1))
+    return {"mean_euclidean": mean, "nearest": nearest}
+
+
+def distance_versions(distances: dict, rows: list) -> list:
     "The same for every domain that is held out, with the distances of its single rows; and for none."
-    versions = []
-    for target in test:
-        rows = np.array([pair_distances(x, target, unit) for x, unit in zip(train, units)])
-        single = {"galaxy_mean_euclidean": rows[:, 0], "galaxy_nearest": rows[:, 1]}
-        versions.append(distances | single)
-    return [*versions, distances]
+    single = [{"galaxy_mean_euclidean": r[:, 0], "galaxy_nearest": r[:, 1]} for r in rows]
+    return [*(distances | s for s in single), distances]
 
 # %% ../../nbs/forecaster/40_forecaster.ipynb #04975222
 def map_jobs(n_jobs: int):  # a function (function, tuples of arguments) -> results
@@ -86,7 +82,7 @@ def train_and_try(estimator, train: tuple, test: list, name: str, names: tuple, 
     return model, predicted, spread
 
 # %% ../../nbs/forecaster/40_forecaster.ipynb #0edd8949
-class ErrorForecaster(RegressorMixin, BaseEstimator):
+class ErrorForecaster(WithResults, RegressorMixin, BaseEstimator):
     """Forecast how wrong an estimator will be on a survey, from its errors between domains. Raises
     `InputError` for domains, estimators and surveys that cannot be used.
 
@@ -130,6 +126,7 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
         """Train, try, and learn the law. Sets `names_`, `models_`, `domain_errors_`, `errors_`, `distances_`,
         `signals_`, `heldout_` and `scores_`.
         """
+        vars(self).pop("domain_errors_", None)  # an interrupted fit leaves no half of an earlier one
         find_law(self.law)
         if not 0.3 <= self.train_share <= 0.9:
             raise InputError(f"train_share is {self.train_share}; give a number from 0.3 to 0.9")
@@ -167,12 +164,12 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
         test, truth = self.test_
         work = map_jobs(self.n_jobs)
         self._units = [feature_units([x], [0], self.noise) for x in train]
-        distances = domain_distances(train, test, self._units)
+        rows = [row_distances(train, target, self._units) for target in test]
+        distances = domain_distances(rows)
         evidence, learned = learn_features(
             self.names_, train, labels, test, truth, *self._predictions, self.noise, self.families_, work
         )
-        versions = distance_versions(distances, train, test, self._units)
-        evidence = with_distances(evidence, versions)
+        evidence = replace(evidence, distances=distance_versions(distances, rows))
         seed, families = self.random_state, self.families_
         span = learn_range(train, self.noise, families, seed)
         self.domain_errors_ = learn_errors(
@@ -253,7 +250,7 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
         refuse_known_rows(X, known, self.names_)
         found = [apply_estimator(m, X, name) for m in self._fitted_models]
         predicted, spread = (np.array(part) for part in zip(*found))
-        rows = np.array([pair_distances(x, X, unit) for x, unit in zip(self.train_[0], self._units)])
+        rows = row_distances(self.train_[0], X, self._units)
         distances = {"mean_euclidean": rows[:, 0], "nearest": rows[:, 1]}
         asked = self.domain_errors_.learned.ask(X)
         evidence = add_survey(self.domain_errors_.evidence, predicted, spread, *asked, distances)
@@ -272,29 +269,12 @@ class ErrorForecaster(RegressorMixin, BaseEstimator):
         "Errors, signals, scores: what all doors have in common."
         return self._fitted()
 
-    def results(
-        self,
-        *forecasts,  # of `Forecast`
-    ) -> Results:
-        "The tables of a run, for figures and sentences."
-        model = type(self.estimator).__name__
-        return to_results(self._fitted(), *forecasts, property=self.property, unit=self.unit, model=model)
-
-    def describe(
-        self,
-        forecast: Forecast,  # from `forecast`
-    ) -> str:  # a few sentences
-        "A forecast in words that a paper could quote."
-        return describe_forecast(self.results(forecast), forecast.survey)
+    @property
+    def model_name(self) -> str:
+        "What the models are called in tables."
+        return type(self.estimator).__name__
 
 # %% ../../nbs/forecaster/40_forecaster.ipynb #7fa653c4
-def with_distances(evidence, versions: list):
-    "The same evidence with distances."
-    from dataclasses import replace
-
-    return replace(evidence, distances=versions)
-
-
 def first_columns(domains) -> tuple | None:
     "Names of the features of the first domain; None where they have none."
     rows = list(domains.values()) if hasattr(domains, "items") else [row[1:] for row in domains]

@@ -16,7 +16,7 @@ from ..core.base import InputError
 from ..core.properties import PROPERTIES, define_property
 from .as_results import FEATURE_COLUMNS
 from ..regression.intervals import conformal_interval
-from ..regression.laws import fit_line
+from ..regression.laws import line_table
 from ..regression.protocol import heldout_predictions, score_table
 from ..regression.register import find_law, make_law
 from ..regression.signal_table import SignalTable
@@ -180,15 +180,7 @@ def table_results(study: ErrorStudy, property: str) -> Results:
     value = distance[at.get_indexer(held.source), at.get_indexer(held.target)]
     held = held.rename(columns={"lower_90": "lower", "upper_90": "upper"})
     columns = ["source", "target", "log_mse", "predicted", "lower", "upper", "sd"]
-    use, lines = t.training_pairs(), []
-    for target in ("pooled", *dict.fromkeys(held.target)):
-        mask = use if target == "pooled" else use & (names == target)
-        x, y = distance[mask], t.log_mse[mask]
-        intercept, slope = fit_line(x, y)
-        scatter = np.sqrt(np.sum((y - intercept - slope * x) ** 2) / max(1, len(x) - 2))
-        r = np.corrcoef(x, y)[0, 1] if len(x) > 2 and np.ptp(x) > 0 else np.nan
-        line = {"slope": slope, "intercept": intercept, "scatter": scatter, "r": r, "n": len(x)}
-        lines.append({"target": target, **line})
+    lines = line_table(distance, t.log_mse, t.training_pairs(), t.names)
     scores = study.scores.assign(protocol="leave-simulation-out", family="", law=study.law, distance=signal)
     families = "all data sets" if study.families is None else study.families
     parameters = {"views": ["features"], "properties": [property], "distance": signal, "law": study.law}
@@ -196,7 +188,7 @@ def table_results(study: ErrorStudy, property: str) -> Results:
         errors=errors,
         distances=pairs.assign(distance=signal, value=distance[i, j]),
         features=pd.DataFrame(columns=FEATURE_COLUMNS),
-        laws=pd.DataFrame(lines).assign(distance=signal, **key),
+        laws=lines.assign(distance=signal, **key),
         heldout=held[columns].assign(value=value, law=study.law, distance=signal, **key),
         scores=scores.assign(**key),
         forecasts=pd.DataFrame(columns=["target", "kind", "source", "rmse", "lower", "upper", *key]),

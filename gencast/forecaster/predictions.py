@@ -15,7 +15,7 @@ import pandas as pd
 from ..core.arguments import Array
 from ..core.base import InputError
 from ..data.columns import read_columns
-from .as_results import to_results
+from .as_results import WithResults
 from gencast.forecaster.domain_errors import (
     DomainErrors,
     Forecast,
@@ -28,8 +28,6 @@ from ..regression.evidence import add_survey
 from ..regression.from_features import learn_features
 from ..regression.from_predictions import evidence_from_predictions, survey_from_predictions
 from ..regression.register import find_law
-from ..report.forecast_sentences import describe_forecast
-from ..report.results import Results
 
 # %% ../../nbs/forecaster/50_predictions.ipynb #54e3dd9d
 def named_columns(table, where: str, wanted: list) -> dict:  # name -> values
@@ -97,7 +95,7 @@ def read_features(features, names: tuple, sizes: dict) -> list | None:  # of arr
 
 # %% ../../nbs/forecaster/50_predictions.ipynb #efec38a4
 @dataclass(frozen=True, eq=False)
-class PredictionStudy:
+class PredictionStudy(WithResults):
     "Errors of models that were trained elsewhere; from `study_predictions`."
 
     domain_errors: DomainErrors  # errors, distances, signals, heldout, scores
@@ -171,20 +169,6 @@ class PredictionStudy:
         "The rows on which models are tried: all of them."
         n = len(self.domain_errors.evidence.truth[self.names.index(name)])
         return np.arange(n), n
-
-    def results(
-        self,
-        *forecasts,  # of `Forecast`
-    ) -> Results:
-        "The tables of a run, for figures and sentences."
-        return to_results(self.domain_errors, *forecasts, property=self.property, unit=self.unit)
-
-    def describe(
-        self,
-        forecast: Forecast,  # from `forecast`
-    ) -> str:  # a few sentences
-        "A forecast in words that a paper could quote."
-        return describe_forecast(self.results(forecast), forecast.survey)
 
 # %% ../../nbs/forecaster/50_predictions.ipynb #dfcda602
 def study_predictions(

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.base import InputError
-from .as_results import DISTANCE, forecast_rows, to_results
-from .domain_errors import DomainErrors, Forecast
+from .as_results import DISTANCE, WithResults, forecast_rows, to_results
+from .domain_errors import DomainErrors, Forecast, error_of_each, usable_evidence
 from .domains import as_numbers
 from .error_forecaster import ErrorForecaster, map_jobs
 from .estimators import check_predictions
@@ -30,10 +30,10 @@ from gencast.regression.one_model import (
     add_survey_to_model,
     forecast_model,
     heldout_model,
+    take_survey_of_model,
     try_model,
 )
 from ..regression.protocol import score_table
-from ..report.forecast_sentences import describe_forecast
 from ..report.results import Results
 
 # %% ../../nbs/forecaster/60_one_model.ipynb #e0c2ef37
@@ -98,7 +98,7 @@ def home_neighbours(found: DomainErrors, train, seen: tuple) -> tuple:
 
 # %% ../../nbs/forecaster/60_one_model.ipynb #347ba267
 @dataclass(frozen=True, eq=False)
-class OneModelStudy:
+class OneModelStudy(WithResults):
     "What one model is worth; from `study_one_model`."
 
     auxiliary: ErrorForecaster | PredictionStudy  # the study of the auxiliary models
@@ -146,7 +146,9 @@ class OneModelStudy:
         predicted = check_predictions(predicted, n, f"one model: predictions for {name}")
         spread = np.zeros(n) if spread is None else check_predictions(spread, n, "one model: spread")
         model = add_survey_to_model(self.model, predicted, spread, self._near(survey, features, n))
-        trials = replace(self.trials, evidence=evidence, model=model)
+        mine = np.ones(n, bool) if report is None else report.usable
+        used = take_survey_of_model(model, mine)
+        trials = replace(self.trials, evidence=usable_evidence(evidence, report), model=used)
         values, each = forecast_model(trials, report is not None and report.tier == "outside")
         return one_forecast(name, model, values, each, evidence, report, ids)
 
@@ -167,13 +169,6 @@ class OneModelStudy:
         found = to_results(settings.domain_errors, *forecasts, **whole)
         return own_results(found, self)
 
-    def describe(
-        self,
-        forecast: Forecast,  # from `forecast`
-    ) -> str:  # a few sentences
-        "A forecast in words that a paper could quote."
-        return describe_forecast(self.results(forecast), forecast.survey)
-
 # %% ../../nbs/forecaster/60_one_model.ipynb #988eb059
 def one_forecast(
     name: str, model: OneModel, values: dict, each: np.ndarray, evidence: Evidence, report, ids
@@ -181,13 +176,15 @@ def one_forecast(
     "The forecast of one model in the form of all forecasts."
     rows = slice(evidence.edges[-2], None)
     tier = "not judged" if report is None else report.tier
-    n, mine = len(each), model.predicted[rows]
+    mine = model.predicted[rows]
+    n = len(mine)
     first = {"source": model.name, **values}
-    distance = float(model.neighbours["distance"][rows].mean())
+    used = slice(None) if report is None else report.usable
+    distance = float(model.neighbours["distance"][rows][used].mean())
     galaxies = {
         "galaxy": np.arange(n) if ids is None else ids,
         "predicted": mine,
-        "expected_error": np.nan if tier == "outside" else each,
+        "expected_error": error_of_each(n, each, report),
         "inside": np.nan if report is None else report.galaxy_inside,
         "predicted_mean": mine,
         "predicted_consensus": evidence.survey_consensus,

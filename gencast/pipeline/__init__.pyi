@@ -3,11 +3,14 @@ from .configure import load_settings as load_settings
 from .configure import make_settings as make_settings
 from .consensus import consensus_of as consensus_of
 from .consensus import neighbours_of as neighbours_of
+from .consensus import trial_neighbours as trial_neighbours
 from .distances import measure_distances as measure_distances
 from .distances import profile_survey as profile_survey
 from .distances import survey_distances as survey_distances
 from .job import run as run
 from .observed import forecast as forecast
+from .observed import forecast_all as forecast_all
+from .observed import forecast_catalog as forecast_catalog
 from .observed import is_given as is_given
 from .observed import read_observed as read_observed
 from .observed import refuse_idle as refuse_idle
@@ -28,5 +31,8 @@ from .settings import SurveySettings as SurveySettings
 from .simulate import simulate_one as simulate_one
 from .surveys import load_survey as load_survey
 from .training import train as train
+from .trial_targets import TrialSets as TrialSets
+from .trial_targets import find_trials as find_trials
+from .trial_targets import load_trials as load_trials
 from .verify import Verification as Verification
 from .verify import verify_run as verify_run

@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #2805565f
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,16 +21,27 @@ from ..core.sample import Sample
 from ..data.suites import main_family, suite_families
 from ..features.table import Features, feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
-from .consensus import consensus_of, neighbours_of
+from .consensus import consensus_of, neighbours_of, trial_neighbours
 from .distances import measure_distances, survey_distances
+from .family_pairs import find_pairs
 from .parts import Simulations, load_labels, load_rows
 from .selection import importance_without, ranking_of, select_features
 from .settings import SelectionSettings
 from .surveys import lacking_noise, survey_noise
 from .training import Learner, make_networks, split_errors, train_and_apply
-from ..regression.evidence import Evidence, baselines_of, compute_signals, members
+from .trial_targets import TrialSets, find_trials, load_trials
+from gencast.regression.evidence import (
+    Evidence,
+    baselines_of,
+    compute_signals,
+    family_pairs,
+    members,
+    signal_version,
+)
 from ..regression.signal_table import SignalTable
+from ..regression.signals import LAW_SIGNALS
 from ..regression.support import SupportReport, fit_support_model, support_table
+from ..regression.trial_targets import Stock, TrialTargets, trial_signals
 from ..synthesis.recipes import Suite
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #d59a3909
@@ -49,16 +60,21 @@ def held_groups(families: dict, n: int) -> list:  # of tuples of numbers
     for labels in families.values():
         groups = dict.fromkeys(members(labels, k) for k in range(n))
         held += [g for g in groups if g not in held]
-    return held
+    main = next(iter(families.values()), None)  # of two of its families, the second makes the interval
+    return held + ([] if main is None else family_pairs(main))
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #50b32208
+LEAST_JUDGED = 100  # galaxies, with fewer of which a set from an unseen library looks like one inside
+
+
 @dataclass(frozen=True)
 class ViewEvidence:
     "What all properties of a view have in common."
 
     simulations: Simulations
-    survey: Sample  # the observed galaxies
-    features: Features  # of the survey
+    observed: Sample  # the observed galaxies, all of them
+    survey: Sample  # those in range, which are the set that is forecast for
+    features: Features  # of all observed galaxies
     properties: tuple  # of the run
     consensus: dict  # simulations held out -> what the others predict for every galaxy, from `consensus_of`
     neighbours: list  # from `neighbours_of`, one dict a source
@@ -66,6 +82,26 @@ class ViewEvidence:
     main_family: str  # the kind that the hard test holds out first; may be missing in `families`
     support: SupportReport  # whether the survey lies within the simulations' range
     inside: pd.DataFrame  # the same for each simulation, held out
+    trials: TrialSets | None = None  # targets of random libraries; None where there are none
+    trial_neighbours: list = field(default_factory=list)  # from `trial_neighbours`, one dict a source
+
+    @property
+    def unseen(self) -> bool:
+        """Whether the forecast is that for a family which no simulation shares: at the edge of the range, and
+        for fewer galaxies than the range can be judged by.
+        """
+        few = len(self.survey) < LEAST_JUDGED
+        return self.support.tier == "edge" or (self.support.tier == "inside" and few)
+
+    @property
+    def units(self) -> np.ndarray:
+        "What is held out together where a family is: the main family, else each simulation by itself."
+        return np.arange(len(self.simulations.names)) if self.kin is None else self.kin
+
+    @property
+    def usable(self) -> np.ndarray:  # booleans, shape (n_observed,)
+        "Which of the observed galaxies the set consists of."
+        return self.support.usable
 
     @property
     def kin(self) -> np.ndarray | None:
@@ -90,13 +126,18 @@ def find_consensus(
     survey: np.ndarray,
     noise_free: bool,
     progress: Progress,
+    units: tuple = (),  # family of each simulation
+    hard: tuple = (),  # those in `held` for which there is a cautious consensus as well
+    trials: TrialSets | None = None,
+    usable: np.ndarray | None = None,  # which of the observed galaxies are in range; None: all
 ) -> dict:
     "The consensus with each group of simulations held out; only the one of all predicts for the survey."
     tasks = []
     for h in held:
         path = simulations.cache / f"consensus-{simulations.view}-{held_tag(h, simulations.names)}.npz"
         features = survey[:0] if h else survey
-        tasks.append((path, consensus_of, simulations, properties, h, noise, features, noise_free))
+        more = (units, trials, None if h else usable) if h in hard else ()
+        tasks.append((path, consensus_of, simulations, properties, h, noise, features, noise_free, *more))
     return dict(zip(held, progress.map(f"{simulations.view}: consensus", remember_call, tasks)))
 
 
@@ -110,15 +151,55 @@ def find_neighbours(
         tasks.append((path, neighbours_of, simulations, name, properties, noise, survey))
     return progress.map(f"{simulations.view}: neighbours", remember_call, tasks, simulations.names)
 
+
+def find_trial_neighbours(
+    simulations: Simulations,
+    properties: tuple,
+    noise: np.ndarray,
+    trials: TrialSets | None,
+    progress: Progress,
+) -> list:
+    "The neighbours of the trial targets' galaxies among those of each source."
+    if trials is None:
+        return []
+    tasks = []
+    for name in simulations.names:
+        path = simulations.cache / f"neighbours-trials-{simulations.view}-{name}.npz"
+        tasks.append((path, trial_neighbours, simulations, name, properties, noise, trials))
+    return progress.map(f"{simulations.view}: neighbours", remember_call, tasks, simulations.names)
+
+
+def hard_groups(families: dict, units: np.ndarray) -> list:  # of tuples of numbers
+    "Nothing, and every family: what is held out where a target's family is to be new."
+    kinds = [*families.values(), units]
+    groups = [members(labels, k) for labels in kinds for k in range(len(units))]
+    return list(dict.fromkeys([(), *groups]))
+
 # %% ../../nbs/pipeline/45_evidence.ipynb #618d1824
+def assess_usable(fit, survey: Sample, features: Features, seed: int) -> tuple:  # model, report
+    """Where observed galaxies lie; `fit`: a function from their noise to a `SupportModel`. Where some are out
+    of range, the noise is that of the others.
+    """
+    noise = survey_noise(survey)
+    model = fit(noise)
+    support = model.assess(features.values, seed)
+    rest = survey_noise(survey.take(support.usable))
+    if not np.array_equal(rest, noise):
+        model = fit(rest)
+        support = model.assess(features.values, seed)
+    return model, support
+
+
 def assess_support(
-    simulations: Simulations, features: Features, noise: np.ndarray, kin: np.ndarray | None
+    simulations: Simulations, survey: Sample, features: Features, kin: np.ndarray | None
 ) -> tuple[SupportReport, pd.DataFrame]:
     "Whether the survey, and each simulation when held out, lies within the simulations' range."
     names, seed = simulations.names, simulations.seed
     sets = [load_rows(simulations, n, "reference")[0] for n in names]
-    model = fit_support_model(sets, kin, noise, seed, light=np.isfinite(features.wave))
-    support = model.assess(features.values, seed)
+    light = np.isfinite(features.wave)
+    fit = partial(fit_support_model, sets, kin, seed=seed, light=light)
+    model, support = assess_usable(fit, survey, features, seed)
+    noise = model.noise
     inside = support_table(sets, names, kin, noise=noise, seed=seed, model=model)
     return support, inside.rename(columns={"simulation": "target"})
 
@@ -133,16 +214,26 @@ def gather_view(
 ) -> ViewEvidence:
     "Consensus, neighbours and support of a view, for all properties at once."
     features, families = feature_table(survey), family_labels(suite)
-    main, lacking = main_family(suite, families), lacking_noise(survey, given)
-    held = held_groups(families, len(simulations.names))
-    noise_free = any("table" in s for s in suite.simulations)
-    consensus = find_consensus(simulations, properties, held, lacking, features.values, noise_free, progress)
-    neighbours = find_neighbours(simulations, properties, lacking, features.values, progress)
+    main = main_family(suite, families)
     with progress.stage(f"{simulations.view}: support"):
-        found = assess_support(simulations, features, survey_noise(survey), families.get(main))
-    return ViewEvidence(
-        simulations, survey, features, properties, consensus, neighbours, families, main, *found
-    )
+        support, inside = assess_support(simulations, survey, features, families.get(main))
+    observed, survey = survey, survey.take(support.usable)
+    lacking, n = lacking_noise(survey, given), len(simulations.names)
+    units = families.get(main, np.arange(n))
+    held, hard = held_groups(families, n), hard_groups(families, units)
+    noise_free = any("table" in s for s in suite.simulations)
+    trials = find_trials(suite, simulations, given, properties, progress)
+    options = (noise_free, progress, tuple(map(str, units)), tuple(hard), trials, support.usable)
+    consensus = find_consensus(simulations, properties, held, lacking, features.values, *options)
+    sizes = [len(load_labels(simulations, n, "test", properties[0])) for n in simulations.names]
+    options = (families.get(main), sizes, lacking, noise_free, progress)
+    if not set(family_pairs(units)) <= set(consensus):  # these know nothing of any other simulation
+        consensus = find_pairs(simulations, properties, *options) | consensus
+    mine = features.values[support.usable]
+    neighbours = find_neighbours(simulations, properties, lacking, mine, progress)
+    more = (trials, find_trial_neighbours(simulations, properties, lacking, trials, progress))
+    known = (simulations, observed, survey, features, properties, consensus, neighbours)
+    return ViewEvidence(*known, families, main, support, inside, *more)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #02d44086
 def variant_path(simulations: Simulations, stage: str, property: str, variant: int) -> Path:
@@ -213,12 +304,13 @@ def find_survey_distances(view: ViewEvidence, property: str, choice: dict, progr
 
 def apply_models(view: ViewEvidence, property: str, learner: Learner, progress: Progress) -> list:
     "Predictions of every source's model for all test galaxies and for the survey."
-    simulations, tasks = view.simulations, []
+    simulations, trials, tasks = view.simulations, view.trials, []
     if learner.kind == "cnn":
         make_networks(simulations, learner, progress)
     for name in simulations.names:
-        paths = tuple(source_path(simulations, k, property, name) for k in ("errors", view.survey.name))
-        tasks.append((paths, simulations, name, property, learner, view.features.values))
+        kinds = ("errors", view.survey.name, *(["trials"] if trials else []))
+        paths = tuple(source_path(simulations, k, property, name) for k in kinds)
+        tasks.append((paths, simulations, name, property, learner, view.features.values, trials))
     stage = f"{simulations.view}: train and apply"
     return progress.map(stage, train_and_apply, tasks, simulations.names)
 
@@ -236,10 +328,11 @@ def join_evidence(
     distances: list,
     survey_distances: dict,
 ) -> Evidence:
-    "The arrays from which the signals of one property are made."
+    "The arrays from which the signals of one property are made; of the observed galaxies those in range."
+    mine = view.usable
 
     def join(key):
-        return np.array([np.concatenate([tests[key], observed[key]]) for tests, observed in fits])
+        return np.array([np.concatenate([tests[key], new[key][mine]]) for tests, new, *_ in fits])
 
     p = label_columns(view.properties, property)
     return Evidence(
@@ -248,12 +341,17 @@ def join_evidence(
         join("predicted"),
         join("spread"),
         {h: pick_labels(s["predicted"], p) for h, s in view.consensus.items()},
-        pick_labels(view.consensus[()]["survey"], p),
+        observed_consensus(view, property)[mine],
         view.neighbours,
         p,
         [by_signal_name(version) for version in distances],
-        by_signal_name(survey_distances),
+        by_signal_name({name: values[:, mine] for name, values in survey_distances.items()}),
     )
+
+
+def observed_consensus(view: ViewEvidence, property: str) -> np.ndarray:
+    "What all simulations predict for all observed galaxies, shape (n_observed,), of a history (.., n_bin)."
+    return pick_labels(view.consensus[()]["survey"], label_columns(view.properties, property))
 
 
 def add_baselines(
@@ -268,6 +366,50 @@ def add_baselines(
     found = progress.map(stage, remember_call, tasks, simulations.names)
     return replace(evidence, baselines=found)
 
+
+def cautious_evidence(view: ViewEvidence, property: str, evidence: Evidence) -> Evidence:
+    "The same evidence with the cautious consensus wherever there is one."
+    p = label_columns(view.properties, property)
+    found = {h: s for h, s in view.consensus.items() if "cautious" in s}
+    known = {h: pick_labels(s["cautious"], p) for h, s in found.items()}
+    survey = pick_labels(found[()]["cautious_survey"], p) if found else evidence.survey_consensus
+    return replace(evidence, consensus=evidence.consensus | known, survey_consensus=survey)
+
+
+def join_trials(
+    view: ViewEvidence, property: str, fits: list, labels: list | None = None
+) -> TrialTargets | None:
+    """What is known of the trial targets; `fits`: predictions of each source's model for them; `labels`: of
+    all properties, where they are at hand.
+    """
+    found = {h: s for h, s in view.consensus.items() if "cautious_trials" in s}
+    if view.trials is None or not found:
+        return None
+    p = label_columns(view.properties, property)
+    return TrialTargets(
+        view.trials.names,
+        [np.asarray(y[:, p]) for y in labels or load_trials(view.trials)[1]],
+        *(np.array([f[key] for f in fits]) for key in ("predicted", "spread")),
+        view.trial_neighbours,
+        {h: pick_labels(s["cautious_trials"], p) for h, s in found.items()},
+        {h: view.trials.usable(h) for h in pairs_of(list(found))},
+        p,
+    )
+
+
+def pairs_of(groups: list) -> list:  # of tuples
+    "Groups of simulations, and any two of them together."
+    return list(dict.fromkeys(tuple(sorted({*a, *b})) for a in groups for b in groups))
+
+
+def find_stock(edge: Evidence, trials: TrialTargets | None, view: str, progress: Progress) -> Stock | None:
+    "Signals of every source on every trial target, for each group that is held out."
+    if trials is None:
+        return None
+    held = list(trials.consensus)
+    versions = progress.map(f"{view}: signals", trial_signals, [(edge, trials, h) for h in held])
+    return Stock(trials.names, LAW_SIGNALS, dict(zip(held, versions)), trials.usable, trials.log_mse)
+
 # %% ../../nbs/pipeline/45_evidence.ipynb #487c1425
 @dataclass(frozen=True)
 class PropertyEvidence:
@@ -278,12 +420,18 @@ class PropertyEvidence:
     choice: dict  # features chosen with all simulations
     # distances in each choice of features: without simulation 0, 1, ..., and with all (last)
     distances: list
-    survey_distances: dict  # distances of the survey's galaxies, each of shape (n_sim, n_survey)
+    survey_distances: dict  # distances of all observed galaxies, each of shape (n_sim, n_observed)
     errors: list  # [source][target] -> mse, rmse, bias, n, nmad
     evidence: Evidence
+    # by every source's model for all observed galaxies, (n_sim, n_observed), of a history (.., n_bin)
+    survey_predicted: np.ndarray
     table: SignalTable  # all signals
-    # kind -> signals with the family of simulation [k] held out, (n_sim, n_sim, n_sim, n_signal)
+    # kind -> signals with the family of simulation [k] held out, (n_sim, n_sim, n_sim, n_signal), from `edge`
     by_family: dict
+    edge: Evidence  # with the cautious consensus
+    edge_values: np.ndarray  # signals from it with nothing held out, shape (n_sim, n_sim, n_signal)
+    trials: TrialTargets | None = None  # targets of random libraries
+    stock: Stock | None = None  # and their signals
 
     @property
     def view(self) -> str:
@@ -292,13 +440,17 @@ class PropertyEvidence:
 
     @property
     def survey(self) -> Sample:
-        "The observed galaxies."
+        "The observed galaxies that are in range."
         return self.shared.survey
 
     @property
-    def survey_predicted(self) -> np.ndarray:
-        "Predictions for the survey, shape (n_sim, n_survey), of a history (n_sim, n_survey, n_bin)."
-        return self.evidence.predicted[:, self.evidence.edges[-2] :]
+    def survey_consensus(self) -> np.ndarray:
+        "What all simulations predict for all observed galaxies; cautiously, where the forecast is for these."
+        predicted = observed_consensus(self.shared, self.property)
+        if self.shared.unseen:
+            predicted = np.array(predicted)
+            predicted[self.shared.usable] = self.edge.survey_consensus
+        return predicted
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #dd1dda77
 def gather_property(
@@ -315,12 +467,17 @@ def gather_property(
     fits = apply_models(view, property, learner, progress)
     truth = [load_labels(simulations, n, "test", property) for n in simulations.names]
     edges = HISTORIES[property].edges if property in HISTORIES else ()
-    errors = [split_errors(tests["predicted"], truth, edges) for tests, _ in fits]
+    errors = [split_errors(tests["predicted"], truth, edges) for tests, *_ in fits]
     of_survey = find_survey_distances(view, property, choices[-1], progress)
     evidence = join_evidence(view, property, truth, fits, distances, of_survey)
     evidence = add_baselines(simulations, property, evidence, progress)
+    edge = cautious_evidence(view, property, evidence)
     map_tasks = partial(progress.map, f"{simulations.view}: signals")
-    table, by_family = compute_signals(evidence, view.families, map_tasks)
-    return PropertyEvidence(
-        property, view, choices[-1], distances, of_survey, errors, evidence, table, by_family
-    )
+    kinds = view.families | {view.main_family: view.units}
+    table, by_family = compute_signals(evidence, kinds, map_tasks, unseen=edge)
+    (edge_values,) = map_tasks(signal_version, [(edge, (), table.signals)])
+    trials = join_trials(view, property, [found[2] for found in fits if len(found) > 2])
+    stock = find_stock(edge, trials, simulations.view, progress)
+    predicted = np.array([observed["predicted"] for _, observed, *_ in fits])
+    known = (property, view, choices[-1], distances, of_survey, errors, evidence, predicted)
+    return PropertyEvidence(*known, table, by_family, edge, edge_values, trials, stock)

@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/pipeline/60_forecasts.ipynb #cac94417
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,11 +16,13 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..data.photometry import observed_facts
-from .evidence import PropertyEvidence
+from .evidence import PropertyEvidence, ViewEvidence
 from .laws import FORECAST_COLUMNS, law_signals, simulation_forecasts
 from .parts import Simulations, load_part
 from .settings import LawSettings
-from ..regression.forecasts import forecast_survey, hold_trials
+from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
+from ..regression.trial_targets import fit_law_with
+from ..regression.unseen import unseen_trials
 
 # %% ../../nbs/pipeline/60_forecasts.ipynb #bb96baf8
 SURVEY_KINDS = {
@@ -29,18 +32,37 @@ SURVEY_KINDS = {
 }  # names of the distances in `survey_distances`
 
 
-def survey_trials(c: PropertyEvidence, law: str, progress: Progress) -> list:
-    "What the law would have said about groups of galaxies of each simulation, held out."
-    shared, tier, table = c.shared, c.shared.support.tier, law_signals(c, law)
-    if tier == "outside":
-        return []
-    families, without_family = None, None
-    if tier == "edge" and shared.kin is not None:
-        columns = [c.table.signals.index(s) for s in table.signals]
-        families, without_family = shared.kin, c.by_family[shared.main_family][..., columns]
-    size, seed = len(c.survey), shared.simulations.seed
+def forecast_inside(c: PropertyEvidence, law: str, progress: Progress) -> SurveyForecast:
+    "The forecast for galaxies within the range: each simulation, held out, plays the survey."
+    table, size, seed = law_signals(c, law), len(c.survey), c.shared.simulations.seed
+    trials = []
+    if c.shared.support.tier != "outside":
+        map_tasks = partial(progress.map, f"{c.view}: trials")
+        trials = hold_trials(c.evidence, table, law, size, seed, map_tasks=map_tasks)
+    return forecast_survey(c.evidence, table, law, trials, seed)
+
+
+def forecast_unseen(c: PropertyEvidence, law: str, progress: Progress) -> SurveyForecast:
+    """The forecast for galaxies of a family that no simulation shares: by a cautious consensus, and from
+    trials in which whole families and random libraries play the survey.
+    """
+    table, shared, seed = law_signals(c, law), c.shared, c.shared.simulations.seed
+    columns = [c.table.signals.index(s) for s in table.signals]
+    table = replace(table, values=c.edge_values[..., columns])
+    without = c.by_family[shared.main_family]
+    stock = c.stock if c.stock and c.stock.signals == table.signals else None
     map_tasks = partial(progress.map, f"{c.view}: trials")
-    return hold_trials(c.evidence, table, law, size, seed, families, without_family, map_tasks=map_tasks)
+    known = (shared.units, without[..., columns], c.trials if stock else None, stock, map_tasks)
+    trials, units = unseen_trials(c.edge, table, law, len(c.survey), seed, *known)
+    fitted = fit_law_with(law, table, table.values, (), stock, seed)
+    return forecast_survey(c.edge, table, law, trials, seed, units, fitted)
+
+
+def interval_kind(c: PropertyEvidence) -> str:
+    "What the interval rests on: `simulations` held out one by one, `unseen` families, or `none`."
+    if c.shared.support.tier == "outside":
+        return "none"
+    return "unseen" if c.shared.unseen else "simulations"
 
 
 def survey_forecast(
@@ -50,9 +72,8 @@ def survey_forecast(
     expected error of each galaxy.
     """
     law, support = settings.law, c.shared.support
-    trials = survey_trials(c, law, progress)
-    kin = c.shared.kin if support.tier == "edge" else None
-    found = forecast_survey(c.evidence, law_signals(c, law), law, trials, c.shared.simulations.seed, kin)
+    find = forecast_unseen if c.shared.unseen else forecast_inside
+    found = find(c, law, progress)
     key = {
         "target": c.survey.name,
         "kind": c.view,
@@ -63,9 +84,12 @@ def survey_forecast(
     sources = found.sources.assign(
         source=c.evidence.names,
         in_support=support.tier != "outside",
-        distance_value=c.survey_distances[SURVEY_KINDS[settings.distance]].mean(axis=1),
+        distance_value=c.survey_distances[SURVEY_KINDS[settings.distance]][:, c.shared.usable].mean(axis=1),
+        n_galaxies=len(c.survey),
+        n_out_of_range=len(c.shared.observed) - len(c.survey),
         share_inside=support.share_inside,
         uncovered=c.evidence.target((), -1).uncovered.mean(axis=1),
+        interval=interval_kind(c),
         **key,
     )
     return sources, found.combined.assign(**key), found.galaxy_error
@@ -78,16 +102,24 @@ def galaxy_predictions(c: PropertyEvidence, best: int) -> dict:
         "predicted": predicted[best],
         "predicted_mean": predicted.mean(axis=0),
         "predicted_std": predicted.std(axis=0),
-        "predicted_consensus": c.evidence.survey_consensus,
+        "predicted_consensus": c.survey_consensus,
     }
     return dict.fromkeys(found, np.nan) if c.property in HISTORIES else found
+
+
+def error_of_each(view: ViewEvidence, galaxy_error: np.ndarray) -> np.ndarray:  # shape (n_observed,)
+    "Expected error of all observed galaxies: nan for those out of range, and for all of a refused set."
+    each = np.full(len(view.observed), np.nan)
+    if view.support.tier != "outside":
+        each[view.usable] = galaxy_error
+    return each
 
 
 def galaxy_rows(c: PropertyEvidence, forecast: pd.DataFrame, galaxy_error: np.ndarray) -> pd.DataFrame:
     """galaxies.csv: predictions for each observed galaxy, with the error expected of the best source's model
     and whether the galaxy lies within the simulations' range.
     """
-    survey, best = c.survey, int(forecast["rmse"].argmin())
+    survey, best = c.shared.observed, int(forecast["rmse"].argmin())
     predicted = galaxy_predictions(c, best)
     table = pd.DataFrame(
         {
@@ -97,7 +129,7 @@ def galaxy_rows(c: PropertyEvidence, forecast: pd.DataFrame, galaxy_error: np.nd
             "property": c.property,
             "source": c.evidence.names[best],
             "predicted": predicted["predicted"],
-            "expected_error": galaxy_error,
+            "expected_error": error_of_each(c.shared, galaxy_error),
             "inside": c.shared.support.galaxy_inside,
             **{k: predicted[k] for k in ("predicted_mean", "predicted_std", "predicted_consensus")},
             "nearest": c.survey_distances["nearest"][best],
@@ -179,11 +211,12 @@ def simulation_histories(c: PropertyEvidence, heldout: pd.DataFrame) -> list:  #
 def survey_histories(c: PropertyEvidence, forecast: pd.DataFrame) -> list:  # of tables
     "Predicted histories of the observed galaxies, their scatter over the sources, and the consensus."
     best, predicted = int(forecast["rmse"].argmin()), c.survey_predicted
-    galaxies = list(c.survey.ids or map(str, range(len(c.survey))))
+    observed = c.shared.observed
+    galaxies = list(observed.ids or map(str, range(len(observed))))
     found = {
         "predicted": (c.evidence.names[best], predicted[best]),
         "scatter": ("", predicted.std(axis=0)),
-        "consensus": ("", c.evidence.survey_consensus),
+        "consensus": ("", c.survey_consensus),
     }
     return [
         share_table(c.survey.name, c.view, galaxies, what, source, shares)

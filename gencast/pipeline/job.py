@@ -28,6 +28,7 @@ from ..core.progress import Progress
 from ..core.sample import Sample
 from ..core.workers import open_workers
 from ..data.prediction_files import is_predictions_file
+from .catalog import catalog_tables, galaxy_facts
 from .configure import failed_settings, make_settings
 from .evidence import ViewEvidence, gather_property, gather_view
 from .forecasts import survey_tables
@@ -56,6 +57,7 @@ from .simulate import simulate_one
 from .surveys import load_surveys, noise_survey, survey_noise
 from .training import make_learner
 from ..report.bins import bin_facts, forecast_bins, heldout_bins
+from ..report.catalog import run_catalog, write_catalog
 from ..report.comparison import compare_reference
 from ..report.overlays import overlay_rows
 from ..report.results import OPTIONAL, TABLES, Results, load_results
@@ -81,21 +83,22 @@ def bin_tables(view: ViewEvidence, progress: Progress) -> dict:
     "What the bins of galaxies, in which errors are listed as well, are made from."
     simulations = view.simulations
     with progress.stage(f"{simulations.view}: bins"):
-        return bin_facts((load_part(simulations, n, "test") for n in simulations.names), view.survey)
+        return bin_facts((load_part(simulations, n, "test") for n in simulations.names), view.observed)
 
 
 def property_tables(
-    settings: Settings, view: ViewEvidence, property: str, facts: dict, progress: Progress
+    settings: Settings, view: ViewEvidence, property: str, facts: dict, galaxies: list, progress: Progress
 ) -> dict:  # name -> table
-    "All tables of one view and property; `facts`: from `bin_tables`."
+    "All tables of one view and property; `facts`: from `bin_tables`, `galaxies`: from `galaxy_facts`."
     laws, selection = settings.part(LawSettings), settings.part(SelectionSettings)
-    learner = make_learner(settings.part(ModelSettings), survey_noise(view.survey))
+    learner = make_learner(settings.part(ModelSettings), survey_noise(view.observed))
     c = gather_property(view, property, selection, learner, progress)
     found = measured_tables(c, settings.model) | law_tables(c, laws, progress)
     with progress.stage(f"{c.view}: bins"):
         bins = heldout_bins(c.evidence, facts)
         found["bin_scores"] = bins.assign(view=c.view, property=property)
     found |= survey_tables(c, laws, found["heldout"], progress)
+    found |= catalog_tables(c, galaxies, progress)
     with progress.stage(f"{c.view}: tables"):
         return found | signal_tables(c)
 
@@ -107,8 +110,8 @@ def view_tables(
     given = noise_survey(settings.suite, view, survey, settings.observed)
     simulations = make_simulations(settings, folder, view, given, progress)
     shared = gather_view(settings.suite, simulations, survey, given, settings.properties, progress)
-    facts = bin_tables(shared, progress)
-    found = [property_tables(settings, shared, p, facts, progress) for p in settings.properties]
+    facts, galaxies = bin_tables(shared, progress), galaxy_facts(simulations, progress)
+    found = [property_tables(settings, shared, p, facts, galaxies, progress) for p in settings.properties]
     keep_view(shared, settings, progress)
     if survey.meta.get("stand_in"):
         return found
@@ -122,7 +125,7 @@ def join_tables(found: list) -> dict:
     names = dict.fromkeys(name for tables in found for name in tables)
     joined = {n: pd.concat([t[n] for t in found if n in t], ignore_index=True) for n in names}
     known = {**TABLES, **OPTIONAL}
-    for name in ("galaxies", "combined", "overlays"):
+    for name in ("galaxies", "combined", "overlays", "galaxy_intervals", "galaxy_coverage"):
         if name not in joined:
             words, numbers = known[name]
             joined[name] = pd.DataFrame(columns=[*words, *numbers])
@@ -190,6 +193,16 @@ def write_tables(tables: dict, folder: Path) -> None:
         write_table(table, folder / f"{name}.csv")
 
 
+def catalog_files(
+    tables: dict, folder: Path, record: dict
+) -> dict:  # file -> SHA-256; empty without galaxies
+    "Write catalog.fits and catalog.ecsv, where galaxies were observed; `record`: what run.json says."
+    for name in ("catalog.fits", "catalog.ecsv"):
+        (folder / name).unlink(missing_ok=True)
+    rows = tables["galaxy_intervals"]
+    return write_catalog(run_catalog(rows, record), folder) if len(rows) else {}
+
+
 def complete_run(
     settings: Settings, surveys: dict, folder: Path, progress: Progress, notebooks: bool
 ) -> Results:
@@ -199,9 +212,13 @@ def complete_run(
     surveys = observed_surveys(surveys)
     write_failures(folder, failures, settings_record(whole))
     write_tables(tables, folder)
+    files = {}
 
     def record():
         content = run_record(settings, folder, surveys, tables, progress, started, failures)
+        if not files:
+            files.update(catalog_files(tables, folder, content))
+        content["files"] = files
         write_json(folder / "run.json", content, seal=True)
 
     record()

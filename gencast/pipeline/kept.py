@@ -22,7 +22,8 @@ from .consensus import mean_equations, sample_basis
 from .evidence import ViewEvidence, family_labels, measured_in, variant_path
 from .parts import Simulations, load_rows
 from .settings import Settings
-from ..regression.consensus import Basis
+from .trial_targets import TrialSets, load_trials
+from ..regression.consensus import Basis, scatter_of
 from ..regression.evidence import members
 from ..regression.neighbours import neighbour_axes
 
@@ -58,6 +59,12 @@ def unpack(packed: np.ndarray) -> np.ndarray:  # shape (n_sim, n_column, n_colum
     return upper + np.triu(upper, 1).swapaxes(1, 2)
 
 
+def scatters(simulations: Simulations, name: str, bases: list) -> list:  # of (scatter, galaxies)
+    "How far a simulation's test galaxies scatter along the components of each basis."
+    values = load_rows(simulations, name, "test")[0]
+    return [scatter_of(basis.expand(values), len(basis.components)) for basis in bases]
+
+
 def keep_consensus(simulations: Simulations, properties: tuple, held: list, progress: Progress) -> dict:
     "Basis and normal equations for each group of simulations held out."
     stage, n = f"{simulations.view}: keep", len(simulations.names)
@@ -66,11 +73,13 @@ def keep_consensus(simulations: Simulations, properties: tuple, held: list, prog
     units = [unit_basis(b) for b in bases]
     tasks = [(simulations, name, properties, units) for name in simulations.names]
     found = progress.map(stage, mean_equations, tasks)
-    arrays = {}
+    spread = progress.map(stage, scatters, [(simulations, name, bases) for name in simulations.names])
+    arrays = {"square": np.array([found[i][0][2] for i in range(n)])}
     for k, (basis, u) in enumerate(zip(bases, use)):
         arrays |= {f"mean-{k}": basis.mean, f"components-{k}": basis.components, f"scale-{k}": basis.scale}
         arrays[f"gram-{k}"] = pack([found[i][k][0] for i in u])
         arrays[f"moment-{k}"] = np.array([found[i][k][1] for i in u])
+        arrays[f"scatter-{k}"] = np.array([each[k][0] for each in spread])
     return arrays
 
 # %% ../../nbs/pipeline/76_kept.ipynb #3c9010cb
@@ -94,6 +103,15 @@ def kept_path(folder: Path, view: str) -> Path:
     return folder / "kept" / view
 
 
+def keep_trials(trials: TrialSets | None, rows: dict) -> dict:
+    "Features and labels of the trial targets, one after the other; `rows` gets their numbers."
+    if trials is None:
+        return {}
+    values, labels = load_trials(trials)
+    rows["trials"] = [len(x) for x in values]
+    return {"trial_values": np.concatenate(values), "trial_labels": np.concatenate(labels)}
+
+
 def keep_view(
     view: ViewEvidence,
     settings: Settings,
@@ -111,8 +129,10 @@ def keep_view(
         for p in view.properties:
             choice = measured_in(read_arrays(variant_path(simulations, "features", p, -1)))
             arrays |= {f"{k}-{p}": values for k, values in choice.items()}
-        head = {"key": key, "held": held, "rows": rows, "properties": view.properties}
-        save_sample(view.survey, path.with_name(f"{path.name}-survey"))
+        galaxies |= keep_trials(view.trials, rows)
+        made = view.trials and {k: getattr(view.trials, k) for k in ("names", "made_of", "keys")}
+        head = {"key": key, "held": held, "rows": rows, "properties": view.properties, "trials": made}
+        save_sample(view.observed, path.with_name(f"{path.name}-survey"))
         save_arrays(path, arrays | galaxies, head, "kept.json")
 
 
@@ -138,6 +158,18 @@ class Kept:
     arrays: dict
     rows: dict  # `reference` and `tests` -> galaxies of each simulation
     key: str
+    trials: TrialSets | None = None  # whose features and labels are among the arrays
+
+    @property
+    def units(self) -> np.ndarray:
+        "Family of each simulation; itself where the main family is too large to be held out."
+        return self.families.get(self.main_family, np.arange(len(self.simulations.names)))
+
+    @property
+    def hard(self) -> list:
+        "Places in `held` of nothing and of every main family."
+        groups = [members(self.units, k) for k in range(len(self.simulations.names))]
+        return [self.held.index(h) for h in dict.fromkeys([(), *groups])]
 
     def split(self, name: str, key: str) -> list:
         "An array cut into the galaxies of each simulation; `key`: reference or tests."
@@ -162,6 +194,14 @@ def recorded_simulations(folder: Path, settings: Settings, view: str, made: dict
     return Simulations(folder, store, view, names, keys, settings.seed, settings.n_selection)
 
 
+def kept_trials(simulations: Simulations, made: dict | None) -> TrialSets | None:
+    "The trial targets of a run, by what it keeps of them."
+    if made is None:
+        return None
+    made_of = tuple(tuple(tuple(group) for group in groups) for groups in made["made_of"])
+    return TrialSets(simulations.cache, simulations.view, tuple(made["names"]), made_of, tuple(made["keys"]))
+
+
 def open_kept(
     folder: Path,  # of the run
     settings: Settings,  # its settings
@@ -176,6 +216,7 @@ def open_kept(
         arrays, head = load_arrays(path, "kept.json", mmap=True)
         survey = load_sample(path.with_name(f"{view}-survey"))
         key, rows, held = head["key"], head["rows"], [tuple(h) for h in head["held"]]
+        trials = kept_trials(simulations, head["trials"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise KeptDamaged(f"what {folder} keeps for forecasts is damaged ({err}): {NOT_KEPT}") from err
     if key != kept_key(simulations, settings):
@@ -183,4 +224,4 @@ def open_kept(
     families, tables = family_labels(settings.suite), any("table" in s for s in settings.suite.simulations)
     main = main_family(settings.suite, families)
     known = (simulations, settings.properties, survey, families, main, tables, held, arrays, rows, key)
-    return Kept(*known)
+    return Kept(*known, trials)

@@ -6,6 +6,8 @@
 __all__ = []
 
 # %% ../../nbs/pipeline/55_laws.ipynb #c8cc6d8f
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -14,10 +16,14 @@ from ..distances.tables import DISTANCES
 from .distances import distance_matrix
 from .evidence import PropertyEvidence
 from .settings import LawSettings
-from ..regression.laws import BASELINE_LABELS, LAWS, fit_line
+from ..regression.comparisons import effective_number, paired_gain
+from ..regression.evidence import compute_pair_signals
+from ..regression.intervals import LEVELS
+from ..regression.laws import BASELINE_LABELS, LAWS, line_table
 from ..regression.protocol import heldout_predictions, score_table
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
+from ..regression.unseen import unseen_predictions
 
 # %% ../../nbs/pipeline/55_laws.ipynb #00c82982
 def distance_columns(
@@ -55,29 +61,6 @@ def has_signals(c: PropertyEvidence, law: str) -> bool:
     off = ~np.eye(len(c.table.names), dtype=bool)
     return all(np.isfinite(c.table.column(s)[off]).all() for s in LAWS[law].signals)
 
-# %% ../../nbs/pipeline/55_laws.ipynb #8741e633
-def line_row(target: str, x: np.ndarray, y: np.ndarray) -> dict:
-    "A line fitted to some pairs, with scatter (dex) and Pearson correlation."
-    intercept, slope = fit_line(x, y)
-    residual = y - (intercept + slope * x)
-    return {
-        "target": target,
-        "slope": slope,
-        "intercept": intercept,
-        "scatter": np.sqrt(np.sum(residual**2) / max(1, len(x) - 2)),
-        "r": np.corrcoef(x, y)[0, 1],
-        "n": len(x),
-    }
-
-
-def line_rows(table: SignalTable, distance: str) -> pd.DataFrame:
-    "The pooled line and the line of each target, fitted to all their pairs."
-    use, targets = table.training_pairs(), np.arange(len(table.names))
-    masks = {"pooled": use} | {name: use & (targets == k) for k, name in enumerate(table.names)}
-    x = table.column(distance)
-    rows = [line_row(target, x[mask], table.log_mse[mask]) for target, mask in masks.items()]
-    return pd.DataFrame(rows).assign(distance=distance)
-
 # %% ../../nbs/pipeline/55_laws.ipynb #1c03c4e8
 DISTANCE_LAWS = ("pooled_line", "target_lines")  # scored in each of `DISTANCES`
 
@@ -85,13 +68,11 @@ DISTANCE_LAWS = ("pooled_line", "target_lines")  # scored in each of `DISTANCES`
 REFERENCE_LAWS = ("in_domain", "constant")  # scored beside them
 
 
+GENCAST_LAWS = ("stack", "consensus", "gaussian_process", "ridge", "mixed", "theil_sen")
+
+
 SIGNAL_LAWS = (
-    "stack",
-    "consensus",
-    "gaussian_process",
-    "ridge",
-    "mixed",
-    "theil_sen",
+    *GENCAST_LAWS,
     *BASELINE_LABELS,
     *(f"{name}_line" for name in BASELINE_LABELS),
 )  # laws on signals that every run scores
@@ -122,50 +103,115 @@ def tidy_heldout(found: pd.DataFrame, table: SignalTable, distance: str) -> pd.D
     return found.drop(columns=[col for col in found if col.startswith(("lower_", "upper_"))])
 
 
-def score_families(c: PropertyEvidence, table: SignalTable, law: str, jobs: int) -> list:  # of tables
-    "Scores of a law with the whole family of each target held out, for every kind of family."
-    columns, scores = [c.table.signals.index(s) for s in table.signals], []
-    for kind, labels in c.shared.families.items():
-        hard = heldout_predictions(
-            table,
-            law,
-            families=labels,
-            without_family=c.by_family[kind][..., columns],
-            seed=c.shared.simulations.seed,
-            jobs=jobs,
+@dataclass(frozen=True)
+class LawTrial:
+    "Held-out predictions of one law."
+
+    law: str
+    distance: str
+    family: str  # kind of family that was held out as a whole; empty: single simulations
+    found: pd.DataFrame  # from `heldout_predictions`
+    directed: bool = True  # whether its direction is scored
+
+
+def hold_families(
+    c: PropertyEvidence,
+    table: SignalTable,
+    law: str,
+    versions: dict,  # kind -> signals without the target's family, shape (n_sim, n_sim, n_sim, n_signal)
+    **more,  # for `heldout_predictions`
+) -> dict:  # kind -> predictions
+    "Predictions of a law with the whole family of each target held out, for every kind of family."
+    seed = c.shared.simulations.seed
+    return {
+        kind: heldout_predictions(
+            table, law, families=labels, without_family=versions[kind], seed=seed, **more
         )
-        scores.append(score_table(hard).assign(protocol="leave-family-out", family=kind))
-    return scores
+        for kind, labels in c.shared.families.items()
+    }
 
 
-def score_signal_law(
-    c: PropertyEvidence, law: str, settings: LawSettings, jobs: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # held-out predictions, scores
-    "A law on signals, with one simulation held out; the law of the forecasts also with a family held out."
+def hold_unseen(c: PropertyEvidence, table: SignalTable, law: str, versions: dict, jobs: int) -> dict:
+    "The same by a law that also learns from trial targets, whose consensus is cautious."
+    seed, families = c.shared.simulations.seed, c.shared.families
+    known = {"seed": seed, "jobs": jobs}
+    return {
+        kind: unseen_predictions(table, law, labels, versions[kind], c.stock, **known)
+        for kind, labels in families.items()
+    }
+
+
+def try_signal_law(c: PropertyEvidence, law: str, settings: LawSettings, jobs: int) -> list:  # of LawTrial
+    """A law on signals, with one simulation and with a family held out. Intervals for families take long: the
+    law of the forecasts alone has them.
+    """
     table = law_signals(c, law)
+    columns = [c.table.signals.index(s) for s in table.signals]
+    versions = {kind: version[..., columns] for kind, version in c.by_family.items()}
     found = heldout_predictions(table, law, seed=c.shared.simulations.seed, jobs=jobs)
-    heldout = tidy_heldout(found, distance_signals(c), settings.distance)
-    scores = [score_table(found).assign(protocol="leave-simulation-out", family="")]
-    scores += score_families(c, table, law, jobs) if law == settings.law else []
-    what = {"law": law, "distance": settings.distance}
-    return heldout.assign(**what), pd.concat(scores).assign(**what)
+    more = {"levels": ()}
+    if law == settings.law:
+        if c.stock and c.stock.signals == table.signals:
+            hard = hold_unseen(c, table, law, versions, jobs)
+            return [LawTrial(law, settings.distance, k, t) for k, t in ({"": found} | hard).items()]
+        kin = c.shared.kin
+        two = {} if kin is None else compute_pair_signals(c.evidence, kin, signals=table.signals)
+        more = {"jobs": jobs, "without_two": two}
+    hard = hold_families(c, table, law, versions, **more)
+    return [LawTrial(law, settings.distance, family, t) for family, t in ({"": found} | hard).items()]
 
 # %% ../../nbs/pipeline/55_laws.ipynb #ac34d721
-def score_distance_law(
+def try_distance_law(
+    c: PropertyEvidence,
     table: SignalTable,  # from `distance_signals`
     law: str,
     distance: str,
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # held-out predictions, scores
-    """A law on one distance, or one that reads none, with one simulation held out. Its own standard deviation
-    and its direction are not stored.
+    families: bool,  # whether families are held out, too
+) -> list:  # of LawTrial
+    """A law on one distance, or one that reads none, with one simulation and with a family held out. Its own
+    standard deviation and its direction are not stored. Features are those chosen without the target: the
+    others of its family may have taken part in the choice.
     """
     column = "in_domain" if law == "in_domain" else distance
-    signal = distance if law in DISTANCE_LAWS else None
-    found = heldout_predictions(table.select((column,)), law, signal=signal)
-    heldout = tidy_heldout(found.assign(sd=np.nan), table, distance)
-    score = score_table(found).drop(columns=["direction_sign", "direction_mae"])
-    what = {"law": law, "distance": distance}
-    return heldout.assign(**what), score.assign(**what, protocol="leave-simulation-out", family="")
+    signal, table = distance if law in DISTANCE_LAWS else None, table.select((column,))
+    found = {"": heldout_predictions(table, law, signal=signal)}
+    if families:
+        versions = dict.fromkeys(c.shared.families, table.without)
+        found |= hold_families(c, table, law, versions, levels=(), signal=signal)
+    return [LawTrial(law, distance, family, t.assign(sd=np.nan), False) for family, t in found.items()]
+
+# %% ../../nbs/pipeline/55_laws.ipynb #ed2f99f2
+PAPER_DISTANCE = "mean_euclidean"  # of Acquaviva, Lovell & Ishida 2020
+COMPARED = {"constant": "constant", "pooled_line": "line"}  # law -> what it is called in scores.csv
+
+
+def compare_trial(trial: LawTrial, baselines: dict, labels: dict) -> dict:
+    """`n_families`, the effective number of what is held out, and the gain over each baseline, dex, with its
+    error over families.
+    """
+    found = {"n_families": effective_number(list(labels.values()))}
+    for law, name in COMPARED.items():
+        gain = paired_gain(trial.found, baselines[law, trial.family], labels)
+        found |= dict(zip((f"gain_{name}", f"gain_{name}_error"), gain))
+    return found
+
+
+def score_trials(c: PropertyEvidence, trials: list) -> pd.DataFrame:
+    "scores.csv: every trial scored, and compared with a constant and with the paper's line."
+    names, tables = c.table.names, []
+    plain = [t for t in trials if t.law == "constant" or t.distance == PAPER_DISTANCE]
+    baselines = {(t.law, t.family): t.found for t in plain if t.law in COMPARED}
+    for trial in trials:
+        labels = dict(zip(names, c.shared.families.get(trial.family, names)))
+        scores = score_table(trial.found, LEVELS if "lower_90" in trial.found else ())
+        if not trial.directed:
+            scores = scores.drop(columns=["direction_sign", "direction_mae"])
+        for column, value in compare_trial(trial, baselines, labels).items():
+            scores[column] = np.where(scores.index == 0, value, np.nan)
+        protocol = "leave-family-out" if trial.family else "leave-simulation-out"
+        what = {"law": trial.law, "distance": trial.distance, "protocol": protocol}
+        tables.append(scores.assign(**what, family=trial.family))
+    return pd.concat(tables)
 
 # %% ../../nbs/pipeline/55_laws.ipynb #8b1cf54b
 FIRST_COLUMNS = {
@@ -175,19 +221,35 @@ FIRST_COLUMNS = {
 }
 
 
-def law_tables(c: PropertyEvidence, settings: LawSettings, progress: Progress) -> dict:  # name -> table
-    "laws, heldout and scores of one view and property; the law of the forecasts comes first."
-    found = []
+def try_laws(c: PropertyEvidence, settings: LawSettings, table: SignalTable, jobs: int) -> list:
+    "Held-out predictions of all laws, as `LawTrial`; those of the law of the forecasts come first."
+    found, own = [], (settings.distance, PAPER_DISTANCE)
     for law in signal_trials(settings):
         if has_signals(c, law):
-            with progress.stage(f"{c.view}: laws"):
-                found.append(score_signal_law(c, law, settings, progress.jobs))
+            found += try_signal_law(c, law, settings, jobs)
+    for law, distance in distance_trials(settings):
+        found += try_distance_law(c, table, law, distance, families=distance in own)
+    return found
+
+
+def heldout_rows(trial: LawTrial, table: SignalTable) -> pd.DataFrame:
+    "A trial as rows of heldout.csv."
+    found = tidy_heldout(trial.found, table, trial.distance)
+    return found.assign(law=trial.law, distance=trial.distance)
+
+
+def law_tables(c: PropertyEvidence, settings: LawSettings, progress: Progress) -> dict:  # name -> table
+    "laws, heldout and scores of one view and property; the law of the forecasts comes first."
     table, trials = distance_signals(c), distance_trials(settings)
-    found += [score_distance_law(table, law, distance) for law, distance in trials]
+    with progress.stage(f"{c.view}: laws"):
+        found = try_laws(c, settings, table, progress.jobs)
+    use = table.training_pairs()
+    lines = {d: table.column(d) for law, d in trials if law == "pooled_line"}
+    lines = [line_table(x, table.log_mse, use, table.names).assign(distance=d) for d, x in lines.items()]
     tables = {
-        "laws": pd.concat([line_rows(table, d) for law, d in trials if law == "pooled_line"]),
-        "heldout": pd.concat([heldout for heldout, _ in found]),
-        "scores": pd.concat([scores for _, scores in found]),
+        "laws": pd.concat(lines),
+        "heldout": pd.concat([heldout_rows(trial, table) for trial in found if not trial.family]),
+        "scores": score_trials(c, found),
     }
     tables = {k: t.assign(view=c.view, property=c.property) for k, t in tables.items()}
     return {k: t[FIRST_COLUMNS[k] + [n for n in t if n not in FIRST_COLUMNS[k]]] for k, t in tables.items()}
@@ -210,6 +272,9 @@ FORECAST_COLUMNS = [
     "tier",
     "share_inside",
     "uncovered",
+    "interval",
+    "n_galaxies",
+    "n_out_of_range",
 ]
 
 
@@ -243,5 +308,8 @@ def simulation_forecasts(c: PropertyEvidence, settings: LawSettings, heldout: pd
             "tier": h.tier,
             "share_inside": h.share_inside,
             "uncovered": uncovered,
+            "interval": np.where(h.tier == "outside", "none", "simulations"),
+            "n_galaxies": np.diff(c.evidence.edges)[target],
+            "n_out_of_range": 0,
         }
     )

@@ -7,6 +7,7 @@ __all__ = []
 
 # %% ../../nbs/pipeline/78_measured.ipynb #5dd96280
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -16,20 +17,34 @@ from ..core.progress import Progress
 from ..core.sample import Sample
 from ..features.table import feature_table
 from ..models.timebins import label_columns, pick_labels
-from .consensus import noisy_basis
+from .consensus import noisy_basis, predict_cautiously
 from .distances import profile_survey
-from .evidence import PropertyEvidence, ViewEvidence, source_path
+from gencast.pipeline.evidence import (
+    PropertyEvidence,
+    ViewEvidence,
+    cautious_evidence,
+    join_trials,
+    observed_consensus,
+    source_path,
+)
 from .kept import NOT_KEPT, Kept, KeptDamaged, unpack
 from .settings import LawSettings
 from .surveys import lacking_noise, survey_noise
 from .training import Learner, fit_source, kept_model, model_path, predict_survey, read_model
-from ..regression.consensus import Basis, Consensus, noise_penalty
+from gencast.regression.consensus import (
+    Basis,
+    CautiousConsensus,
+    Consensus,
+    choose_penalties,
+    noise_penalty,
+)
 from ..regression.evidence import Evidence, members, signal_version
 from ..regression.laws import LAWS
-from ..regression.neighbours import fit_neighbours
+from ..regression.neighbours import Neighbours, fit_neighbours, neighbour_arrays
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
 from ..regression.support import SupportModel, fit_support_model
+from ..regression.trial_targets import Stock, trial_signals
 
 # %% ../../nbs/pipeline/78_measured.ipynb #b3901f5c
 def square_units(basis: Basis) -> np.ndarray:  # shape (n_column,)
@@ -48,18 +63,41 @@ class HeldConsensus:
     without: list
 
 
-def consensus_at(kept: Kept, k: int, noise: np.ndarray) -> HeldConsensus:
-    "The consensus with group k held out, for galaxies with this noise, dex, shape (n_feature,)."
-    n = len(kept.simulations.names)
-    use = [i for i in range(n) if i not in kept.held[k]]
+def equations_at(kept: Kept, k: int, noise: np.ndarray) -> tuple[Consensus, list]:
+    "Normal equations with group k held out, in the units of galaxies with this noise; and who is in use."
+    use = [i for i in range(len(kept.simulations.names)) if i not in kept.held[k]]
     basis = noisy_basis(kept.basis(k), noise) if kept.noise_free else kept.basis(k)
     units = square_units(basis)
     gram = unpack(kept.arrays[f"gram-{k}"]) / units[:, None] / units
     moment = kept.arrays[f"moment-{k}"] / units[:, None]
-    consensus = Consensus(basis, gram, moment, noise_penalty(basis, noise))
+    square = kept.arrays["square"][use]
+    return Consensus(basis, gram, moment, noise_penalty(basis, noise), square), use
+
+
+def consensus_at(kept: Kept, k: int, noise: np.ndarray) -> HeldConsensus:
+    "The consensus with group k held out, for galaxies with this noise, dex, shape (n_feature,)."
+    consensus, use = equations_at(kept, k, noise)
     whole = consensus.coefficients()
-    without = [consensus.coefficients(use.index(i)) if i in use else whole for i in range(n)]
-    return HeldConsensus(basis, whole, without)
+    without = [
+        consensus.coefficients(use.index(i)) if i in use else whole
+        for i in range(len(kept.simulations.names))
+    ]
+    return HeldConsensus(consensus.basis, whole, without)
+
+
+def cautious_at(kept: Kept, k: int, noise: np.ndarray) -> tuple[CautiousConsensus, HeldConsensus] | None:
+    "The same, cautious; None where the simulations in use are of one family."
+    consensus, use = equations_at(kept, k, noise)
+    units = np.asarray(kept.units)[use]
+    if len(set(units.tolist())) < 2:
+        return None
+    columns = tuple(label_columns(kept.properties, p) for p in kept.properties)
+    cautious = choose_penalties(consensus, noise, units, columns)
+    seen = zip(kept.arrays[f"scatter-{k}"], kept.rows["tests"])
+    without = [
+        cautious.coefficients(each, *([use.index(j)] if j in use else [])) for j, each in enumerate(seen)
+    ]
+    return cautious, HeldConsensus(consensus.basis, np.empty(0), without)
 
 # %% ../../nbs/pipeline/78_measured.ipynb #2991d5fa
 @dataclass(frozen=True, eq=False)
@@ -118,6 +156,10 @@ class Measured:
     near: list  # `Neighbours` of each source
     neighbours: list  # of all test galaxies, one dict a source
     support: SupportModel
+    cautious: dict = field(default_factory=dict)  # held group -> cautious predictions, shape (n_label, n_all)
+    edge: CautiousConsensus | None = None  # with nothing held out
+    trials: dict = field(default_factory=dict)  # held group -> cautious predictions for trial targets
+    trial_neighbours: list = field(default_factory=list)  # of trial targets, one dict a source
     tables: dict = field(default_factory=dict)  # property and families -> signals, once they are computed
 
 
@@ -129,17 +171,7 @@ def ask_source(kept: Kept, i: int, noise: np.ndarray, projected: np.ndarray):
     m = len(near.axes)
     mine = projected[:, i * m : (i + 1) * m] - axes[0] @ axes[2]
     scale = np.sqrt(np.maximum(axes[1], 0) + np.mean(np.square(noise)))
-    return near, neighbour_dict(near.ask_at(mine / scale))
-
-
-def neighbour_dict(found: tuple) -> dict:
-    "What `Neighbours.ask` gives, in the form of `measure_neighbours`."
-    distance, variance, outside = found
-    return {
-        "distance": distance.astype(np.float32),
-        "label_variance": variance.astype(np.float32),
-        "outside": outside,
-    }
+    return near, neighbour_arrays(near.ask_at(mine / scale))
 
 
 def fit_support(kept: Kept, noise: np.ndarray, light: np.ndarray) -> SupportModel:
@@ -160,17 +192,44 @@ def measure(
     "Consensus, neighbours and range of a run's simulations for galaxies with a certain noise."
     stage, n = f"{kept.simulations.view}: measure", len(kept.simulations.names)
     held = progress.map(stage, consensus_at, [(kept, k, lacking) for k in range(len(kept.held))])
-    columns, tests = project_on(kept, held), kept.split("tests", "tests")
+    careful = measure_cautiously(kept, lacking, progress)
+    everyone = [*held, *(each for _, each in careful.values())]
+    columns, tests = project_on(kept, everyone), kept.split("tests", "tests")
     tasks = [(fit_support, kept, noise, light)]
-    tasks += [(predict_target, held, columns, j, tests[j]) for j in range(n)]
+    tasks += [(predict_target, everyone, columns, j, tests[j]) for j in range(n)]
     support, *found = progress.map(stage, call, tasks)
     projected = np.concatenate([near for near, _ in found])
     asked = progress.map(stage, ask_source, [(kept, i, lacking, projected) for i in range(n)])
-    consensus = {
-        h: np.concatenate([predicted[k] for _, predicted in found], axis=1) for k, h in enumerate(kept.held)
-    }
+    joined = [np.concatenate(parts, axis=1) for parts in zip(*(predicted for _, predicted in found))]
     near, neighbours = zip(*asked)
-    return Measured(consensus, held[0], list(near), list(neighbours), support)
+    known = (dict(zip(kept.held, joined)), held[0], list(near), list(neighbours), support)
+    cautious = dict(zip(careful, joined[len(held) :]))
+    edge = careful[()][0] if careful else None
+    return Measured(*known, cautious, edge, *measure_trials(kept, careful, near, progress))
+
+
+def measure_cautiously(kept: Kept, noise: np.ndarray, progress: Progress) -> dict:
+    "The cautious consensus with nothing and with each family held out: held group -> from `cautious_at`."
+    stage = f"{kept.simulations.view}: measure"
+    found = progress.map(stage, cautious_at, [(kept, k, noise) for k in kept.hard])
+    return {kept.held[k]: each for k, each in zip(kept.hard, found) if each is not None}
+
+
+def measure_trials(kept: Kept, careful: dict, near: list, progress: Progress) -> tuple[dict, list]:
+    "What the cautious consensus says about the trial targets, and their neighbours."
+    if kept.trials is None or not careful:
+        return {}, []
+    stage, values = f"{kept.simulations.view}: measure", kept.split("trial_values", "trials")
+    n_label = kept.arrays["trial_labels"].shape[1]
+    tasks = [(cautious, values, n_label) for cautious, _ in careful.values()]
+    predicted = progress.map(stage, predict_cautiously, tasks)
+    asked = progress.map(stage, ask_all, [(each, kept.arrays["trial_values"]) for each in near])
+    return dict(zip(careful, predicted)), asked
+
+
+def ask_all(near: Neighbours, values: np.ndarray) -> dict:
+    "Neighbours of galaxies among those of a source."
+    return near.ask_all(np.asarray(values))
 
 
 def call(function, *arguments):
@@ -178,82 +237,117 @@ def call(function, *arguments):
     return function(*arguments)
 
 # %% ../../nbs/pipeline/78_measured.ipynb #1e724f2d
-REMEMBERED = {}  # run, key and noise -> what was measured last
+REMEMBERED = {}  # run, key and noise -> what was measured last, for two noises
 
 
 def measured_for(
     kept: Kept, sample: Sample, given: Sample | None, light: np.ndarray, progress: Progress
 ) -> Measured:
-    "What is known of a run's simulations for these galaxies, remembered for the last noise."
+    "What is known of a run's simulations for these galaxies, remembered for the last two noises."
     lacking, noise = lacking_noise(sample, given), survey_noise(sample)
     key = (str(kept.simulations.folder), kept.key, digest(lacking, noise))
     if key not in REMEMBERED:
         found = measure(kept, lacking, noise, light, progress)
-        REMEMBERED.clear()
+        for old in list(REMEMBERED)[:-1]:
+            del REMEMBERED[old]
         REMEMBERED[key] = found
     return REMEMBERED[key]
 
 # %% ../../nbs/pipeline/78_measured.ipynb #74904cc3
+def cautious_parts(m: Measured, held: tuple, values: np.ndarray) -> dict:
+    "What the cautious consensus says with a group held out; of the new galaxies only with nothing held out."
+    if held not in m.cautious:
+        return {}
+    survey = predict_cautiously(m.edge, [] if held else [values], len(m.cautious[held]))
+    found = {"cautious": m.cautious[held], "cautious_survey": survey}
+    return found | ({"cautious_trials": m.trials[held]} if m.trials else {})
+
+
 def view_of_sample(
     kept: Kept, sample: Sample, given: Sample | None, progress: Progress
 ) -> tuple[ViewEvidence, Measured]:
     "Consensus, neighbours and support of new galaxies; `given`: whose noise the simulations have."
-    features = feature_table(sample)
-    light = np.isfinite(features.wave)
+    features, observed = feature_table(sample), sample
+    light, seed = np.isfinite(features.wave), kept.simulations.seed
     m = measured_for(kept, sample, given, light, progress)
-    observed = (m.whole.basis.expand(features.values) @ m.whole.whole).T
-    none = np.empty((len(observed), 0))
-    consensus = {h: {"predicted": c, "survey": none if h else observed} for h, c in m.consensus.items()}
+    support = m.support.assess(features.values, seed)
+    sample = observed.take(support.usable)
+    if not np.array_equal(survey_noise(sample), survey_noise(observed)):
+        m = measured_for(kept, sample, given, light, progress)
+        support = m.support.assess(features.values, seed)
+        sample = observed.take(support.usable)
+    predicted, mine = (
+        (m.whole.basis.expand(features.values) @ m.whole.whole).T,
+        features.values[support.usable],
+    )
+    none = np.empty((len(predicted), 0))
+    consensus = {h: {"predicted": c, "survey": none if h else predicted} for h, c in m.consensus.items()}
+    consensus = {h: found | cautious_parts(m, h, mine) for h, found in consensus.items()}
     neighbours = [
-        {
-            k: np.concatenate([known[k], more], axis=-1)
-            for k, more in neighbour_dict(near.ask(features.values)).items()
-        }
+        {k: np.concatenate([known[k], more], axis=-1) for k, more in near.ask_all(mine).items()}
         for near, known in zip(m.near, m.neighbours)
     ]
-    support = m.support.assess(features.values, kept.simulations.seed)
-    known = (kept.simulations, sample, features, kept.properties, consensus, neighbours)
-    return ViewEvidence(*known, kept.families, kept.main_family, support, None), m
+    known = (kept.simulations, observed, sample, features, kept.properties, consensus, neighbours)
+    more = (kept.families, kept.main_family, support, None, kept.trials, m.trial_neighbours)
+    return ViewEvidence(*known, *more), m
 
 # %% ../../nbs/pipeline/78_measured.ipynb #16a42d1a
 def held_signals(
     m: Measured, evidence: Evidence, view: ViewEvidence, property: str, signals: tuple, progress: Progress
-) -> tuple[SignalTable, dict]:  # as from `compute_signals`, with only what the forecast reads
-    "The signals from which the forecast of a property learns."
-    n = len(evidence.names)
-    hard = view.support.tier == "edge" and view.kin is not None
-    groups = [members(view.kin, k) if hard else (k,) for k in range(n)]
+) -> tuple[np.ndarray, np.ndarray]:  # with nothing held out; with each simulation's family, or itself
+    "The signals from which the forecast of a property learns; `evidence`: the one it is made from."
+    n, hard = len(evidence.names), view.unseen
+    groups = [members(view.units, k) if hard else (k,) for k in range(n)]
     wanted = [()] if view.support.tier == "outside" else [(), *dict.fromkeys(groups)]
-    known = m.tables.setdefault((property, signals), {})
+    known = m.tables.setdefault((property, signals, hard), {})
     todo = [h for h in wanted if h not in known]
     tasks = [(evidence, h, signals) for h in todo]
     known |= dict(zip(todo, progress.map(f"{view.simulations.view}: signals", signal_version, tasks)))
     blank = np.full(known[()].shape, np.nan)
-    each = np.array([known.get(g, blank) for g in groups])
-    table = SignalTable(evidence.names, signals, known[()], each, evidence.log_mse, evidence.bias)
-    return table, {view.main_family: each}
+    return known[()], np.array([known.get(g, blank) for g in groups])
+
+
+def held_stock(m: Measured, edge: Evidence, trials, view: ViewEvidence, property: str, progress: Progress):
+    "The signals of trial targets; None where there are none or the forecast needs none."
+    if trials is None or not view.unseen:
+        return None
+    key, held = (property, "stock"), list(trials.consensus)
+    if key not in m.tables:
+        tasks = [(edge, trials, h) for h in held]
+        versions = progress.map(f"{view.simulations.view}: signals", trial_signals, tasks)
+        m.tables[key] = dict(zip(held, versions))
+    return Stock(trials.names, LAW_SIGNALS, m.tables[key], trials.usable, trials.log_mse)
 
 # %% ../../nbs/pipeline/78_measured.ipynb #02739278
-def apply_kept(
-    kept: Kept, source: str, property: str, learner: Learner, values: np.ndarray, gone: list
-) -> tuple:
-    """Predictions of one source's model for all test galaxies, and for new ones with these features; `gone`
-    gets the name of a source whose model had to be trained again.
-    """
-    arguments = (kept.simulations, source, property, learner)
-    key = call_key(fit_source, *arguments)
-    path = source_path(kept.simulations, "errors", property, source)
+def read_predictions(path: Path, key: str) -> dict:
+    "Kept predictions of one model. Raises `KeptDamaged`."
     try:
-        tests = read_arrays(path)
-        same = str(tests.pop("key")) == key
+        found = read_arrays(path)
+        same = str(found.pop("key")) == key
     except (OSError, ValueError, KeyError) as err:
         raise KeptDamaged(f"{path} is missing or damaged ({err}): {NOT_KEPT}") from err
     if not same:
         raise KeptDamaged(f"{path} is of another version of gencast: {NOT_KEPT}")
+    return found
+
+
+def apply_kept(
+    kept: Kept, source: str, property: str, learner: Learner, values: np.ndarray, gone: list
+) -> tuple:
+    """Predictions of one source's model for all test galaxies, for new ones with these features, and for
+    trial targets; `gone` gets the name of a source whose model had to be trained again.
+    """
+    arguments = (kept.simulations, source, property, learner)
+    key = call_key(fit_source, *arguments)
+    tests = read_predictions(source_path(kept.simulations, "errors", property, source), key)
+    tried = {}
+    if kept.trials is not None:
+        path = source_path(kept.simulations, "trials", property, source)
+        tried = read_predictions(path, call_key(fit_source, *arguments, trials=kept.trials))
     model = read_model(model_path(kept.simulations, source, property), key)
     if model is None and learner.kind != "cnn":
         gone.append(source)
-    return tests, predict_survey(model or kept_model(*arguments, key), values)
+    return tests, predict_survey(model or kept_model(*arguments, key), values), tried
 
 # %% ../../nbs/pipeline/78_measured.ipynb #907c483e
 def law_reads(law: str) -> tuple:  # names of signals
@@ -281,8 +375,10 @@ def evidence_of_property(
             "trained again"
         )
     p = label_columns(kept.properties, property)
+    mine = view.usable
     predicted, spread = (
-        np.array([np.concatenate([tests[k], new[k]]) for tests, new in fits]) for k in ("predicted", "spread")
+        np.array([np.concatenate([tests[k], new[k][mine]]) for tests, new, _ in fits])
+        for k in ("predicted", "spread")
     )
     evidence = Evidence(
         names,
@@ -290,11 +386,21 @@ def evidence_of_property(
         predicted,
         spread,
         {h: pick_labels(s["predicted"], p) for h, s in view.consensus.items()},
-        pick_labels(view.consensus[()]["survey"], p),
+        observed_consensus(view, property)[mine],
         view.neighbours,
         p,
     )
-    table, by_family = held_signals(m, evidence, view, property, law_reads(laws.law), progress)
+    edge, trials = cautious_evidence(view, property, evidence), None
+    if kept.trials is not None:
+        trials = join_trials(
+            view, property, [tried for *_, tried in fits], kept.split("trial_labels", "trials")
+        )
+    made_from, signals = edge if view.unseen else evidence, law_reads(laws.law)
+    held, each = held_signals(m, made_from, view, property, signals, progress)
+    table = SignalTable(names, signals, held, each, evidence.log_mse, evidence.bias)
+    stock = held_stock(m, edge, trials, view, property, progress)
     choice = {k: kept.arrays[f"{k}-{property}"] for k in ("chosen", "representatives", "weights")}
     of_sample = profile_survey(kept.split("reference", "reference"), values, choice)
-    return PropertyEvidence(property, view, choice, [], of_sample, [], evidence, table, by_family)
+    of_models = np.array([new["predicted"] for _, new, _ in fits])
+    known = (property, view, choice, [], of_sample, [], evidence, of_models, table, {view.main_family: each})
+    return PropertyEvidence(*known, edge, held, trials, stock)

@@ -52,6 +52,7 @@ def open_simulations(
     "The simulations of a finished run. Raises `InputError` where one is missing or damaged."
     folder, names = Path(folder), settings.suite.names
     keys = tuple(load_sample(sample_path(folder, view, n)).meta["key"] for n in names)
+    folder = folder.absolute()  # workers that began before may be in another folder
     return Simulations(folder, settings.store(folder), view, names, keys, settings.seed, settings.n_selection)
 
 # %% ../../nbs/pipeline/10_parts.ipynb #6251e243

@@ -25,12 +25,13 @@ from ..data.suites import OwnSuite
 from ..forecaster.as_results import DISTANCE, heldout_rows
 from ..forecaster.domain_errors import law_signals
 from ..forecaster.domains import split_domain
-from ..forecaster.error_forecaster import domain_distances, pair_distances
+from ..forecaster.error_forecaster import MOST_ROWS, domain_distances, row_distances
 from ..forecaster.predictions import PredictionStudy, study_predictions
 from ..forecaster.single import OneModelStudy, study_one_model
 from ..models.factories import import_path, load_factory
 from ..models.own_estimators import OwnModel
 from .job import record_error, write_tables
+from .laws import GENCAST_LAWS, REFERENCE_LAWS
 from .notebooks import execute_targets
 from .record import run_versions, settings_record
 from .settings import Settings
@@ -108,7 +109,9 @@ def with_distance(study: PredictionStudy, read: Predictions) -> PredictionStudy:
     matrix = errors.table.column(WITHOUT_FEATURES)
     if read.features is not None:
         train = read.features if read.reference is None else [x for x, _ in read.reference]
-        matrix = domain_distances(train, read.features, source_units(read, train))[DISTANCE]
+        units = source_units(read, train)
+        rows = [row_distances(train, x[:MOST_ROWS], units) for x in read.features]
+        matrix = domain_distances(rows)[DISTANCE]
     return replace(study, domain_errors=replace(errors, measured={DISTANCE: matrix}))
 
 
@@ -119,22 +122,10 @@ def survey_distance(study: PredictionStudy, read: Predictions) -> np.ndarray:  #
         return signal_row(evidence.target((), -1), evidence.known((), -1), (WITHOUT_FEATURES,))[:, 0]
     train = read.features if read.reference is None else [x for x, _ in read.reference]
     units, survey = source_units(read, train), read.survey["features"]
-    return np.array([pair_distances(x, survey, unit)[0].mean() for x, unit in zip(train, units)])
+    return row_distances(train, survey, units)[:, 0].mean(axis=-1)
 
 # %% ../../nbs/pipeline/82_predictions.ipynb #abf71d87
-OTHER_LAWS = (
-    "stack",
-    "consensus",
-    "gaussian_process",
-    "ridge",
-    "mixed",
-    "theil_sen",
-    "constant",
-    "in_domain",
-)
-
-
-def line_table(study: PredictionStudy) -> SignalTable:
+def distance_table(study: PredictionStudy) -> SignalTable:
     "The distance of all pairs as the only signal; it does not depend on who is held out."
     table, matrix = study.domain_errors.table, study.domain_errors.measured[DISTANCE][..., None]
     without = np.repeat(matrix[None], len(table.names), axis=0)
@@ -145,9 +136,13 @@ def other_laws(study: PredictionStudy, jobs: int) -> tuple:  # held-out predicti
     "Laws beside the one that forecasts, each with every simulation held out."
     errors, heldout, scores = study.domain_errors, [], []
     laws = [
-        law for law in OTHER_LAWS if law != errors.law and set(law_signals(law)) <= set(errors.table.signals)
+        law
+        for law in (*GENCAST_LAWS, *REFERENCE_LAWS)
+        if law != errors.law and set(law_signals(law)) <= set(errors.table.signals)
     ]
-    tables = {law: errors.table.select(law_signals(law)) for law in laws} | {"pooled_line": line_table(study)}
+    tables = {law: errors.table.select(law_signals(law)) for law in laws} | {
+        "pooled_line": distance_table(study)
+    }
     for law, table in tables.items():
         signal = DISTANCE if law == "pooled_line" else None
         found = heldout_predictions(table, law, seed=errors.seed, jobs=jobs, signal=signal)

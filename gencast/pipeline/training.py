@@ -25,6 +25,7 @@ from ..models.timebins import label_columns, label_matrix, labels_of
 from ..models.trees import forest_arrays, read_forest
 from .parts import Simulations, load_rows, row_blocks
 from .settings import ModelSettings
+from .trial_targets import TrialSets, load_trials
 from ..regression.evidence import one_spread
 
 # %% ../../nbs/pipeline/40_training.ipynb #6558a385
@@ -257,21 +258,33 @@ def predict_survey(model, survey: np.ndarray) -> dict:
     return {"predicted": mean, "spread": one_spread(spread)}
 
 
+def predict_trials(model, trials: TrialSets) -> dict:
+    "The same for the galaxies of trial targets, one target after the other."
+    return predict_survey(model, np.concatenate(load_trials(trials)[0]))
+
+
 def train_and_apply(
-    paths: tuple,  # files for the predictions of the tests and of the survey
+    paths: tuple,  # files for the predictions of the tests, of the survey and of trial targets
     simulations: Simulations,
     source: str,
     property: str,
     learner: Learner,
     survey: np.ndarray,
-) -> tuple[dict, dict]:
-    "Predictions of one model for all test galaxies and for the survey, read back where they are stored."
+    trials: TrialSets | None = None,  # None: no third result
+) -> tuple:  # of dicts
+    """Predictions of one model for all test galaxies, for the survey and for trial targets, read back where
+    they are stored.
+    """
     arguments = (simulations, source, property, learner)
     key = call_key(fit_source, *arguments)
     model = cache(lambda: kept_model(*arguments, key))
     tests = remember(paths[0], key, lambda: predict_parts(model(), simulations))
     observed = call_key(fit_source, *arguments, survey=survey)
-    return tests, remember(paths[1], observed, lambda: predict_survey(model(), survey))
+    found = tests, remember(paths[1], observed, lambda: predict_survey(model(), survey))
+    if trials is None:
+        return found
+    tried = call_key(fit_source, *arguments, trials=trials)
+    return *found, remember(paths[2], tried, lambda: predict_trials(model(), trials))
 
 # %% ../../nbs/pipeline/40_training.ipynb #fcf233cb
 def predict_tests(

@@ -16,7 +16,7 @@ from ..core.base import rng_for
 from ..core.display import card, interval_bar
 from ..models.timebins import mean_miss, miss
 from .evidence import Evidence, compute_signals, members, one_by_one
-from .intervals import conformal_interval
+from .intervals import conformal_interval, family_interval
 from .register import ErrorLaw, find_law, make_law
 from .signal_table import SignalTable
 from .signals import LAW_SIGNALS, signal_row
@@ -34,6 +34,7 @@ class Trial:
     ensemble: np.ndarray  # as error, for the mean of all sources' models, shape (n_group,)
     consensus: np.ndarray  # as error, for the consensus, shape (n_group,)
     ensemble_bias: np.ndarray  # as bias, for the mean of all sources' models, shape (n_group,)
+    consensus_bias: np.ndarray  # as bias, for the consensus, whose forecast is zero, shape (n_group,)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #7bde2e82
 def fit_law(
@@ -80,8 +81,23 @@ def group_mistakes(
         error[others[forecast.argmin()]],
         log_square(miss(mean, truth)) - log_square(miss(mean, group.consensus), own),
         log_square(miss(group.consensus, truth)) - np.log10(own),
+        mean_miss(mean, truth) - mean_miss(mean, group.consensus),
         mean_miss(group.consensus, truth),
     )
+
+# %% ../../nbs/regression/55_forecasts.ipynb #52395686
+def try_groups(
+    fitted: ErrorLaw,
+    view: TargetView,  # the galaxies that play the survey
+    truth: np.ndarray,  # their property, shape (n_gal,)
+    known: KnownErrors,
+    others: np.ndarray,  # numbers of the simulations that are not held out
+    signals: tuple,
+    groups: list,  # row numbers of each group
+) -> Trial:
+    "Mistakes of a fitted law for groups of galaxies."
+    found = [group_mistakes(fitted, view.take(r), truth[r], known, others, signals) for r in groups]
+    return Trial(*(np.array(part) for part in zip(*found)))
 
 # %% ../../nbs/regression/55_forecasts.ipynb #a1b3f45a
 def hold_trial(
@@ -101,11 +117,8 @@ def hold_trial(
     others = np.setdiff1d(np.arange(len(evidence.names)), held)
     truth = np.asarray(evidence.truth[k])
     rng = rng_for(seed, evidence.names[k], "groups", size)
-    found = [
-        group_mistakes(fitted, view.take(rows), truth[rows], known, others, table.signals)
-        for rows in draw_groups(len(truth), size, n_group, rng)
-    ]
-    return Trial(*(np.array(part) for part in zip(*found)))
+    groups = draw_groups(len(truth), size, n_group, rng)
+    return try_groups(fitted, view, truth, known, others, table.signals, groups)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #b639b1a5
 def hold_trials(
@@ -129,12 +142,16 @@ def hold_trials(
     return (map_tasks or one_by_one)(hold_trial, tasks)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #eaf01f18
+UNKNOWN = (np.nan, np.nan)  # an interval where none is given
+
+
 def intervals(
     trials: list,  # one `Trial` for each simulation
     level: float = 0.9,  # coverage wanted
     units: np.ndarray | None = None,  # family of each simulation, where families are the units
 ) -> dict:  # what -> (lower, upper), dex of log10 MSE, or the property's unit for biases
-    "Conformal intervals of a new forecast's mistakes."
+    "Intervals of a new forecast's mistakes: conformal; for few families with a random effect of the family."
+    of_units = conformal_interval if units is None else family_interval
     units = np.arange(len(trials)) if units is None else np.asarray(units)
 
     def mistakes(trial, what):
@@ -147,8 +164,9 @@ def intervals(
             for unit in dict.fromkeys(units.tolist())
         ]
 
-    fields = ("error", "bias", "best", "ensemble", "consensus", "ensemble_bias")
-    return {what: conformal_interval(pooled(what), level) for what in fields}
+    fields = ("error", "bias", "best", "ensemble", "consensus", "ensemble_bias", "consensus_bias")
+    spans = {what: of_units(pooled(what), level) for what in fields}
+    return {what: span if np.isfinite(span).all() else UNKNOWN for what, span in spans.items()}
 
 
 def middle(trials: list, what: str) -> float:
@@ -156,7 +174,22 @@ def middle(trials: list, what: str) -> float:
     return float(np.mean([np.nanmedian(getattr(t, what)) for t in trials])) if trials else 0.0
 
 # %% ../../nbs/regression/55_forecasts.ipynb #e9e0cebf
-UNKNOWN = (np.nan, np.nan)  # an interval where none is given
+def error_and_bias(
+    log_mse: float | np.ndarray,  # forecast, dex; one number, or one for each source
+    bias: float | np.ndarray,  # likewise, in the property's unit
+    span: tuple,  # of log10 MSE, dex
+    bias_span: tuple,  # of the bias
+    shift: float = 0.0,  # median mistake, dex, by which the RMSE is corrected
+) -> dict:  # rmse, lower, upper, bias, bias_lower, bias_upper in the property's unit
+    "RMSE and bias with their intervals."
+    return {
+        "rmse": 10 ** ((log_mse + shift) / 2),
+        "lower": 10 ** ((log_mse + span[0]) / 2),
+        "upper": 10 ** ((log_mse + span[1]) / 2),
+        "bias": bias,
+        "bias_lower": bias + bias_span[0],
+        "bias_upper": bias + bias_span[1],
+    }
 
 
 def forecast_sources(
@@ -165,20 +198,17 @@ def forecast_sources(
     spans: dict | None,  # from `intervals`; None where the data are outside
 ) -> pd.DataFrame:  # rmse, lower, upper, bias, bias_lower, bias_upper in the property's unit
     "RMSE and bias of each source's model on the data."
-    low, high = spans["error"] if spans else UNKNOWN
-    down, up = spans["bias"] if spans else UNKNOWN
-    return pd.DataFrame(
-        {
-            "rmse": 10 ** (log_mse / 2),
-            "lower": 10 ** ((log_mse + low) / 2),
-            "upper": 10 ** ((log_mse + high) / 2),
-            "bias": bias,
-            "bias_lower": bias + down,
-            "bias_upper": bias + up,
-        }
-    )
+    span, bias_span = (spans["error"], spans["bias"]) if spans else (UNKNOWN, UNKNOWN)
+    return pd.DataFrame(error_and_bias(log_mse, bias, span, bias_span))
 
 # %% ../../nbs/regression/55_forecasts.ipynb #7654a75e
+def with_chosen(sources: pd.DataFrame, combined: pd.DataFrame, best: int) -> pd.DataFrame:
+    "The same sources, the best one with the interval that is calibrated on sources chosen as the best."
+    columns = ["rmse", "lower", "upper", "bias", "bias_lower", "bias_upper"]
+    sources.loc[best, columns] = combined.loc[0, columns].astype(float).to_numpy()
+    return sources
+
+
 def combined_row(
     predictor: str,  # best, ensemble or consensus
     source: str,  # name of the source; empty where it is not one
@@ -189,16 +219,8 @@ def combined_row(
     shift: float = 0.0,  # median mistake, dex, by which the RMSE is corrected
 ) -> dict:
     "One row of the forecast for the best source, the mean of all models, or the consensus."
-    return {
-        "predictor": predictor,
-        "source": source,
-        "rmse": 10 ** ((log_mse + shift) / 2),
-        "lower": 10 ** ((log_mse + span[0]) / 2),
-        "upper": 10 ** ((log_mse + span[1]) / 2),
-        "bias": bias,
-        "bias_lower": bias + bias_span[0],
-        "bias_upper": bias + bias_span[1],
-    }
+    values = error_and_bias(log_mse, bias, span, bias_span, shift)
+    return {"predictor": predictor, "source": source} | values
 
 # %% ../../nbs/regression/55_forecasts.ipynb #2d054cd8
 @dataclass(frozen=True)
@@ -242,11 +264,12 @@ def forecast_survey(
     trials: list,  # of the survey's size, from `hold_trial`; empty where the data are outside
     seed: int,  # the same seed gives the same numbers
     units: np.ndarray | None = None,  # families of the simulations, where these are the units of the interval
+    fitted: ErrorLaw | None = None,  # the law, where it was fitted to more than the pairs of the table
 ) -> SurveyForecast:  # errors, offsets and intervals
     """Forecast the error of every source's model on the survey, of the best one, of their mean, and of the
     consensus.
     """
-    fitted = fit_law(law, table.values, table, (), seed)
+    fitted = fitted or fit_law(law, table.values, table, (), seed)
     view, known = evidence.target((), -1), evidence.known((), -1)
     row = signal_row(view, known, table.signals)
     log_mse, bias = fitted.predict(row, np.arange(len(row))), row[:, table.signals.index("predicted_bias")]
@@ -255,7 +278,8 @@ def forecast_survey(
     each = miss(view.predicted[best], view.consensus) ** 2 + own
     each = np.sqrt(each * 10 ** log_mse[best] / each.mean())
     combined = combined_rows(evidence.names[best], log_mse[best], bias[best], view, own, trials, spans)
-    return SurveyForecast(forecast_sources(log_mse, bias, spans), combined, each, best)
+    sources = with_chosen(forecast_sources(log_mse, bias, spans), combined, best)
+    return SurveyForecast(sources, combined, each, best)
 
 # %% ../../nbs/regression/55_forecasts.ipynb #c9955c48
 def combined_rows(
@@ -268,7 +292,8 @@ def combined_rows(
     spans: dict | None,
 ) -> pd.DataFrame:
     "Forecasts for the best source, the mean of all models, and the consensus."
-    spans = spans or dict.fromkeys(("best", "bias", "ensemble", "ensemble_bias", "consensus"), UNKNOWN)
+    known = ("best", "bias", "ensemble", "ensemble_bias", "consensus", "consensus_bias")
+    spans = spans or dict.fromkeys(known, UNKNOWN)
     mean = view.predicted.mean(axis=0)
     of_mean = log_square(miss(mean, view.consensus), own)
     bias_of_mean, bias_span = mean_miss(mean, view.consensus), spans["ensemble_bias"]
@@ -276,7 +301,15 @@ def combined_rows(
     rows = [
         combined_row("best", source, log_mse, bias, spans["best"], spans["bias"]),
         combined_row("ensemble", "", of_mean, bias_of_mean, spans["ensemble"], bias_span, shift["ensemble"]),
-        combined_row("consensus", "", np.log10(own), 0.0, spans["consensus"], bias_span, shift["consensus"]),
+        combined_row(
+            "consensus",
+            "",
+            np.log10(own),
+            0.0,
+            spans["consensus"],
+            spans["consensus_bias"],
+            shift["consensus"],
+        ),
     ]
     return pd.DataFrame(rows)
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.arguments import Array
 from ..core.base import InputError
 from .consensus import Consensus, fit_consensus, hold_out_consensus
-from .evidence import Evidence, add_survey, members, one_by_one
+from .evidence import Evidence, add_survey, family_pairs, members, one_by_one
 from .neighbours import ask_neighbours, fit_neighbours
 
 # %% ../../nbs/regression/18_from_features.ipynb #76a1688b
@@ -76,8 +76,10 @@ def evidence_from_features(
 
 # %% ../../nbs/regression/18_from_features.ipynb #3ae052f7
 def held_out(n_sim: int, families: np.ndarray | None) -> list:
-    "What is held out in turn: nothing, every simulation, every family."
-    kin = [] if families is None else [members(families, k) for k in range(n_sim)]
+    "What is held out in turn: nothing, every simulation, every family, every two of few families."
+    kin = []
+    if families is not None:
+        kin = [*(members(families, k) for k in range(n_sim)), *family_pairs(families)]
     return list(dict.fromkeys([(), *((k,) for k in range(n_sim)), *kin]))
 
 

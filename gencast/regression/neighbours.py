@@ -78,6 +78,20 @@ class Neighbours:
         outside = distance > np.quantile(self.own, 0.95)
         return distance / self.own.mean(), self.labels[index].var(axis=1).T, outside
 
+    def ask_all(self, values: np.ndarray) -> dict:
+        "The same as `ask`, by name and in single precision."
+        return neighbour_arrays(self.ask(values))
+
+
+def neighbour_arrays(found: tuple) -> dict:  # distance, label_variance, outside
+    "What `Neighbours.ask` gives, by name and in single precision."
+    distance, variance, outside = found
+    return {
+        "distance": distance.astype(np.float32),
+        "label_variance": variance.astype(np.float32),
+        "outside": outside,
+    }
+
 # %% ../../nbs/regression/07_neighbours.ipynb #6b1d71fe
 def neighbour_axes(
     values: np.ndarray,  # features of one source, dex, shape (n_gal, n_feature)

@@ -7,15 +7,15 @@ __all__ = ['OneModel', 'try_model', 'heldout_model', 'heldout_row', 'forecast_mo
 
 # %% ../../nbs/regression/57_one_model.ipynb #e250bcab
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from ..core.base import InputError, rng_for
 from ..models.timebins import mean_miss, miss
-from .evidence import Evidence, join_neighbours, members, one_by_one
-from .forecasts import draw_groups, log_square
+from .evidence import Evidence, join_neighbours, members, one_by_one, take_neighbours
+from .forecasts import UNKNOWN, draw_groups, error_and_bias, log_square
 from .intervals import LEVELS, conformal_interval
 from .register import find_law, make_law
 from .signal_table import SignalTable
@@ -105,14 +105,17 @@ class Trials:
     own: np.ndarray  # log10 MSE of the model, dex, shape (n_sim,)
     versions: np.ndarray  # of the auxiliary pairs, shape (n_sim, n_sim, n_sim, n_signal)
     held: tuple  # what is held out with simulation k, tuples of numbers
+    kept: dict = field(default_factory=dict)  # what is held out -> `rows`, computed once
 
     def rows(self, without: tuple) -> np.ndarray:  # shape (n_sim, n_signal)
-        "The model's signals on every simulation, with some held out of everything."
-        e, found = self.evidence, []
-        for j in range(len(e.names)):
-            view = model_view(e, self.model, without, j)
-            found.append(model_row(view, e.known(without, j), self.model, self.own, self.table.signals))
-        return np.array(found)
+        "The model's signals on every simulation, with some held out of everything. A survey changes none."
+        if without not in self.kept:
+            e, found = self.evidence, []
+            for j in range(len(e.names)):
+                view = model_view(e, self.model, without, j)
+                found.append(model_row(view, e.known(without, j), self.model, self.own, self.table.signals))
+            self.kept[without] = np.array(found)
+        return self.kept[without]
 
     def fit(self, version: np.ndarray, rows: np.ndarray, out: tuple):  # a fitted law
         "The law, from the pairs of all models, without what is held out."
@@ -232,20 +235,12 @@ def forecast_model(
     row = model_row(view, known, model, trials.own, signals)
     log_mse = trials.predict(trials.fit(trials.table.values, trials.rows(()), ()), row)
     bias = float(row[signals.index("predicted_bias")])
-    spans = [(np.nan, np.nan)] * 2
+    spans = [UNKNOWN, UNKNOWN]
     if not outside:
         found = group_trials(trials, view.predicted.shape[1], n_group)
         spans = [conformal_interval(list(part), level) for part in zip(*found)]
-    (low, high), (down, up) = spans
     each = miss(view.predicted[-1], view.consensus) ** 2 + known.own_error
-    values = {
-        "rmse": 10 ** (log_mse / 2),
-        "lower": 10 ** ((log_mse + low) / 2),
-        "upper": 10 ** ((log_mse + high) / 2),
-        "bias": bias,
-        "bias_lower": bias + down,
-        "bias_upper": bias + up,
-    }
+    values = error_and_bias(log_mse, bias, *spans)
     return values, np.sqrt(each * 10**log_mse / each.mean())
 
 # %% ../../nbs/regression/57_one_model.ipynb #7913b9b7
@@ -262,3 +257,15 @@ def add_survey_to_model(
         spread=np.concatenate([model.spread, spread]),
         neighbours=join_neighbours(model.neighbours, neighbours),
     )
+
+# %% ../../nbs/regression/57_one_model.ipynb #84921352
+def take_survey_of_model(
+    model: OneModel,  # with a survey, whose galaxies come last
+    rows: np.ndarray,  # galaxies of the survey to keep, booleans, shape (n_survey,)
+) -> OneModel:  # without the others
+    "The same model with its predictions for some galaxies of the survey."
+    if rows.all():
+        return model
+    keep = np.concatenate([np.ones(len(model.predicted) - len(rows), bool), rows])
+    near = take_neighbours(model.neighbours, keep)
+    return replace(model, predicted=model.predicted[keep], spread=model.spread[keep], neighbours=near)

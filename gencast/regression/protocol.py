@@ -11,11 +11,15 @@ import pandas as pd
 
 from ..core.arguments import Number, Word, takes
 from ..core.base import InputError
+from .forgetting import forget_errors
 from .intervals import INTERVALS, LEVELS, interval_bounds
 from .register import LAWS, find_law, make_law
 from .signal_table import SignalTable
 
 # %% ../../nbs/regression/45_protocol.ipynb #1d2a5099
+LEAST_FIT = 3  # simulations that must stay in a fit: six pairs
+
+
 def check_families(families, table: SignalTable) -> np.ndarray | None:
     "Family labels as an array; raises `InputError` where too few simulations stay in the fit."
     if families is None:
@@ -26,10 +30,10 @@ def check_families(families, table: SignalTable) -> np.ndarray | None:
             f"families: {families.size} labels for {len(table.names)} simulations; give one for each"
         )
     sizes = pd.Series(families).value_counts()
-    if len(families) - sizes.iloc[:2].sum() < 2 or len(sizes) < 3:
+    if len(families) - sizes.iloc[0] < LEAST_FIT:
         raise InputError(
             f"families: {len(sizes)} families, the largest with {sizes.iloc[0]} of {len(families)} "
-            "simulations; with the target's and one more left out at least 2 simulations must stay"
+            f"simulations; with the target's left out at least {LEAST_FIT} simulations must stay"
         )
     return families
 
@@ -76,13 +80,20 @@ def held_residuals(
     signals: np.ndarray,  # computed without the held-out target, shape (n_sim, n_sim, n_signal)
     units: np.ndarray,  # label of each simulation; what shares a label is held out together, shape (n_sim,)
     out: np.ndarray,  # the target and what is held out with it, boolean, shape (n_sim,)
+    without_two: dict | None = None,  # as for `heldout_predictions`
 ) -> list:  # a pair of arrays for each other unit: residuals and the law's standard deviations, dex
-    "Residuals of every other simulation or family, held out as well."
+    "Residuals of every other simulation or family, held out as well, where enough stay to fit a law."
     residuals = []
     for unit in dict.fromkeys(units[~out].tolist()):
         inside = units == unit
         stay, targets = ~(out | inside), np.flatnonzero(inside)
-        found = predict_targets(table, law, signals, targets, ~stay)
+        if stay.sum() < LEAST_FIT:
+            continue
+        held = tuple(np.flatnonzero(~stay).tolist())
+        version = (without_two or {}).get(held)
+        if version is None:
+            version = forget_errors(signals, table.signals, table.log_mse, out, inside)
+        found = predict_targets(table, law, version, targets, ~stay)
         missed = [table.log_mse[stay, j] - predicted for j, (predicted, _) in zip(targets, found)]
         missed, sd = np.concatenate(missed), np.concatenate([sd for _, sd in found])
         known = ~np.isnan(missed)
@@ -97,22 +108,47 @@ def hold_target(
     k: int,  # number of the target
     units: np.ndarray,  # label of each simulation; what shares a label is held out together, shape (n_sim,)
     signals: np.ndarray,  # computed without the target's unit, shape (n_sim, n_sim, n_signal)
+    without_two: dict | None = None,  # as for `heldout_predictions`
     # residuals of every other unit, from `held_residuals`; log10 MSE of the sources that stay on the target,
     # and the law's own standard deviations, dex, shape (n_source,)
 ) -> tuple[list, np.ndarray, np.ndarray]:
     "Predictions of all sources that stay for one target, and the residuals of all others, held out as well."
     out = units == units[k]
-    residuals = held_residuals(table, law, signals, units, out)
+    residuals = held_residuals(table, law, signals, units, out, without_two)
     return residuals, *predict_targets(table, law, signals, [k], out)[0]
 
 
+def unit_rows(
+    table: SignalTable,
+    law,
+    targets: list,  # numbers of targets of one unit, with the same signals
+    levels: tuple,
+    families,
+    signals: np.ndarray,
+    interval: str,
+    without_two: dict | None = None,
+) -> dict:  # number of a target -> table
+    "Predictions and intervals of all sources on targets that are held out together."
+    units = np.arange(len(table.names)) if families is None else families
+    out = units == units[targets[0]]
+    residuals = held_residuals(table, law, signals, units, out, without_two) if levels else []
+    found = predict_targets(table, law, signals, targets, out)
+    more = (residuals, levels, interval, families is not None)
+    return {k: target_rows(table, k, out, *one, *more) for k, one in zip(targets, found)}
+
+
 def target_rows(
-    table: SignalTable, law, k: int, levels: tuple, families, signals: np.ndarray, interval: str
+    table: SignalTable,
+    k: int,
+    out: np.ndarray,  # what is held out, boolean, shape (n_sim,)
+    predicted: np.ndarray,  # log10 MSE of the sources that stay, dex, shape (n_source,)
+    sd: np.ndarray,  # the law's own standard deviation, likewise
+    residuals: list,
+    levels: tuple,
+    interval: str,
+    families: bool,
 ) -> pd.DataFrame:
     "Predictions and intervals of all sources on target `k`."
-    units = np.arange(len(table.names)) if families is None else families
-    out = units == units[k]
-    residuals, predicted, sd = hold_target(table, law, k, units, signals)
     names, true = np.array(table.names, dtype=object)[~out], table.log_mse[~out, k]
     known = ~np.isnan(true)
     predicted, sd = predicted[known], sd[known]
@@ -120,22 +156,45 @@ def target_rows(
         {"source": names[known], "target": table.names[k], "log_mse": true[known], "predicted": predicted}
     )
     for level in levels:
-        low, high = interval_bounds(residuals, sd, level, interval)
+        low, high = known_bounds(residuals, sd, level, interval, families)
         rows[f"lower_{level * 100:.0f}"], rows[f"upper_{level * 100:.0f}"] = predicted + low, predicted + high
     return rows.assign(sd=sd)
 
 
-def target_task(spec, law, *arguments) -> pd.DataFrame:
-    "`target_rows` in another process, where a law that a user has registered is not known yet."
+def known_bounds(residuals: list, sd: np.ndarray, level: float, interval: str, families: bool) -> tuple:
+    "`interval_bounds`, nan where there is no interval: too few simulations, or none that could be held out."
+    if not residuals:
+        return np.full(len(sd), np.nan), np.full(len(sd), np.nan)
+    low, high = interval_bounds(residuals, sd, level, interval, families)
+    none = np.isinf(low) | np.isinf(high)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high)
+
+
+def unit_task(spec, law, *arguments) -> dict:
+    "`unit_rows` in another process, where a law that a user has registered is not known yet."
     LAWS.setdefault(law.law, spec)
-    return target_rows(arguments[0], law, *arguments[1:])
+    return unit_rows(arguments[0], law, *arguments[1:])
+
+
+def shared_fits(families: np.ndarray | None, signals: np.ndarray) -> list:  # of lists of numbers
+    "Targets that one fit serves: those of a family whose signals are the same."
+    groups = []
+    for k in range(len(signals)):
+        for group in groups if families is not None else ():
+            first = group[0]
+            if families[first] == families[k] and np.array_equal(signals[first], signals[k], equal_nan=True):
+                group.append(k)
+                break
+        else:
+            groups.append([k])
+    return groups
 
 # %% ../../nbs/regression/45_protocol.ipynb #7c237939
 @takes(law=Word(), seed=Number(0, 2**32 - 1, whole=True), jobs=Number(1, 1e4, whole=True))
 def heldout_predictions(
     table: SignalTable,  # signals and errors of the pairs
     law: str = "stack",  # one of `LAWS`
-    levels: tuple = LEVELS,  # coverage of the intervals
+    levels: tuple = LEVELS,  # coverage of the intervals; empty: predictions alone, twenty times as fast
     # label of each simulation, shape (n_sim,): leave out the target's whole family
     families: np.ndarray | None = None,
     seed: int = 0,  # the same seed gives the same numbers
@@ -145,7 +204,11 @@ def heldout_predictions(
     signal: str | None = None,  # for laws of one signal: which, instead of their default
     # `conformal`: holds for twenty simulations, wide; `scaled`, `normal`: by the law's own standard deviation
     interval: str = "conformal",
-    # one row a pair: source, target, log_mse, predicted, lower_50, upper_50, ..., sd (the law's own, dex)
+    # numbers of the simulations of two families, in order -> signals computed without both, of the same shape
+    # as one of `without_family`, so that the residuals of the second are held out as the first one is
+    without_two: dict | None = None,
+    # one row a pair: source, target, log_mse, predicted, lower_50, upper_50, ... (nan where there are too few
+    # simulations for an interval), sd (the law's own, dex)
 ) -> pd.DataFrame:
     """Every pair predicted with its target (or its target's family) held out, with nested intervals. Raises
     `InputError` for an unknown law, signal or interval, families that leave too few simulations, and
@@ -169,23 +232,17 @@ def heldout_predictions(
     signals = table.without if without_family is None else np.asarray(without_family)
     if signals.shape != table.without.shape:
         raise InputError(f"without_family has shape {signals.shape}, expected {table.without.shape}")
-    fresh = [make_law(law, table.signals, seed, signal) for _ in table.names]
+    groups = shared_fits(families, signals)
+    fresh = [make_law(law, table.signals, seed, signal) for _ in groups]
+    more = (levels, families), (interval, without_two)
     work = (
-        delayed(target_task)(
-            find_law(law),
-            fresh[k],
-            table,
-            k,
-            levels,
-            families,
-            signals[k],
-            interval,
-        )
-        for k in range(len(table.names))
+        delayed(unit_task)(find_law(law), one, table, group, *more[0], signals[group[0]], *more[1])
+        for one, group in zip(fresh, groups)
     )
     with threadpool_limits(1):  # matrices are small: threads would only wait for each other
         found = Parallel(n_jobs=min(jobs, cpu_count()), backend="loky")(work)
-    return pd.concat(found, ignore_index=True)
+    rows = {k: table for part in found for k, table in part.items()}
+    return pd.concat([rows[k] for k in range(len(table.names))], ignore_index=True)
 
 # %% ../../nbs/regression/45_protocol.ipynb #29341c52
 def score_table(
@@ -193,8 +250,8 @@ def score_table(
     levels: tuple = LEVELS,  # of the intervals to score
 ) -> pd.DataFrame:  # one row for all pairs and one for each target
     """Scores of a law: R2, mean absolute error (dex of log10 MSE), rank correlation within a target, coverage
-    and width of the intervals, and direction (first row only). Raises `InputError` for a level whose bounds
-    the table does not have.
+    and width of the intervals (nan where there is none), and direction (first row only). Raises `InputError`
+    for a level whose bounds the table does not have.
 
     Example:
 
@@ -236,8 +293,9 @@ def group_scores(rows: pd.DataFrame, levels: tuple) -> dict:
     }
     for level in levels:
         name = f"{level * 100:.0f}"
-        low, high = rows[f"lower_{name}"], rows[f"upper_{name}"]
-        scores[f"coverage_{name}"] = ((rows["log_mse"] >= low) & (rows["log_mse"] <= high)).mean()
+        known = rows[np.isfinite(rows[f"lower_{name}"]) & np.isfinite(rows[f"upper_{name}"])]
+        low, high = known[f"lower_{name}"], known[f"upper_{name}"]
+        scores[f"coverage_{name}"] = known["log_mse"].between(low, high).mean()
         scores[f"width_{name}"] = (high - low).mean()
     return scores | {"n": len(rows)}
 

@@ -27,6 +27,7 @@ class LawSpec:
     # (X, y, source, target, seed) -> predict(X, source) -> (log10 MSE, its standard deviation or None)
     fit: Callable
     start: str = ""  # a signal that is an expected log10 MSE already: the law is fitted to what remains
+    named: bool = False  # whether `fit` takes the names of the signals as well, as `names`
 
 # %% ../../nbs/regression/28_register.ipynb #0f1ba84f
 LAWS = {}  # name -> LawSpec; public in `gencast.regression.laws`, which fills it
@@ -38,11 +39,12 @@ def register_law(
     about: str,  # one sentence
     signals: tuple = (),  # that it reads; empty for all of the table
     start: str = "",  # a signal that is an expected log10 MSE already; the law is fitted to what remains
+    named: bool = False,  # whether the function takes the names of the signals as well, as `names`
 ) -> Callable:  # decorator of a class
     "Decorator that puts a fitting function into `LAWS`."
 
     def add(fit):
-        LAWS[name] = LawSpec(label, tuple(signals), about, fit, start)
+        LAWS[name] = LawSpec(label, tuple(signals), about, fit, start, named)
         fit.__doc__ = (
             fit.__doc__ or f"Fit the law {name!r} to signals `X` and errors `y` of pairs (dex): {about}."
         )
@@ -98,7 +100,9 @@ class ErrorLaw:
         X, y = np.asarray(X, float), np.asarray(y, float)
         source, target = np.asarray(source), np.asarray(target)
         check_pairs(self.law, X, y, source, target)
-        self.predict_ = find_law(self.law).fit(self._read(X), y - self._start(X), source, target, self.seed)
+        spec = find_law(self.law)
+        more = {"names": self.reads} if spec.named else {}
+        self.predict_ = spec.fit(self._read(X), y - self._start(X), source, target, self.seed, **more)
         return self
 
     def predict(

@@ -34,6 +34,19 @@ class SupportReport:
     n_sim: int  # simulations asked
 
     @property
+    def usable(self) -> np.ndarray:  # shape (n_gal,)
+        """The galaxies that the set consists of: those that are not outside, while they are at least half;
+        else all, which are then refused as a set.
+        """
+        enough = 2 * self.galaxy_inside.sum() >= len(self.galaxy_tier)
+        return self.galaxy_inside if enough else np.ones(len(self.galaxy_tier), bool)
+
+    @property
+    def too_few(self) -> bool:
+        "Whether fewer than half of the galaxies are usable, so that the set is refused for that alone."
+        return bool(2 * self.galaxy_inside.sum() < len(self.galaxy_tier))
+
+    @property
     def galaxy_inside(self) -> np.ndarray:  # shape (n_gal,)
         "Galaxies that, judged alone, are not outside."
         return self.galaxy_tier < 2
@@ -73,11 +86,14 @@ class SupportReport:
             "farther than from those of another family",
             "outside": "outside the simulations' range, so no forecast is made",
         }[self.tier]
-        n = len(self.galaxy_tier)
-        return (
-            f"The {n:,} galaxies lie {where} ({why}). Judged one by one, {100 * self.share_inside:.0f} % "
-            "of them are not outside."
-        )
+        n, n_in = len(self.galaxy_tier), int(self.galaxy_inside.sum())
+        if self.too_few:
+            return (
+                f"Only {n_in:,} of the {n:,} galaxies lie within the simulations' range, judged one by one, "
+                "which is fewer than half: no forecast is made."
+            )
+        left = f" {n - n_in:,} others are outside, judged one by one, and left out." if n_in < n else ""
+        return f"The {n_in:,} galaxies lie {where} ({why}).{left}"
 
 # %% ../../nbs/regression/50_support.ipynb #88bdc2a1
 @dataclass(frozen=True, eq=False)
@@ -136,10 +152,11 @@ class SupportModel:
         """
         use = [j for j in range(len(self.sheets)) if j not in out]
         ours = over_simulations(compared[:, use])
-        near = self.held_out(out).judge_set(ours, seed)
-        two = len({self.families[j] for j in use}) > 1 if self.families else False
-        far = self.held_out(out, True).judge_set(ours, seed) if two else near
+        near, far = self._judge_both(ours, seed, out, use)
+        galaxy = np.where(near["galaxy_far"], np.where(far["galaxy_far"], 2, 1), 0)
         tier = "inside" if not near["far"] else "outside" if far["far"] else "edge"
+        if 2 * (galaxy < 2).sum() < len(galaxy):
+            tier = "outside"
         names = (*STATISTICS, "share_far")
         table = {
             s: {
@@ -149,11 +166,24 @@ class SupportModel:
             }
             for i, s in enumerate(names)
         }
-        galaxy = np.where(near["galaxy_far"], np.where(far["galaxy_far"], 2, 1), 0)
-        nearest = use[int(compared[:2, use].sum(axis=0).mean(axis=1).argmin())]
+        mine = galaxy < 2 if (galaxy < 2).any() else galaxy < 3
+        nearest = use[int(compared[:2, use][..., mine].sum(axis=0).mean(axis=1).argmin())]
         return SupportReport(
             tier, near["p"], far["p"], table, galaxy, nearest, max(self.rate, 1 / (len(use) + 1)), len(use)
         )
+
+    def _judge_both(self, ours: np.ndarray, seed: int, out: tuple, use: list) -> tuple:  # of dicts
+        """The set's usable galaxies among held-out simulations, and among those without their family (the
+        same twice where families are not known).
+        """
+        two = len({self.families[j] for j in use}) > 1 if self.families else False
+        held = [self.held_out(out), self.held_out(out, True)] if two else [self.held_out(out)]
+        flags = [h.judge_galaxies(ours) for h in held]
+        usable = [~np.all([f[k] for f in flags], axis=0) for k in range(2)]
+        if 2 * usable[1].sum() < ours.shape[1]:
+            usable = [np.ones_like(u) for u in usable]
+        judged = [h.judge_set(ours, seed, flags=f, usable=tuple(usable)) for h, f in zip(held, flags)]
+        return judged[0], judged[-1]
 
     def assess(
         self,

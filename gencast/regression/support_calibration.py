@@ -13,6 +13,34 @@ import numpy as np
 from ..core.base import rng_for
 from .support_statistics import FLOORS, STATISTICS, over_galaxies
 
+# %% ../../nbs/regression/48_support_calibration.ipynb #a4d660ca
+def draw_rows(usable: np.ndarray, size: int, n_group: int, rng: np.random.Generator) -> np.ndarray:
+    """Groups of `size` of the galaxies that are usable (booleans), shape (n_group, size); each of them once,
+    as one group, where there are not more. Where none is usable, all are.
+    """
+    rows = np.flatnonzero(usable) if usable.any() else np.arange(len(usable))
+    if size >= len(rows):
+        return rows[None]
+    order = np.argsort(rng.random((n_group, len(usable))), axis=1)
+    kept = np.isin(order, rows)
+    return order[kept].reshape(n_group, len(rows))[:, :size]
+
+
+def group_values(
+    values: np.ndarray,  # `STATISTICS` of a simulation's galaxies, shape (n_statistic, n_cal)
+    far: np.ndarray,  # which of them fail alone, shape (n_cal,)
+    usable: np.ndarray,  # which of them count, shape (n_cal,)
+    sizes: tuple,  # usable galaxies of a group, and all of its galaxies
+    n_group: int,
+    seed: int,
+) -> np.ndarray:  # shape (n_statistic + 1, n_group)
+    "Set statistics of groups of a simulation's usable galaxies, and the share of all that fail alone."
+    n_used, n_all = sizes
+    rows = draw_rows(usable, n_used, n_group, rng_for(seed, "support", n_used))
+    every = draw_rows(np.ones_like(usable), n_all, n_group, rng_for(seed, "far", n_all))
+    found = over_galaxies(values[:, rows]), far[every].mean(axis=1)[None]
+    return np.concatenate([np.broadcast_to(v, (len(v), n_group)) for v in found])
+
 # %% ../../nbs/regression/48_support_calibration.ipynb #16fc4164
 @dataclass(frozen=True, eq=False)
 class HeldOutStatistics:
@@ -70,29 +98,31 @@ class HeldOutStatistics:
         return far[: n_held * n_cal].reshape(n_held, n_cal), far[n_held * n_cal :]
 
     def judge_set(
-        self, target: np.ndarray, seed: int, n_group: int = 200
+        self,
+        target: np.ndarray,  # `STATISTICS` of the set's galaxies, shape (n_statistic, n_gal)
+        seed: int,
+        n_group: int = 200,  # groups drawn from each held-out simulation
+        flags: tuple | None = None,  # from `judge_galaxies`; None: they are made
+        # which galaxies count, of the held-out simulations (n_held, n_cal) and of the set (n_gal,); None: all
+        usable: tuple | None = None,
     ) -> dict:  # p, far, limits, galaxy_far
-        """Whether galaxies as a set, shape (n_statistic, n_gal), are farther than held-out simulations;
-        groups have the set's size.
+        """Whether the usable galaxies of a set are farther than those of held-out simulations; groups have
+        the set's size.
         """
-        held_far, far = self.judge_galaxies(target)
-        n_held, _, n_cal = self.values.shape
-        size, rng = min(target.shape[1], n_cal), rng_for(seed, "support", target.shape[1])
-        pick = (
-            np.argsort(rng.random((n_group, n_cal)), axis=1)[:, :size]
-            if size < n_cal
-            else np.arange(n_cal)[None]
-        )
+        held_far, far = flags or self.judge_galaxies(target)
+        held_usable, mine = usable or (np.ones_like(held_far), np.ones_like(far))
+        n_all, n_used = len(far), int(mine.sum())
         groups = np.stack(
             [
-                np.vstack([over_galaxies(v[:, pick]), f[pick].mean(axis=1)])
-                for v, f in zip(self.values, held_far)
+                group_values(v, f, u, (n_used, n_all), n_group, seed)
+                for v, f, u in zip(self.values, held_far, held_usable)
             ]
         )
-        ours = np.append(over_galaxies(target), far.mean())[:, None]
+        size = min(n_all, self.values.shape[2])
+        ours = np.append(over_galaxies(target[:, mine]), far.mean())[:, None]
         held, largest, mean, scatter = self.largest(groups, ours, np.append(FLOORS, 0.05 + 1 / size))
         p = self.p_value(held, largest)
-        ordered = np.sort(held.ravel())
+        ordered, n_held = np.sort(held.ravel()), len(held)
         limit = ordered[min(int(np.ceil((1 - self.allowance / n_held) * ordered.size)), ordered.size) - 1]
         return {
             "p": float(p[0]),

@@ -95,7 +95,7 @@ def compare_reference(
     # scatter, scatter_se, rms_difference (in the property's unit), inside (a fraction)
 ) -> pd.DataFrame:
     """comparison.csv: the forecast beside the difference from another model's values, in bins; empty where no
-    galaxy has any.
+    galaxy has any, and for sets that are out of range.
     """
     found = []
     known = with_expected_error(galaxies[galaxies.reference.notna()])

@@ -13,6 +13,12 @@ from .results import Results, assumptions, select
 from .scores import describe_skill
 from .wording import CAVEAT, error_unit, plain_name, with_unit
 
+# %% ../../nbs/report/42_forecast_sentences.ipynb #d92941f6
+UNSEEN = (
+    "The interval holds 90 % if nature differs from the simulations as these differ from each other: it "
+    "comes from whole families held out and, where there are recipes, from random stellar libraries."
+)
+
 # %% ../../nbs/report/42_forecast_sentences.ipynb #17e95517
 def family_word(results: Results) -> str:
     """What the simulations of a family share: the stellar library, or the first assumption of a suite of
@@ -25,11 +31,18 @@ def family_word(results: Results) -> str:
 def _describe_limits(best: BestForecast, family: str) -> str:
     "What to keep in mind about a forecast: an edge, other sources, sources out of range."
     text = ""
+    if best.n_out_of_range:
+        text += (
+            f"This is for the {best.n_galaxies:,} galaxies in range; {best.n_out_of_range:,} more lie "
+            "outside the simulations' range, each judged alone, and are left out. "
+        )
     if best.tier == "edge":
         text += (
             f"{best.target} lies at the edge of the simulations' range: the interval is that of simulations "
             f"whose {family} no other one shares. "
         )
+    if best.interval == "unseen" and best.has_interval:
+        text += f"{UNSEEN} "
     if best.n_inside > 1:
         text += (
             "With other simulations as training set the forecast ranges up to "
@@ -99,6 +112,11 @@ def _describe_tier(rows, family: str) -> str:
     "The tier in words, with the share of single galaxies in range where it is known."
     tier = rows.tier.iloc[0]
     text = TIER_WORDS[tier].format(family=family)
+    if tier == "inside" and "interval" in rows and rows.interval.iloc[0] == "unseen":
+        text = (
+            "**inside the range** of the simulations, but so few galaxies would look like that also if their "
+            f"{family} were one that no simulation has. {UNSEEN}"
+        )
     if tier != "outside" and not np.isfinite(rows.upper.astype(float)).any():
         text += " Here such trials are too few: no 90 % interval can be promised."
     if "share_inside" in rows:

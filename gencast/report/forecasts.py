@@ -77,6 +77,10 @@ class BestForecast:
     upper: float = np.nan  # not finite: too few simulations for an interval
     bias: float | None = None  # None: the run has none
     largest_rmse: float = np.nan  # largest forecast of a source in range
+    n_galaxies: int = 0  # that the forecast is for; 0: the run does not say
+    n_out_of_range: int = 0  # observed galaxies that are out of range, and left out
+    # what the interval rests on: `simulations` held out one by one, `unseen` families, `none`; or empty
+    interval: str = ""
 
     @property
     def has_interval(self) -> bool:
@@ -84,6 +88,12 @@ class BestForecast:
         return bool(np.isfinite(self.upper))
 
 # %% ../../nbs/report/40_forecasts.ipynb #328fd503
+def _counts(row: pd.Series) -> dict:
+    "How many galaxies a forecast is for, and how many are left out; empty where the run does not say."
+    found = {k: row.get(k, np.nan) for k in ("n_galaxies", "n_out_of_range")}
+    return {k: int(v) for k, v in found.items() if np.isfinite(v)}
+
+
 def _choose_best(rows: pd.DataFrame, combined: pd.DataFrame | None) -> BestForecast:
     "The best of the forecasts for one target and property, with the interval calibrated on such choices."
     inside = rows[rows.in_support.astype(bool) & rows.rmse.notna()]
@@ -97,6 +107,7 @@ def _choose_best(rows: pd.DataFrame, combined: pd.DataFrame | None) -> BestForec
         "n_inside": len(inside),
         "nearest": nearest.source,
         "nearest_distance": nearest.distance_value,
+        **_counts(first),
     }
     if not len(inside):
         return BestForecast(view=first["view"], **common)
@@ -111,6 +122,7 @@ def _choose_best(rows: pd.DataFrame, combined: pd.DataFrame | None) -> BestForec
         upper=chosen.upper,
         bias=chosen.get("bias"),
         largest_rmse=inside.rmse.max(),
+        interval=str(first.get("interval", "")),
     )
 
 # %% ../../nbs/report/40_forecasts.ipynb #f3c1ae64
@@ -138,8 +150,12 @@ def _forecast_line(best: BestForecast) -> str:
             f"{start} {'no forecast':<26} {'':>6}  {'':<16} no: nearest is {best.nearest}, distance "
             f"{best.nearest_distance:.3g}"
         )
-    span = f"{best.lower:.3f} to {best.upper:.3f}" if best.has_interval else "unknown: too few"
+    span = f"{best.lower:.3f} to {best.upper:.3f}" if best.has_interval else "no interval"
     judged = f"yes, for {best.n_inside} of {best.n_sources}"
+    if best.n_galaxies:
+        where = "at the edge" if best.tier == "edge" else "yes"
+        n_all = best.n_galaxies + best.n_out_of_range
+        judged = f"{where}, {best.n_galaxies:,} of {n_all:,} galaxies"
     if best.tier == "not judged":
         judged = "not judged, without features"
     return f"{start} {best.source:<26} {best.rmse:6.3f}  {span:<16} {judged}"

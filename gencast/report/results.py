@@ -70,6 +70,14 @@ OPTIONAL = {  # tables that a run may lack
     "bins": (("target", "property", "by"), ("low", "high", "n", "forecast_rmse")),
     "bin_scores": (("view", "property", "by", "models"), ("flat", "miss", "r2", "n")),
     "histories": (("target", "kind", "galaxy", "what", "source", "view", "property"), ("share_1",)),
+    "galaxy_intervals": (
+        ("target", "galaxy", "view", "property", "chosen", "flag"),
+        ("redshift", "value", "error", "lower_68", "upper_68", "lower_90", "upper_90", "families"),
+    ),
+    "galaxy_coverage": (
+        ("view", "property", "by", "family", "chosen"),
+        ("low", "high", "n", "rmse", "coverage_68", "width_68", "coverage_90", "width_90"),
+    ),
     "overlays": (
         ("target", "kind", "galaxy", "simulation"),
         ("rank", "number", "rms", "wave", "flux", "err"),
@@ -179,6 +187,10 @@ class Results:
     bin_scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     # observed galaxies with the simulated ones most like them
     overlays: pd.DataFrame = field(default_factory=pd.DataFrame)
+    # a value for each observed galaxy, with intervals that hold on a family not simulated
+    galaxy_intervals: pd.DataFrame = field(default_factory=pd.DataFrame)
+    # what such intervals hold on families held out
+    galaxy_coverage: pd.DataFrame = field(default_factory=pd.DataFrame)
     # star-formation and enrichment histories, true and predicted, in bins of time
     histories: pd.DataFrame = field(default_factory=pd.DataFrame)
 
@@ -201,6 +213,31 @@ class Results:
         import gencast  # the face, which finds the function in its wing: this wing lies below it
 
         return gencast.forecast(self.folder, sample, properties, jobs, progress, **options)
+
+    def catalog(
+        self,
+        sample=None,  # observed galaxies, as for `forecast`; None: those of the run
+        **options,  # as for `forecast`: properties, jobs, progress, scheduler, model
+    ):  # astropy.table.Table, one row a galaxy
+        """A value for each galaxy and property, with 68 and 90 % intervals that hold on an unseen family of
+        simulations, with units, descriptions and provenance. Raises `InputError` as `forecast` does,
+        for options without a sample, and for a run that observed no galaxies.
+
+        Example:
+
+            >>> table = results.catalog(gc.load_spectra())  # doctest: +SKIP
+            >>> table.write("catalog.ecsv")  # doctest: +SKIP
+        """
+        from gencast.report.catalog import run_catalog
+
+        if sample is None and options:
+            raise InputError(f"catalogue: {', '.join(options)} has no effect without a sample; leave it out")
+        rows = self.galaxy_intervals
+        if sample is not None:
+            import gencast  # the function lies in a wing above this one
+
+            rows = gencast.pipeline.forecast_catalog(self.folder, sample, **options)
+        return run_catalog(rows, self.run)
 
     @property
     def plot(self):

@@ -30,20 +30,49 @@ def _has_interval(score) -> bool:
     return bool(np.isfinite(score.width_90))
 
 # %% ../../nbs/report/45_scores.ipynb #9b45d15f
+def _worst_coverage(results: Results, score) -> float:
+    "The smallest share of pairs of one simulation that lie in their 90 % intervals; `score`: of all."
+    keys = ["view", "property", "law", "distance", "protocol"]
+    rows = results.scores[results.scores.target != "all"]
+    for key in keys:
+        rows = rows[rows[key] == getattr(score, key)]
+    return rows.coverage_90.min() if len(rows) else score.coverage_90
+
+
+def _family_line(results: Results, score) -> list:  # of str; empty where no family was held out
+    "The score with the whole family of each simulation held out, which is what counts for a new one."
+    rows = results.scores[(results.scores.target == "all") & (results.scores.protocol == "leave-family-out")]
+    for key in ("view", "property", "law", "distance"):
+        rows = rows[rows[key] == getattr(score, key)]
+    if not len(rows):
+        return []
+    row = rows.iloc[0]
+    what = plain_protocol(row.protocol, row.get("family", ""))
+    hold = f"90 % intervals hold {100 * row.coverage_90:.0f} %" if _has_interval(row) else "no interval"
+    kinds = results.simulations.get(row.get("family", ""))
+    n = "" if kinds is None else f" ({kinds.nunique()} families)"
+    return [
+        f"{'':<11} {what}{n}: R² {row.r2:.2f}, off by {row.mae_dex:.2f} dex of MSE, rank correlation "
+        f"{row.rank_correlation:.2f}, {hold}"
+    ]
+
+# %% ../../nbs/report/45_scores.ipynb #7f0a8f21
 def score_lines(
     results: Results,  # a run, from `load_results`
-) -> list:  # of str, one for each view and property
+) -> list:  # of str, one for each view and property, and one with its family held out where that was tried
     "How well errors were predicted, as lines of text for the terminal."
     lines = []
     for score in main_scores(results).itertuples():
         hold = "too few simulations for 90 % intervals"
         if _has_interval(score):
-            hold = f"90 % intervals hold {100 * score.coverage_90:.0f} %"
+            worst = _worst_coverage(results, score)
+            hold = f"90 % intervals hold {100 * score.coverage_90:.0f} % ({100 * worst:.0f} % for the worst)"
         lines.append(
             f"{score.view:<11} {score.property:<10} R² {score.r2:5.2f}, off by {score.mae_dex:.2f} dex of "
             "MSE, "
             f"rank correlation {score.rank_correlation:.2f}, {hold}"
         )
+        lines += _family_line(results, score)
     return lines
 
 # %% ../../nbs/report/45_scores.ipynb #f8c61536
@@ -63,18 +92,19 @@ def describe_skill(
     view: str,  # spectra or photometry
     property: str,  # the predicted property
 ) -> str:  # a sentence; empty where the law was not scored
-    "How well the law of the forecasts predicted simulations that it had never seen."
+    "How well the law of the forecasts predicted simulations that were held out."
     rows = main_scores(results)
     rows = rows[(rows["view"] == view) & (rows.property == property)]
     if not len(rows):
         return ""
     score = rows.iloc[0]
     text = (
-        f"On simulations it had never seen, the law behind this missed log10 MSE by {score.mae_dex:.2f} "
-        f"dex on average (R² = {score.r2:.2f})"
+        f"With each simulation held out in turn, the law behind this missed log10 MSE by "
+        f"{score.mae_dex:.2f} dex on average (R² = {score.r2:.2f})"
     )
     if _has_interval(score):
         text += f", and {100 * score.coverage_90:.0f} % of pairs lay in their 90 % interval"
+        text += f" ({100 * _worst_coverage(results, score):.0f} % for the worst simulation)"
     if score.r2 < 0.2:
         return text + ": it says how large an error to expect, but hardly which simulation to prefer. "
     return text + ". "

@@ -155,15 +155,20 @@ def describe_reference(
     property = choices(results, property=property)["property"]
     rows, unit = select(results.galaxies, target=target, property=property), error_unit(property)
     rows = rows[rows.reference.notna() & rows.predicted.notna()]
+    if "expected_error" in rows and rows.expected_error.notna().any():
+        rows = rows[rows.expected_error.notna()]
     if not len(rows):
         return ""
     difference = rows.predicted - rows.reference
     origin = rows.reference_from.iloc[0] if "reference_from" in rows else "another catalogue"
     forecasts = forecast_rows(results, target, property).set_index("source").rmse
-    forecast = forecasts.get(rows.source.iloc[0], np.nan)
+    own = (
+        f" (forecast error of the predictions alone: {forecasts.get(rows.source.iloc[0], np.nan):.2g} {unit})"
+    )
+    refused = "expected_error" in rows and rows.expected_error.isna().all()
     return (
         f"{len(rows):,} galaxies have a value from {origin}: another model with assumptions of its own, "
         f"**a comparison and not the truth**. The predictions differ from it by {difference.median():+.2f} "
-        f"{unit} in the median and by {(difference**2).mean() ** 0.5:.2f} {unit} RMS "
-        f"(forecast error of the predictions alone: {forecast:.2g} {unit})."
+        f"{unit} in the median and by {(difference**2).mean() ** 0.5:.2f} {unit} RMS"
+        f"{'' if refused else own}."
     )

@@ -17,6 +17,13 @@ from .metallicity import draw_metallicities as draw_metallicities
 from .nebular import add_nebular as add_nebular
 from .populations import Population as Population
 from .populations import read_population as read_population
+from .random_libraries import DEVIATIONS as DEVIATIONS
+from .random_libraries import KnownLibraries as KnownLibraries
+from .random_libraries import SIZE as SIZE
+from .random_libraries import known_libraries as known_libraries
+from .random_libraries import mixed_libraries as mixed_libraries
+from .random_libraries import random_library as random_library
+from .random_libraries import random_recipe as random_recipe
 from .recipes import Suite as Suite
 from .recipes import check_recipe as check_recipe
 from .recipes import list_suites as list_suites

@@ -124,6 +124,8 @@ def simulate_epochs(
     seed: int,  # the same seed gives the same numbers
     n_galaxies: int | None = None,  # default: the suite's
     n_slices: int = N_SLICES,  # slices of cosmic time
+    # the stellar library on the photometry grid, instead of the recipe's; e.g. from `random_library`
+    library: SSPGrid | None = None,
     # rest-frame spectra on the photometry grid, Lsun/Angstrom, with redshift and all properties of
     # `gencast.core.properties.PROPERTIES`
 ) -> Sample:
@@ -134,7 +136,7 @@ def simulate_epochs(
     check_redshifts(observed, suite)
     name, n = recipe["name"], n_galaxies or suite.n_galaxies
     redshift = draw_redshifts(np.asarray(observed, float), n, rng_for(seed, name, "redshift"))
-    grid = recipe_grid(recipe, suite, "photometry")
+    grid = recipe_grid(recipe, suite, "photometry", library)
     edges = age_bins(float(find_cosmology(suite.cosmology).age(suite.redshift_range[0]).value))
     parts = []
     for k, z in enumerate(np.array_split(redshift, n_slices)):

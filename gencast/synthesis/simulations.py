@@ -25,12 +25,14 @@ def recipe_grid(
     recipe: dict,  # one simulation of a suite
     suite: Suite,
     view: str = "spectra",
+    library: SSPGrid | None = None,  # instead of the recipe's
 ) -> SSPGrid:
     """The stellar library of a simulation on the grid of a view, with the light of gas where the recipe has
     it.
     """
     extend = view == "photometry"
-    grid = load_ssp(recipe["ssp"], suite.wave(view), getattr(suite, view)["fwhm_kms"], extend=extend)
+    fwhm_kms = getattr(suite, view)["fwhm_kms"]
+    grid = library or load_ssp(recipe["ssp"], suite.wave(view), fwhm_kms, extend=extend)
     if "nebular" not in recipe:
         return grid
     return add_nebular(grid, **check_nebular(recipe["nebular"], recipe["name"]))
@@ -71,6 +73,8 @@ def simulate(
     view: str = "spectra",
     # `.npy` file that holds the flux, for more galaxies than fit in memory; the sample is mapped to it
     scratch: str | Path | None = None,
+    # the stellar library on the view's grid, instead of the recipe's; e.g. from `random_library`
+    library: SSPGrid | None = None,
     # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.properties.PROPERTIES`, and the
     # histories `sfh` and `zh` in the bins `meta["age_edges_gyr"]`
 ) -> Sample:
@@ -87,7 +91,7 @@ def simulate(
     check_parts(recipe, "simulate")
     n = n_galaxies or suite.n_galaxies
     galaxies = draw_galaxies(recipe, suite.redshift, n, seed, suite.cosmology)
-    grid = recipe_grid(recipe, suite, view)
+    grid = recipe_grid(recipe, suite, view, library)
     shape = (len(galaxies.log_mstar), grid.wave.size)
     out = map_array(scratch, shape) if scratch else None
     flux, formed, slope = synthesize_with_slope(galaxies, grid, recipe["dust"], out=out)
