@@ -7,6 +7,7 @@ __all__ = ['Verification', 'verify_run']
 
 # %% ../../nbs/pipeline/90_verify.ipynb #788be865
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,10 @@ def check_files(
         if table_checksum(folder, name) != record["tables"][name]:
             raise ValueError(f"{name}.csv is not the table that this run wrote: it was changed or damaged")
 
+    def file(name):
+        if sha256((folder / name).read_bytes()).hexdigest() != record["files"][name]:
+            raise ValueError(f"{name} is not the file that this run wrote: it was changed or damaged")
+
     def simulation(view_name):
         view, name = view_name
         key = load_sample(sample_path(folder, view, name)).meta.get("key")
@@ -87,6 +92,7 @@ def check_files(
     made = [p.stem for p in sorted((folder / "notebooks").glob("*.ipynb"))]
     return [
         check_each("tables", sorted(record["tables"]), table),
+        *([check_each("catalogue", sorted(record["files"]), file)] if record.get("files") else []),
         check_each("simulations", [(v, n) for v in settings.views for n in settings.suite.names], simulation),
         check_each("steps in cache/", sorted((folder / "cache").rglob("*.npz")), read_arrays),
         check_each("notebooks", made, notebook),
@@ -237,8 +243,7 @@ def compute_again(
     tables = {n: read_table(folder / f"{n}.csv", *TABLES[n]) for n in ("errors", "distances", "features")}
     errors = pick_rows(tables["errors"], (sample + 1) // 2 if trusted else 0, seed, "errors")
     distances = pick_rows(tables["distances"], sample // 2, seed, "distances")
-    here = folder.absolute()  # workers that began before may be in another folder
-    views = {v: open_simulations(here, settings, v) for v in settings.views}
+    views = {v: open_simulations(folder, settings, v) for v in settings.views}
     learners = {v: run_learner(settings, v) for v in settings.views} if trusted else {}
     groups = errors.groupby(["view", "property", "source"], sort=False)
     of_errors = [(views[key[0]], rows, learners[key[0]]) for key, rows in groups]
