@@ -110,7 +110,7 @@ def image_spectrum(path: Path, hdus: list) -> Spectrum:
         units["flux"] = VANDELS_UNIT
         assumed += (f"the flux is taken as in {VANDELS_UNIT}, as the file does not say",)
     if "mask" in values:
-        assumed += (f"pixels with another {found['mask'][0]} than 0 are left out",)
+        assumed += (f"pixels with another {found['mask'][0]} than 0 are taken as bad",)
     if "variance" in values and not {"error", "ivar"} & set(values):
         values["error"] = np.sqrt(np.maximum(values["variance"], 0))
         units["error"] = variance_unit(units["variance"], units["flux"])

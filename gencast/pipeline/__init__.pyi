@@ -14,7 +14,6 @@ from .observed import forecast_catalog as forecast_catalog
 from .observed import is_given as is_given
 from .observed import read_observed as read_observed
 from .observed import refuse_idle as refuse_idle
-from .observed import refuse_two_cosmologies as refuse_two_cosmologies
 from .observed import with_options as with_options
 from .parts import Simulations as Simulations
 from .parts import load_labels as load_labels
