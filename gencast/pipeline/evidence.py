@@ -132,11 +132,12 @@ def find_consensus(
     usable: np.ndarray | None = None,  # which of the observed galaxies are in range; None: all
 ) -> dict:
     "The consensus with each group of simulations held out; only the one of all predicts for the survey."
-    tasks = []
+    tasks, two = [], set(family_pairs(np.array(units)))
     for h in held:
         path = simulations.cache / f"consensus-{simulations.view}-{held_tag(h, simulations.names)}.npz"
         features = survey[:0] if h else survey
-        more = (units, trials, None if h else usable) if h in hard else ()
+        tried = None if h in two else trials  # the trial targets need no two families held out
+        more = (units, tried, None if h else usable) if h in hard else ()
         tasks.append((path, consensus_of, simulations, properties, h, noise, features, noise_free, *more))
     return dict(zip(held, progress.map(f"{simulations.view}: consensus", remember_call, tasks)))
 
@@ -220,7 +221,8 @@ def gather_view(
     observed, survey = survey, survey.take(support.usable)
     lacking, n = lacking_noise(survey, given), len(simulations.names)
     units = families.get(main, np.arange(n))
-    held, hard = held_groups(families, n), hard_groups(families, units)
+    held = held_groups(families, n)
+    hard = hard_groups(families, units) + [pair for pair in family_pairs(units) if pair in held]
     noise_free = any("table" in s for s in suite.simulations)
     trials = find_trials(suite, simulations, given, properties, progress)
     options = (noise_free, progress, tuple(map(str, units)), tuple(hard), trials, support.usable)
