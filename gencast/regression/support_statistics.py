@@ -195,8 +195,8 @@ def over_simulations(compared: np.ndarray) -> np.ndarray:  # shape (n_statistic,
 
 
 def width_lacking(place: np.ndarray) -> np.ndarray:  # shape (...,)
-    """How many times narrower than a simulation's the distribution of galaxies' places is, shape (..., n_gal);
-    log10, at least 0; 0 for fewer than `N_ALIKE` galaxies.
+    """How many times narrower than a simulation's the distribution of places is, shape (..., n_gal); log10,
+    at least 0; 0 for fewer than `N_ALIKE` galaxies.
     """
     if place.shape[-1] < N_ALIKE:
         return np.zeros(place.shape[:-1])
