@@ -11,6 +11,7 @@ from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
+from gencast.core.sample import Sample
 from gencast.regression import evidence as toys
 from gencast.regression.galaxy_errors import fit_galaxy_errors
 from gencast.regression.galaxy_intervals import (
@@ -20,7 +21,13 @@ from gencast.regression.galaxy_intervals import (
     score_intervals,
 )
 from gencast.regression.galaxy_trials import GalaxyTrial, hold_galaxies, survey_values
-from gencast.report.catalog import catalog_table, describe_catalog, run_catalog, write_catalog
+from gencast.report.catalog import (
+    catalog_table,
+    data_checksum,
+    describe_catalog,
+    run_catalog,
+    write_catalog,
+)
 
 FAMILIES = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
 GROUPS = [(0, 1), (2, 3), (4, 5), (6, 7)]
@@ -175,6 +182,56 @@ def test_files_say_what_they_hold_and_have_the_same_bytes(rows, tmp_path):
     assert [str(v).strip() for v in read["flag"]] == ["ok", "outside"]
     assert_array_equal(np.asarray(read["log_mstar"].filled(np.nan)), np.asarray(back["log_mstar"]))
     assert {str(read[n].unit) for n in ("log_mstar", "log_mstar_error")} == {"dex(solMass)", "dex"}
+
+
+RUN = {
+    "seed": 7,
+    "suite": {"name": "default"},
+    "versions": {"gencast": "1.2", "numpy": "2.4", "astropy": "8.0"},
+    "parameters": {
+        "model": "forest",
+        "n_galaxies": 200,
+        "catalogue": "/home/me/field.fits",
+        "spectra": ["/a"],
+    },
+    "simulations": {"one": {"spectra": {"key": "k1"}}, "two": {"spectra": {"key": "k2"}}},
+    "surveys": {"field": {"checksum": "0123456789abcdef"}, "other": {"checksum": "f" * 16}},
+}
+
+
+def test_plain_astropy_reads_values_units_descriptions_and_provenance(rows, tmp_path):
+    more = rows.assign(property=rows["property"].replace("log_zmet", "dust_slope"))
+    table = run_catalog(pd.concat([rows, more[2:]], ignore_index=True), RUN)
+    write_catalog(table, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read = {end: Table.read(tmp_path / f"catalog.{end}") for end in ("fits", "ecsv")}
+    for back in read.values():
+        assert back.colnames == table.colnames and len(back) == 2
+        for name in table.colnames:
+            assert back[name].description == table[name].description
+            unit = "" if table[name].unit is None else str(table[name].unit)
+            assert ("" if back[name].unit is None else str(back[name].unit)) == unit
+            number = table[name].dtype.kind == "f"
+            assert not number or unit or "(dimensionless)" in back[name].description, name
+            if number:
+                mine = np.ma.filled(np.ma.asarray(back[name]), np.nan)
+                assert_array_equal(np.asarray(mine, float), np.asarray(table[name]))
+            else:
+                assert [str(w) for w in back[name]] == [str(w) for w in table[name]]
+        assert {k: v for k, v in back.meta.items() if k in table.meta} == dict(table.meta)
+    assert table.meta["VERSIONS"] == "numpy 2.4, astropy 8.0" and table.meta["GENCAST"] == "1.2"
+    assert table.meta["SETTINGS"] == '{"model": "forest", "n_galaxies": 200}', "no place of a file"
+    assert table.meta["DATASUM"] == "field 0123456789abcdef" and table.meta["NSIM"] == 2
+
+
+def test_provenance_is_of_the_galaxies_that_were_given(rows):
+    sample = Sample("field", np.ones((2, 3)), np.arange(3.0) + 5000)
+    mine, of_run = run_catalog(rows, RUN, sample).meta, run_catalog(rows, RUN).meta
+    assert mine["DATASUM"] == f"field {data_checksum(sample)}" != of_run["DATASUM"]
+    assert data_checksum(sample) == data_checksum(replace(sample)) != data_checksum(sample.take([0]))
+    changed = RUN | {"simulations": {"one": {"spectra": {"key": "k1"}}, "two": {"spectra": {"key": "k3"}}}}
+    assert run_catalog(rows, changed).meta["SIMSUM"] != of_run["SIMSUM"]
 
 
 def test_a_catalogue_needs_its_columns(rows):

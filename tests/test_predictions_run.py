@@ -234,12 +234,16 @@ def write_from_run(results, folder, view: str, property: str):
         write(f"{name}-train", load_rows(simulations, name, "train")[0], truth=train)
     made = {m: f["predicted"] for m, f in seen.items()} | {f"{m} sd": f["spread"] for m, f in seen.items()}
     write("survey", feature_table(survey).values, **made)
+    libraries = {s["name"]: s["ssp"] for s in settings.suite.simulations}
     content = {
         "name": "again",
         "property": property,
         "noise": noise.tolist(),
         "tables": {"ids": "id", "truth": "truth", "features": "x*", "spread": "{model} sd"},
-        "simulations": [{"name": n, "table": f"{n}.npz", "reference": f"{n}-train.npz"} for n in names],
+        "simulations": [
+            {"name": n, "table": f"{n}.npz", "reference": f"{n}-train.npz", "family": libraries[n]}
+            for n in names
+        ],
         "survey": {"name": "observed", "table": "survey.npz"},
     }
     (folder / "again.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

@@ -132,13 +132,14 @@ def chosen_properties(
     return wanted
 
 
-def write_observed_catalog(out: Path, run: Path, intervals) -> None:
+def write_observed_catalog(out: Path, run: Path, intervals, sample) -> None:
     "Write catalog.fits and catalog.ecsv, where there are properties of one number a galaxy."
     from gencast.core.files import read_sealed
     from gencast.report.catalog import run_catalog, write_catalog
 
     if len(intervals):
-        write_catalog(run_catalog(intervals, read_sealed(run / "run.json", must=False)), out)
+        record = read_sealed(run / "run.json", must=False)
+        write_catalog(run_catalog(intervals, record, sample), out)
 
 
 def write_tables(out: Path, **tables) -> None:
@@ -195,4 +196,4 @@ def forecast(
         bins = forecast_bins(galaxies)
         tables = {"forecasts": table, "galaxies": galaxies, "galaxy_intervals": intervals}
         write_tables(out, **tables, bins=bins, comparison=compared)
-        write_observed_catalog(out, run, intervals)
+        write_observed_catalog(out, run, intervals, sample)

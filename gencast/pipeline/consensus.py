@@ -116,7 +116,7 @@ def consensus_of(
     if cautious is None:
         return found
     mine = seen if usable is None else seen[usable]
-    sets = {"cautious_survey": [mine], "cautious_trials": load_trials(trials)[0] if trials else []}
+    sets = {"cautious_survey": [mine]} | ({"cautious_trials": load_trials(trials)[0]} if trials else {})
     more = {key: predict_cautiously(cautious, values, len(moment[0][0])) for key, values in sets.items()}
     return found | more | {"chosen": np.array(cautious.chosen)}
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.base import digest
 from ..core.cache import package_versions
 from ..core.files import whole_file
 from ..core.progress import Progress
@@ -23,6 +22,7 @@ from ..data.suites import OwnSuite, suite_families, suite_properties
 from .own_models import own_facts
 from .parts import sample_path
 from .settings import Settings
+from ..report.catalog import data_checksum
 from ..report.results import table_checksum
 from ..synthesis.recipes import Suite
 
@@ -177,7 +177,7 @@ def survey_facts(surveys: dict) -> dict:
             "view": view,
             "n_galaxies": len(s),
             "meta": s.meta,
-            "checksum": digest(np.asarray(s.flux), np.asarray(s.redshift)),
+            "checksum": data_checksum(s),
         }
         for view, s in surveys.items()
     }

@@ -8,12 +8,13 @@ __all__ = ['catalog_table', 'describe_catalog', 'write_catalog', 'run_catalog']
 # %% ../../nbs/report/85_catalog.ipynb #b614c213
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..core.base import InputError
+from ..core.base import InputError, digest
 from ..core.files import whole_file
 from ..core.properties import PROPERTIES
 from ..core.units import parse_unit
@@ -33,7 +34,7 @@ ENDINGS = {
 GALAXY_COLUMNS = {
     "target": "data set",
     "galaxy": "name of the galaxy",
-    "redshift": "redshift",
+    "redshift": "redshift (dimensionless)",
     "flag": "ok, or why there is no value or no interval",
 }  # column -> description
 
@@ -105,7 +106,7 @@ def catalog_table(
         meaning = PROPERTIES[name].meaning if name in PROPERTIES else name
         for ending, (column, text) in ENDINGS.items():
             own = error_of(unit) if ending == "_error" else unit
-            told = text.format(meaning=meaning, name=name)
+            told = text.format(meaning=meaning, name=name) + ("" if unit else " (dimensionless)")
             add_column(table, name + ending, mine[column].to_numpy(float), own, told)
     table.meta.update(provenance or {})
     return table
@@ -226,17 +227,40 @@ def rounded(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(text), dtype=words, keep_default_na=False, na_values=gaps)
 
 
+PLACES = ("catalogue", "columns", "spectra")  # settings that name files
+
+
+def data_checksum(
+    sample,  # `gencast.Sample`, observed galaxies
+) -> str:
+    "A fingerprint of the light and the redshifts of observed galaxies."
+    redshift = () if sample.redshift is None else sample.redshift
+    return digest(np.asarray(sample.flux), np.asarray(redshift))
+
+
+def data_sums(run: dict, targets) -> str:
+    "Names and checksums of the data sets with these names."
+    made = run.get("surveys", {})
+    return ", ".join(f"{name} {made[name]['checksum']}" for name in dict.fromkeys(targets) if name in made)
+
+
 def provenance_of(rows: pd.DataFrame, run: dict) -> dict:
     "Words of at most eight letters, and what the catalogue was made from."
-    suite, chosen = run.get("suite", {}), run.get("parameters", {})
+    suite, chosen, versions = run.get("suite", {}), run.get("parameters", {}), dict(run.get("versions", {}))
+    keys = {n: {v: made.get("key") for v, made in s.items()} for n, s in run.get("simulations", {}).items()}
+    settings = {name: value for name, value in chosen.items() if name not in PLACES}
     text = rows.to_csv(index=False, float_format="%.8g", lineterminator="\n")
     found = {
-        "GENCAST": run.get("versions", {}).get("gencast", ""),
+        "GENCAST": versions.pop("gencast", ""),
+        "VERSIONS": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "SUITE": suite.get("name", "") if isinstance(suite, dict) else str(suite),
         "SEED": run.get("seed", ""),
         "MODEL": chosen.get("model", ""),
-        "NSIM": len(run.get("simulations", ())),
+        "SETTINGS": json.dumps(settings, sort_keys=True) if settings else "",
+        "NSIM": len(keys),
+        "SIMSUM": digest(sorted(keys.items())) if keys else "",
         "NFAMILY": int(rows.families.max()) if "families" in rows and len(rows) else "",
+        "DATASUM": data_sums(run, rows.target),
         "ROWSUM": hashlib.sha256(text.encode()).hexdigest(),
     }
     return {name: value for name, value in found.items() if value != ""}
@@ -245,8 +269,11 @@ def provenance_of(rows: pd.DataFrame, run: dict) -> dict:
 def run_catalog(
     rows: pd.DataFrame,  # of galaxy_intervals.csv, for galaxies of the run or others
     run: dict,  # what run.json says of the run whose simulations were used
+    sample=None,  # `gencast.Sample`, the observed galaxies; None: those of the run
 ):  # astropy.table.Table, one row a galaxy
     "The catalogue with its provenance. Raises `InputError` where these are no rows of galaxy_intervals.csv."
     check_rows(rows)
+    if sample is not None:
+        run = run | {"surveys": {sample.name: {"checksum": data_checksum(sample)}}}
     rows = rounded(rows)
     return catalog_table(rows, provenance_of(rows, run))

@@ -237,7 +237,7 @@ class Results:
             import gencast  # the function lies in a wing above this one
 
             rows = gencast.pipeline.forecast_catalog(self.folder, sample, **options)
-        return run_catalog(rows, self.run)
+        return run_catalog(rows, self.run, sample)
 
     @property
     def plot(self):
