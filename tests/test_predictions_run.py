@@ -275,9 +275,12 @@ def test_predictions_of_a_run_give_the_tables_of_the_run(some_universes, tmp_pat
         known, again = (t.loc["all", columns].to_numpy(float) for t in (one, other))
         np.testing.assert_allclose(again, known, atol=1e-3)
     one, other = (r.forecasts[r.forecasts.kind != "simulation"].set_index("source") for r in (first, second))
-    np.testing.assert_allclose(other.loc[one.index].rmse, one.rmse, rtol=1e-4)
-    np.testing.assert_allclose(other.loc[one.index].bias, one.bias, atol=1e-4)
-    assert (other.loc[one.index].tier == one.tier).all()
+    other = other.loc[one.index]
+    # the run knows which galaxies are in range from its reference galaxies, the file from the training ones
+    np.testing.assert_allclose(other.n_galaxies, one.n_galaxies, rtol=0.03)
+    np.testing.assert_allclose(other.rmse, one.rmse, rtol=0.02)
+    np.testing.assert_allclose(other.bias, one.bias, atol=5e-3)
+    assert (other.tier == one.tier).all()
     assert json.loads((tmp_path / "second" / "run.json").read_text())["kind"] == "predictions"
 
 
