@@ -53,7 +53,7 @@ def parse_unit(
             warnings.simplefilter("ignore", u.UnitsWarning)
             unit = u.Unit(plain_unit(text))
             getattr(unit, "decompose", unit.to_string)()  # fails where the scale is none
-    except (ValueError, TypeError, SyntaxError, ArithmeticError, RecursionError) as err:
+    except (ValueError, TypeError, SyntaxError, ArithmeticError, RecursionError, u.UnitsError) as err:
         raise InputError(
             f"{where}: unit {text!r} is not known; use astropy's names, e.g. uJy, mag(AB), 1e10 Msun"
         ) from err
