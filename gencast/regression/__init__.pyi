@@ -43,10 +43,12 @@ from .from_predictions import survey_from_predictions as survey_from_predictions
 from .galaxy_errors import GalaxyErrors as GalaxyErrors
 from .galaxy_errors import fit_galaxy_errors as fit_galaxy_errors
 from .galaxy_errors import value_errors as value_errors
+from .galaxy_intervals import FOLDS as FOLDS
 from .galaxy_intervals import GalaxyCalibration as GalaxyCalibration
 from .galaxy_intervals import calibrate_galaxies as calibrate_galaxies
 from .galaxy_intervals import coverage_table as coverage_table
 from .galaxy_intervals import family_reach as family_reach
+from .galaxy_intervals import held_misses as held_misses
 from .galaxy_intervals import promise_sentence as promise_sentence
 from .galaxy_intervals import score_intervals as score_intervals
 from .galaxy_trials import GALAXY_SIGNALS as GALAXY_SIGNALS
@@ -54,6 +56,7 @@ from .galaxy_trials import GalaxyTrial as GalaxyTrial
 from .galaxy_trials import VALUES as VALUES
 from .galaxy_trials import family_units as family_units
 from .galaxy_trials import hold_galaxies as hold_galaxies
+from .galaxy_trials import random_trials as random_trials
 from .galaxy_trials import survey_values as survey_values
 from .inference import jackknife_test as jackknife_test
 from .inference import mrqap_test as mrqap_test

@@ -151,7 +151,7 @@ def describe_catalog(
         if len(fine):
             width = np.median(fine.upper_90 - fine.lower_90)
             text += f" (median width of the 90 % interval {width:.2g}{unit_word(property)}). "
-            text += promise_sentence(int(fine.families.iloc[0]))
+            text += promise_sentence(*(int(fine[name].iloc[0]) for name in ("families", "random")))
             text += " " + coverage_words(coverage, property, fine["view"].iloc[0])
         told.append(text.strip())
     return "\n\n".join(told)
@@ -260,6 +260,7 @@ def provenance_of(rows: pd.DataFrame, run: dict) -> dict:
         "NSIM": len(keys),
         "SIMSUM": digest(sorted(keys.items())) if keys else "",
         "NFAMILY": int(rows.families.max()) if "families" in rows and len(rows) else "",
+        "NRANDOM": int(rows.random.max()) if "random" in rows and len(rows) else "",
         "DATASUM": data_sums(run, rows.target),
         "ROWSUM": hashlib.sha256(text.encode()).hexdigest(),
     }
