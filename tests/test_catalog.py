@@ -20,6 +20,7 @@ from gencast.regression.galaxy_intervals import (
     calibrate_galaxies,
     coverage_table,
     family_reach,
+    reach_with,
     score_intervals,
 )
 from gencast.regression.galaxy_trials import GalaxyTrial, hold_galaxies, random_trials, survey_values
@@ -106,6 +107,13 @@ def test_random_libraries_make_the_interval_conformal(evidence, trials):
     assert "4 in 5" in few.sentence() and "4 families of simulations and 12 random" in many.sentence()
     assert "at least 90 %" in many.sentence() and many.n_random == 12
     assert_allclose(many.rmse["consensus"], np.mean([t.miss("consensus").std() for t in random]), rtol=0.2)
+
+
+def test_random_libraries_weigh_as_much_as_the_families_where_these_suffice():
+    real, made = [np.full(10, 3.0)] * 5, [np.full(7, 1.0)] * 20
+    assert reach_with(real, made, 0.68) == 3 and reach_with(real, [], 0.68) == 3
+    assert reach_with(real, made, 0.9) == 3 and reach_with(real, made * 5, 0.9) == 1
+    assert reach_with(real, made, 0.4) == 1, "they hold half of the weight"
 
 
 def test_trial_targets_that_do_not_fit_are_refused(evidence, trials):

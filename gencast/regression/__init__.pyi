@@ -47,9 +47,11 @@ from .galaxy_intervals import FOLDS as FOLDS
 from .galaxy_intervals import GalaxyCalibration as GalaxyCalibration
 from .galaxy_intervals import calibrate_galaxies as calibrate_galaxies
 from .galaxy_intervals import coverage_table as coverage_table
+from .galaxy_intervals import even as even
 from .galaxy_intervals import family_reach as family_reach
 from .galaxy_intervals import held_misses as held_misses
 from .galaxy_intervals import promise_sentence as promise_sentence
+from .galaxy_intervals import reach_with as reach_with
 from .galaxy_intervals import score_intervals as score_intervals
 from .galaxy_trials import GALAXY_SIGNALS as GALAXY_SIGNALS
 from .galaxy_trials import GalaxyTrial as GalaxyTrial
