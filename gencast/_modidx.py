@@ -3646,6 +3646,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'gencast/report/catalog.py'),
                                         'gencast.report.catalog.provenance_of': ( 'report/catalog.html#provenance_of',
                                                                                   'gencast/report/catalog.py'),
+                                        'gencast.report.catalog.random_libraries': ( 'report/catalog.html#random_libraries',
+                                                                                     'gencast/report/catalog.py'),
                                         'gencast.report.catalog.ranked': ('report/catalog.html#ranked', 'gencast/report/catalog.py'),
                                         'gencast.report.catalog.rounded': ('report/catalog.html#rounded', 'gencast/report/catalog.py'),
                                         'gencast.report.catalog.run_catalog': ( 'report/catalog.html#run_catalog',

@@ -334,6 +334,8 @@ def test_sentence_tells_the_promise_and_what_was_held(rows):
     text = describe_catalog(rows, coverage)
     for words in ("1 of 2 galaxies", "5 in 6", "held 70 %", "91 %", "worst family was x", "62 %"):
         assert words in text, words
+    assert describe_catalog(rows.drop(columns="random"), coverage) == text
+    assert "5 families of simulations and 22 random" in describe_catalog(rows.assign(random=22), coverage)
 
 
 def test_fits_holds_words_that_are_not_ascii(tmp_path):

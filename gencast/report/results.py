@@ -72,7 +72,7 @@ OPTIONAL = {  # tables that a run may lack
     "histories": (("target", "kind", "galaxy", "what", "source", "view", "property"), ("share_1",)),
     "galaxy_intervals": (
         ("target", "galaxy", "view", "property", "chosen", "flag"),
-        ("redshift", "value", "error", "lower_68", "upper_68", "lower_90", "upper_90", "families", "random"),
+        ("redshift", "value", "error", "lower_68", "upper_68", "lower_90", "upper_90", "families"),
     ),
     "galaxy_coverage": (
         ("view", "property", "by", "family", "chosen"),
