@@ -2267,6 +2267,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'gencast/pipeline/laws.py'),
                                        'gencast.pipeline.laws.distance_trials': ( 'pipeline/laws.html#distance_trials',
                                                                                   'gencast/pipeline/laws.py'),
+                                       'gencast.pipeline.laws.forecast_law': ( 'pipeline/laws.html#forecast_law',
+                                                                               'gencast/pipeline/laws.py'),
                                        'gencast.pipeline.laws.has_signals': ('pipeline/laws.html#has_signals', 'gencast/pipeline/laws.py'),
                                        'gencast.pipeline.laws.heldout_rows': ( 'pipeline/laws.html#heldout_rows',
                                                                                'gencast/pipeline/laws.py'),
