@@ -36,7 +36,7 @@ def forecast_inside(c: PropertyEvidence, law: str, progress: Progress) -> Survey
     "The forecast for galaxies within the range: each simulation, held out, plays the survey."
     table, size, seed = law_signals(c, law), len(c.survey), c.shared.simulations.seed
     trials = []
-    if c.shared.support.tier != "outside":
+    if interval_kind(c) != "none":
         map_tasks = partial(progress.map, f"{c.view}: trials")
         trials = hold_trials(c.evidence, table, law, size, seed, map_tasks=map_tasks)
     return forecast_survey(c.evidence, table, law, trials, seed)
@@ -53,14 +53,16 @@ def forecast_unseen(c: PropertyEvidence, law: str, progress: Progress) -> Survey
     stock = c.stock if c.stock and c.stock.signals == table.signals else None
     map_tasks = partial(progress.map, f"{c.view}: trials")
     known = (shared.units, without[..., columns], c.trials if stock else None, stock, map_tasks)
-    trials, units = unseen_trials(c.edge, table, law, len(c.survey), seed, *known)
+    trials, units = [], None
+    if interval_kind(c) != "none":
+        trials, units = unseen_trials(c.edge, table, law, len(c.survey), seed, *known)
     fitted = fit_law_with(law, table, table.values, (), stock, seed)
     return forecast_survey(c.edge, table, law, trials, seed, units, fitted)
 
 
 def interval_kind(c: PropertyEvidence) -> str:
     "What the interval rests on: `simulations` held out one by one, `unseen` families, or `none`."
-    if c.shared.support.tier == "outside":
+    if c.shared.support.tier == "outside" or c.shared.slices:
         return "none"
     return "unseen" if c.shared.unseen else "simulations"
 

@@ -288,7 +288,7 @@ def view_of_sample(
         for near, known in zip(m.near, m.neighbours)
     ]
     known = (kept.simulations, observed, sample, features, kept.properties, consensus, neighbours)
-    more = (kept.families, kept.main_family, support, None, kept.trials, m.trial_neighbours)
+    more = (kept.families, kept.main_family, support, None, kept.trials, m.trial_neighbours, kept.slices)
     return ViewEvidence(*known, *more), m
 
 # %% ../../nbs/pipeline/78_measured.ipynb #16a42d1a
