@@ -6,8 +6,8 @@ import pytest
 from test_support import FAMILIES, toy_suite
 
 from gencast.core.base import InputError
-from gencast.regression.support import fit_support_model
 from gencast.regression.power import least_galaxies, support_power
+from gencast.regression.support import fit_support_model
 
 
 def toy_model(family_apart, families=FAMILIES):
