@@ -6,6 +6,7 @@ import yaml
 
 from gencast.data.photometry import band_wavelengths
 from gencast.data.suites import load_suite
+from gencast.figures.hard_test import plot_hard_test
 from gencast.pipeline.evidence import are_slices, family_labels
 from gencast.pipeline.job import run
 from gencast.report.forecast_sentences import describe_forecast, describe_support
@@ -90,4 +91,9 @@ def test_two_families_say_how_a_third_may_differ(tmp_path):
     )
     assert "slices of so few of one code" in inside and "as these differ from each other" in terminal
     assert terminal.startswith("photometry  log_mstar  its code out (2 families, in effect 2.0)")
+    ax = plot_hard_test(found)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["all pairs", "code a (5)", "code b (5)"]
+    assert "in effect 2.0" in ax.texts[0].get_text() and "for the worst" in str(
+        ax.get_legend_handles_labels()
+    )
     assert "never seen" not in describe_law(found) + describe_forecast(found, "sky")

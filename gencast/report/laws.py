@@ -12,7 +12,7 @@ import pandas as pd
 from ..core.properties import HISTORIES
 from .pairs import heldout_pairs
 from .results import Results, choices, select
-from .scores import _kin_words, _worst_coverage
+from .scores import kin_words, worst_coverage
 from .wording import PAPER_LAW, find_law, plain_law, plain_name, plain_protocol, plain_signal
 
 # %% ../../nbs/report/50_laws.ipynb #69d6f5c9
@@ -88,7 +88,7 @@ def _describe_family(results: Results, row) -> str:
     "One score with families held out."
     cover = "too few simulations for a 90 % interval"
     if np.isfinite(row.width_90):
-        worst = _worst_coverage(results, row)
+        worst = worst_coverage(results, row)
         cover = f"{100 * row.coverage_90:.0f} % within the 90 % interval, {100 * worst:.0f} % for the worst"
     return f"{plain_protocol(row.protocol, row.family)}, {row.mae_dex:.2f} dex (R² = {row.r2:.2f}, {cover})"
 
@@ -124,7 +124,7 @@ def describe_law(
     row, what = table.loc[law], plain_name(which["property"])
     text = (
         f"The forecasts come from the law **{plain_law(*law)}**{about}. With each simulation held out in turn"
-        f"{_kin_words(results)}, it misses log10 MSE of {what} by {row.mae_dex:.2f} ± "
+        f"{kin_words(results)}, it misses log10 MSE of {what} by {row.mae_dex:.2f} ± "
         f"{row.mae_dex_error:.2f} dex on average (R² = {row.r2:.2f}). "
     )
     if PAPER_LAW in table.index and law != PAPER_LAW:

@@ -30,7 +30,7 @@ def _has_interval(score) -> bool:
     return bool(np.isfinite(score.width_90))
 
 # %% ../../nbs/report/45_scores.ipynb #9b45d15f
-def _worst_coverage(results: Results, score) -> float:
+def worst_coverage(results: Results, score) -> float:
     "The smallest share of pairs of one simulation that lie in their 90 % intervals; `score`: of all."
     keys = ["view", "property", "law", "distance", "protocol"]
     rows = results.scores[results.scores.target != "all"]
@@ -41,11 +41,11 @@ def _worst_coverage(results: Results, score) -> float:
     return rows.coverage_90.min() if len(rows) else score.coverage_90
 
 
-def _hold_words(results: Results, score) -> str:
+def hold_words(results: Results, score) -> str:
     "What 90 % intervals hold, of all pairs and for the worst simulation."
     if not _has_interval(score):
         return "too few simulations for 90 % intervals"
-    worst = _worst_coverage(results, score)
+    worst = worst_coverage(results, score)
     return f"90 % intervals hold {100 * score.coverage_90:.0f} % ({100 * worst:.0f} % for the worst)"
 
 
@@ -55,6 +55,13 @@ def family_word(results: Results) -> str:
     """
     kinds = [c for c in assumptions(results).columns if c not in ("name", "table", "domain")]
     return "stellar library" if not kinds or "ssp" in kinds else kinds[0].replace("_", " ")
+
+
+def score_of(results: Results, view: str | None, property: str | None):  # row of scores.csv, or None
+    "The main score of one view and property."
+    which, rows = choices(results, view, property), main_scores(results)
+    rows = rows[(rows["view"] == which["view"]) & (rows.property == which["property"])]
+    return next(rows.itertuples(), None)
 
 
 def held_families(results: Results) -> np.ndarray | None:  # label of each simulation
@@ -97,7 +104,7 @@ def hard_rows(
     return pd.concat(parts, axis=1).reset_index()
 
 
-def _gain_words(row) -> str:
+def gain_words(row) -> str:
     "How much better than a constant, pair by pair, with its error over families; empty where not known."
     gain, error = getattr(row, "gain_constant", np.nan), getattr(row, "gain_constant_error", np.nan)
     if not np.isfinite(gain):
@@ -117,8 +124,8 @@ def _family_lines(results: Results, score) -> list:  # of str; empty where no fa
     misses = ", ".join(f"{r.family} {r.family_out:.2f}" for r in each.itertuples())
     lines = [
         f"{score.view:<11} {score.property:<10} {plain_protocol(row.protocol, row.family)} ({n}): R² "
-        f"{row.r2:.2f}, off by {row.mae_dex:.2f} dex of MSE{_gain_words(row)}, rank correlation "
-        f"{row.rank_correlation:.2f}, {_hold_words(results, row)}"
+        f"{row.r2:.2f}, off by {row.mae_dex:.2f} dex of MSE{gain_words(row)}, rank correlation "
+        f"{row.rank_correlation:.2f}, {hold_words(results, row)}"
     ]
     return lines + ([f"{'':<22} each, off by: {misses} dex of MSE"] if misses else [])
 
@@ -135,8 +142,8 @@ def score_lines(
         start = f"{'':<22} simulation out:" if hard else f"{score.view:<11} {score.property:<10}"
         lines += hard
         lines.append(
-            f"{start} R² {score.r2:5.2f}, off by {score.mae_dex:.2f} dex of MSE{_gain_words(score)}, rank "
-            f"correlation {score.rank_correlation:.2f}, {_hold_words(results, score)}"
+            f"{start} R² {score.r2:5.2f}, off by {score.mae_dex:.2f} dex of MSE{gain_words(score)}, rank "
+            f"correlation {score.rank_correlation:.2f}, {hold_words(results, score)}"
         )
     return lines
 
@@ -151,12 +158,12 @@ def score_cells(results: Results) -> list:
             test = plain_protocol(row.protocol, getattr(row, "family", ""))
             text = f"{test}, R² {row.r2:.2f}, misses log10 MSE by {row.mae_dex:.2f} dex"
             if _has_interval(row):
-                text += f"; {_hold_words(results, row)}"
+                text += f"; {hold_words(results, row)}"
             cells.append((what, f"{row.law}: {text}"))
     return cells
 
 # %% ../../nbs/report/45_scores.ipynb #b10864a2
-def _kin_words(results: Results) -> str:
+def kin_words(results: Results) -> str:
     "What simulations held out one at a time share with those that stay; empty where they share nothing."
     kinds = [c for c in assumptions(results).columns if c not in ("name", "table", "domain")]
     kind = "ssp" if "ssp" in kinds else next(iter(kinds), None)
@@ -177,12 +184,12 @@ def describe_skill(
         return ""
     score = rows.iloc[0]
     text = (
-        f"With each simulation held out in turn{_kin_words(results)}, the law behind this missed log10 "
+        f"With each simulation held out in turn{kin_words(results)}, the law behind this missed log10 "
         f"MSE by {score.mae_dex:.2f} dex on average (R² = {score.r2:.2f})"
     )
     if _has_interval(score):
         text += f", and {100 * score.coverage_90:.0f} % of pairs lay in their 90 % interval"
-        text += f" ({100 * _worst_coverage(results, score):.0f} % for the worst simulation)"
+        text += f" ({100 * worst_coverage(results, score):.0f} % for the worst simulation)"
     hard = family_score(results, score)
     if hard is not None:
         text += (
