@@ -75,6 +75,8 @@ from .one_model import known_interval as known_interval
 from .one_model import try_model as try_model
 from .posteriors import Posterior as Posterior
 from .posteriors import read_posterior as read_posterior
+from .power import least_galaxies as least_galaxies
+from .power import support_power as support_power
 from .protocol import direction_scores as direction_scores
 from .protocol import heldout_predictions as heldout_predictions
 from .protocol import score_table as score_table
