@@ -82,7 +82,7 @@ def too_small(results, view: str) -> str:
 
 def terminal(results) -> str:
     "What `gencast run` prints."
-    lines = ["How well errors are predicted, each simulation held out in turn:"]
+    lines = ["How well errors are predicted on what was held out:"]
     lines += [f"  {line}" for line in score_lines(results)]
     lines += ["", "Forecast error of the best model on observed galaxies (dex):"]
     lines += [f"  {line}" for line in forecast_lines(results)]

@@ -86,7 +86,7 @@ def test_schema_and_counts(results):
     outside = results.forecasts[~results.forecasts.in_support.astype(bool)]
     assert outside.lower.isna().all() and outside.upper.isna().all() and outside.rmse.notna().all()
     record = results.run
-    assert record["seed"] == 42 and record["versions"]["scikit-learn"] and len(record["tables"]) == 18
+    assert record["seed"] == 42 and record["versions"]["scikit-learn"] and len(record["tables"]) == 20
     assert {"spectra: simulate", "photometry: distances"} <= set(record["stages"])
 
 
@@ -96,6 +96,9 @@ def test_forecasts_of_the_survey_agree_with_each_other(results):
         sources = results.forecasts[(results.forecasts.kind == view)]
         combined = results.combined[results.combined["view"] == view].set_index("predictor")
         galaxies = results.galaxies[results.galaxies.target == sources.target.iloc[0]]
+        assert len(galaxies) == sources.n_galaxies.iloc[0] + sources.n_out_of_range.iloc[0]
+        galaxies = galaxies.dropna(subset="expected_error")  # the set is its galaxies in range
+        assert len(galaxies) == sources.n_galaxies.iloc[0]
         best = sources.loc[sources.rmse.idxmin()]
         assert (
             list(combined.index) == ["best", "ensemble", "consensus"]
@@ -194,7 +197,12 @@ def test_no_leakage(results, suite_file, tmp_path, view):
         before.law != "in_domain"
     )  # the quoted error is each source's own and no prediction from distances
     for column in ("value", "predicted", "lower", "upper"):
-        assert (before[column] == after[column])[honest].all(), f"{column} of the held-out simulation moved"
+        pd.testing.assert_series_equal(before[column][honest], after[column][honest], check_exact=True)
+    scored, scored_after = of_target(results.scores), of_target(broken.scores)
+    honest = scored.law != "in_domain"
+    assert scored.width_68[honest].notna().any(), "five simulations are enough for intervals of 68 %"
+    for column in ("width_50", "width_68"):
+        pd.testing.assert_series_equal(scored[column][honest], scored_after[column][honest], check_exact=True)
     assert (before.log_mse != after.log_mse).all(), "its true errors must change: its labels were shuffled"
     told, told_after = of_target(results.forecasts), of_target(broken.forecasts)
     for column in ("rmse", "distance_value", "in_support"):

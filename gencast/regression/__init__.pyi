@@ -76,9 +76,12 @@ from .one_model import add_survey_to_model as add_survey_to_model
 from .one_model import forecast_model as forecast_model
 from .one_model import heldout_model as heldout_model
 from .one_model import heldout_row as heldout_row
+from .one_model import known_interval as known_interval
 from .one_model import try_model as try_model
 from .posteriors import Posterior as Posterior
 from .posteriors import read_posterior as read_posterior
+from .power import least_galaxies as least_galaxies
+from .power import support_power as support_power
 from .protocol import direction_scores as direction_scores
 from .protocol import heldout_predictions as heldout_predictions
 from .protocol import score_table as score_table
