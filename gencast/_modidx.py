@@ -450,6 +450,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'gencast/data/image_spectra.py')},
             'gencast.data.joins': { 'gencast.data.joins.Place': ('data/joins.html#place', 'gencast/data/joins.py'),
                                     'gencast.data.joins.Place.label': ('data/joins.html#place.label', 'gencast/data/joins.py'),
+                                    'gencast.data.joins._fits_places': ('data/joins.html#_fits_places', 'gencast/data/joins.py'),
                                     'gencast.data.joins._ids': ('data/joins.html#_ids', 'gencast/data/joins.py'),
                                     'gencast.data.joins._matched': ('data/joins.html#_matched', 'gencast/data/joins.py'),
                                     'gencast.data.joins._take': ('data/joins.html#_take', 'gencast/data/joins.py'),
