@@ -2,13 +2,18 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 
+from gencast.core.base import InputError
 from gencast.data.photometry import band_wavelengths
 from gencast.data.suites import load_suite
 from gencast.figures.hard_test import plot_hard_test
 from gencast.pipeline.evidence import are_slices, family_labels
 from gencast.pipeline.job import run
+from gencast.pipeline.laws import forecast_law
+from gencast.pipeline.settings import LawSettings
+from gencast.regression.register import make_law
 from gencast.report.forecast_sentences import describe_forecast, describe_support
 from gencast.report.forecasts import forecast_lines
 from gencast.report.laws import describe_law
@@ -97,3 +102,18 @@ def test_two_families_say_how_a_third_may_differ(tmp_path):
         ax.get_legend_handles_labels()
     )
     assert "never seen" not in describe_law(found) + describe_forecast(found, "sky")
+
+
+@pytest.mark.parametrize("name", ["clustered", "nearest", "mean_euclidean"])
+def test_the_law_of_the_forecasts_reads_the_distance_of_the_settings(name):
+    settings = LawSettings("pooled_line", name)
+    rng, signals = np.random.default_rng(3), ("mean_euclidean", "clustered", "nearest")
+    X, (source, target) = rng.normal(size=(12, 3)), np.nonzero(~np.eye(4, dtype=bool))
+    y = X @ [0.5, -1.0, 2.0]
+    found = make_law(forecast_law(settings), signals).fit(X, y, source, target).predict(X, source)
+    line = np.polyfit(X[:, signals.index(name)], y, 1)
+    assert np.allclose(found, np.polyval(line, X[:, signals.index(name)]))
+    assert forecast_law(LawSettings("stack", name)) == "stack"
+    for bad in ("stack:nearest", "pooled_line:", "no_law:nearest"):
+        with pytest.raises(InputError):
+            make_law(bad, signals)

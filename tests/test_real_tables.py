@@ -465,6 +465,9 @@ def test_one_redshift_for_all_from_npz(tmp_path):
     np.savez(tmp_path / "a.npz", f=[10.0, 20.0], e=[1.0, 2.0], z=0.5)
     found = load_table(tmp_path / "a.npz", OBSERVED | {"unit": "uJy", "bands": BAND})
     assert_allclose(found.redshift, 0.5)
+    np.savez(tmp_path / "o.npz", f=[10.0, 20.0], e=[1.0, 2.0], z=np.array([0.1, None], object))
+    with pytest.raises(InputError, match="'z' holds Python objects"):
+        load_table(tmp_path / "o.npz", OBSERVED | {"unit": "uJy", "bands": BAND})
     with pytest.raises(InputError, match="'z' is one number"):
         load_table(tmp_path / "a.npz", {"unit": "Lsun", "bands": {"r": {"column": "z", "wave": R}}})
 

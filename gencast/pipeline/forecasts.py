@@ -17,7 +17,7 @@ from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..data.photometry import observed_facts
 from .evidence import PropertyEvidence, ViewEvidence
-from .laws import FORECAST_COLUMNS, law_signals, simulation_forecasts
+from .laws import FORECAST_COLUMNS, forecast_law, law_signals, simulation_forecasts
 from .parts import Simulations, load_part
 from .settings import LawSettings
 from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
@@ -73,7 +73,7 @@ def survey_forecast(
     """The forecast of every source's error on the survey; of the best, the mean and the consensus; and the
     expected error of each galaxy.
     """
-    law, support = settings.law, c.shared.support
+    law, support = forecast_law(settings), c.shared.support
     find = forecast_unseen if c.shared.unseen else forecast_inside
     found = find(c, law, progress)
     key = {

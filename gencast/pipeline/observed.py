@@ -35,7 +35,7 @@ from .evidence import gather_property, gather_view
 from .forecasts import galaxy_rows, survey_forecast
 from .job import make_simulations
 from .kept import NOT_KEPT, Kept, KeptDamaged, open_kept
-from .laws import FORECAST_COLUMNS
+from .laws import FORECAST_COLUMNS, forecast_law
 from .measured import evidence_of_property, law_reads, view_of_sample
 from .own_models import check_trusted, check_unchanged
 from gencast.pipeline.settings import (
@@ -314,7 +314,7 @@ def compared_with(
 # %% ../../nbs/pipeline/85_observed.ipynb #c58adf0a
 def kept_for(folder: Path, settings: Settings, view: str) -> Kept:
     "What a run keeps, where its law can do with it. Raises `InputError`, saying why, where it cannot."
-    more = set(law_reads(settings.law)) - set(LAW_SIGNALS)
+    more = set(law_reads(forecast_law(settings.part(LawSettings)))) - set(LAW_SIGNALS)
     if more:
         raise InputError(
             f"the law {settings.law!r} reads {', '.join(sorted(more))}, which is not kept: {NOT_KEPT}"

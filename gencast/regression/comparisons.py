@@ -18,7 +18,13 @@ def effective_number(
     families,  # family of each simulation, shape (n_sim,)
 ) -> float:  # from 1 to the number of families
     "The effective number of families. Raises `InputError` where there is no simulation."
-    sizes = np.unique(np.asarray(families).astype(str), return_counts=True)[1]
+    try:
+        labels = np.asarray(families)
+    except ValueError as err:  # rows of different lengths
+        raise InputError("families: give one name or number for each simulation") from err
+    if labels.ndim != 1 or any(not isinstance(label, (str, int, float)) for label in labels.tolist()):
+        raise InputError("families: give one name or number for each simulation")
+    sizes = np.unique(labels.astype(str), return_counts=True)[1]
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 # %% ../../nbs/regression/46_comparisons.ipynb #96498bad
