@@ -1,6 +1,7 @@
 """The main job guarded: leakage, same seed same bytes, reuse, bad input, the command line."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -239,9 +240,11 @@ def test_second_run_reuses_and_a_change_recomputes(results, suite_file, tmp_path
     assert stamps() == before, "nothing changed, so nothing may be made again"
     run(suite_file, out=folder, n_trees=31, **SMALL)
     changed = {f.name.split("-")[0] for f, t in stamps().items() if before[f] != t}
-    assert changed == {"model", "errors", "baselines", "sdss_spectra", "sdss_photometry"}, (
+    assert changed == {"model", "errors", "baselines", "sdss_spectra", "sdss_photometry", "trials"}, (
         "more trees: only the models, their predictions and what is made from them"
     )
+    batches = [f for f in stamps() if re.fullmatch(r"trials-[a-z]+-\d+\.npz", f.name)]
+    assert batches and all(stamps()[f] == before[f] for f in batches), "the trial targets' galaxies stay"
 
 
 def test_a_changed_table_is_noticed(results, tmp_path):

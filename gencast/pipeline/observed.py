@@ -393,7 +393,13 @@ def forecast_catalog(
 
 
 def forecast_all(
-    folder: str | Path, sample: Sample, properties, jobs, progress: bool, scheduler: str, model
+    folder: str | Path,  # of a finished run
+    sample: Sample,  # the observed galaxies
+    properties,  # which of the run's; None: all
+    jobs,  # processes
+    progress: bool,  # whether progress is shown
+    scheduler: str,  # address of a Dask scheduler; empty: this machine
+    model,  # the run's own estimator, if it has one
 ) -> tuple:  # as forecasts.csv, galaxies.csv and galaxy_intervals.csv
     "All tables about observed galaxies; arguments and errors are those of `forecast`."
     folder, settings = Path(folder), load_settings(folder)

@@ -106,7 +106,9 @@ def promise_sentence(
     )
 
 
-def even(misses: list) -> np.ndarray:  # of one size for each family, one after the other
+def even(
+    misses: list,  # of each family, each of shape (n_gal,)
+) -> np.ndarray:  # of one size for each family, one after the other
     "Quantiles of each family's misses, so that each has the same weight."
     return np.concatenate([np.quantile(m, (np.arange(200) + 0.5) / 200) for m in misses])
 
@@ -145,7 +147,7 @@ def held_misses(
 def calibrate_galaxies(
     trials: list,  # of `GalaxyTrial`, one for each family
     random: list | tuple = (),  # the same, one for each random library, from `random_trials`
-) -> GalaxyCalibration:
+) -> GalaxyCalibration:  # gives other galaxies their intervals
     """Choose the value, learn its errors and find how far its intervals reach; a random library counts as a
     family. Raises `InputError` for trials that do not fit, or of fewer than two families.
     """

@@ -179,7 +179,10 @@ def heldout_model(
     return pd.DataFrame((map_tasks or one_by_one)(heldout_row, tasks)).assign(sd=np.nan)
 
 
-def known_interval(residuals: list, level: float) -> tuple:  # dex
+def known_interval(
+    residuals: list,  # of each simulation, dex, each of shape (n_trial,)
+    level: float,  # coverage, e.g. 0.9
+) -> tuple:  # dex
     "`conformal_interval`, nan where there are too few simulations for one."
     bounds = conformal_interval(residuals, level) if residuals else UNKNOWN
     return bounds if np.isfinite(bounds).all() else UNKNOWN
