@@ -273,7 +273,7 @@ RUN = {
     "parameters": {
         "model": "forest",
         "n_galaxies": 200,
-        "catalogue": "/home/me/field.fits",
+        "catalogue": "/data/me/field.fits",
         "spectra": ["/a"],
     },
     "simulations": {"one": {"spectra": {"key": "k1"}}, "two": {"spectra": {"key": "k2"}}},
