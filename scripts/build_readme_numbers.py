@@ -72,6 +72,16 @@ def hold(results, law: str, view: str) -> str:
     return f"{100 * score_of(results, law, view).coverage_90:.0f} %"
 
 
+def hold_out(results, law: str, view: str, family: str, which: str = "all") -> str:
+    "Share of errors within their 90 % interval with whole families held out; `worst`: of the worst simulation."
+    row = score_of(results, law, view, family)
+    if which == "all":
+        return f"{100 * row.coverage_90:.0f} %"
+    rows = results.scores[(results.scores.law == law) & (results.scores["view"] == view)]
+    rows = rows[(rows.family == family) & (rows.property == row.property) & (rows.target != "all")]
+    return f"{100 * rows[rows.distance == row.distance].coverage_90.min():.0f} %"
+
+
 def too_small(results, view: str) -> str:
     "By which factor the RMSE on other simulations exceeds that on the model's own: the median of all pairs."
     errors = results.errors[(results.errors["view"] == view) & (results.errors.property == "log_mstar")]
@@ -116,7 +126,7 @@ def made(results) -> str:
     return f"gencast {version}, seed {results.run['seed']}, {n:,} galaxies for each simulation"
 
 
-KINDS = {f.__name__: f for f in (r2, off, percent, hold, too_small, terminal, laws, families, made)}
+KINDS = {f.__name__: f for f in (r2, off, percent, hold, hold_out, too_small, terminal, laws, families, made)}
 
 
 def filled(text: str, results) -> str:
