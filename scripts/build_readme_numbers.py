@@ -73,7 +73,7 @@ def hold(results, law: str, view: str) -> str:
 
 
 def hold_out(results, law: str, view: str, family: str, which: str = "all") -> str:
-    "Share of errors within their 90 % interval with whole families held out; `worst`: of the worst simulation."
+    "Share of errors within 90 % intervals with whole families held out; `worst`: of the worst simulation."
     row = score_of(results, law, view, family)
     if which == "all":
         return f"{100 * row.coverage_90:.0f} %"
