@@ -146,6 +146,13 @@ UNSEEN = (
     "The interval holds 90 % if nature differs from the simulations as these differ from each other: it "
     "comes from whole families held out and, where there are recipes, from random stellar libraries."
 )
+INTERVALS = {  # in the column `interval` of forecasts.csv -> what the interval promises
+    "unseen": UNSEEN,
+    "simulations": (
+        "The interval holds 90 % for data like a simulation of which others share the family, and less for a "
+        "family that is new."
+    ),
+}
 
 
 def _forecast_line(best: BestForecast) -> str:
@@ -178,8 +185,9 @@ def forecast_lines(
     combined = getattr(results, "combined", None)
     best = [_choose_best(rows, combined) for rows in observed_forecasts(results)]
     lines = [heading, *map(_forecast_line, best)]
-    if any(b.interval == "unseen" and b.has_interval for b in best):
-        lines.append(UNSEEN)
+    for kind, words in INTERVALS.items():
+        targets = dict.fromkeys(b.target for b in best if b.interval == kind and b.has_interval)
+        lines += [f"{', '.join(targets)}: {words}"] if targets else []
     return lines
 
 # %% ../../nbs/report/40_forecasts.ipynb #26fd6eeb
