@@ -67,19 +67,14 @@ def percent(results, law: str, view: str) -> str:
     return f"{100 * (10 ** (score_of(results, law, view).mae_dex / 2) - 1):.0f} %"
 
 
-def hold(results, law: str, view: str) -> str:
-    "Share of errors within their 90 % interval."
-    return f"{100 * score_of(results, law, view).coverage_90:.0f} %"
-
-
-def hold_out(results, law: str, view: str, family: str, which: str = "all") -> str:
-    "Share of errors within 90 % intervals with whole families held out; `worst`: of the worst simulation."
+def hold(results, law: str, view: str, family: str = "", which: str = "all") -> str:
+    "Share of errors within their 90 % interval, a simulation or a family held out; `worst`: of the worst."
     row = score_of(results, law, view, family)
-    if which == "all":
-        return f"{100 * row.coverage_90:.0f} %"
-    rows = results.scores[(results.scores.law == law) & (results.scores["view"] == view)]
-    rows = rows[(rows.family == family) & (rows.property == row.property) & (rows.target != "all")]
-    return f"{100 * rows[rows.distance == row.distance].coverage_90.min():.0f} %"
+    if which == "worst":
+        rows = results.scores[(results.scores.law == law) & (results.scores["view"] == view)]
+        rows = rows[(rows.family == family) & (rows.property == row.property) & (rows.target != "all")]
+        row = rows[rows.distance == row.distance].min(numeric_only=True)
+    return f"{100 * row.coverage_90:.0f} %"
 
 
 def too_small(results, view: str) -> str:
@@ -126,7 +121,7 @@ def made(results) -> str:
     return f"gencast {version}, seed {results.run['seed']}, {n:,} galaxies for each simulation"
 
 
-KINDS = {f.__name__: f for f in (r2, off, percent, hold, hold_out, too_small, terminal, laws, families, made)}
+KINDS = {f.__name__: f for f in (r2, off, percent, hold, too_small, terminal, laws, families, made)}
 
 
 def filled(text: str, results) -> str:
