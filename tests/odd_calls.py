@@ -423,6 +423,11 @@ CALLS = [
         lambda f, g: np.allclose(f.sum(axis=1), 1),
     ),
     Call(
+        "synthesis.imf.initial_mass_function",
+        lambda: dict(mass=np.array([0.2, 1.0, 20.0]), imf="steep"),
+        positive,
+    ),
+    Call(
         "synthesis.ssp.surviving_fraction",
         lambda: dict(zmet=np.array([0.004, 0.02]), age=np.array([0.01, 1.0, 10.0])),
         lambda f, g: positive(f, g) and bool((f <= 1 + 1e-9).all()),

@@ -11,6 +11,7 @@ from .galaxies import Galaxies as Galaxies
 from .galaxies import draw_galaxies as draw_galaxies
 from .histories import draw_histories as draw_histories
 from .histories import list_histories as list_histories
+from .imf import initial_mass_function as initial_mass_function
 from .libraries import Library as Library
 from .libraries import air_to_vacuum as air_to_vacuum
 from .metallicity import draw_metallicities as draw_metallicities
