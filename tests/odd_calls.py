@@ -428,6 +428,16 @@ CALLS = [
         positive,
     ),
     Call(
+        "synthesis.kinematics.draw_dispersions",
+        lambda: dict(recipe={"relation": "zahid16", "scatter": 0.1}, log_mstar=MASSES, rng=rng()),
+        lambda f, g: len(f) == len(g["log_mstar"]) and positive(f, g),
+    ),
+    Call(
+        "synthesis.kinematics.broaden",
+        lambda: dict(flux=FLUX[:3], wave=WAVE, sigma=np.array([0.0, 100.0, 300.0]), block=2),
+        lambda f, g: np.shape(f) == np.shape(g["flux"]),
+    ),
+    Call(
         "synthesis.ssp.surviving_fraction",
         lambda: dict(zmet=np.array([0.004, 0.02]), age=np.array([0.01, 1.0, 10.0])),
         lambda f, g: positive(f, g) and bool((f <= 1 + 1e-9).all()),

@@ -12,6 +12,8 @@ from .galaxies import draw_galaxies as draw_galaxies
 from .histories import draw_histories as draw_histories
 from .histories import list_histories as list_histories
 from .imf import initial_mass_function as initial_mass_function
+from .kinematics import broaden as broaden
+from .kinematics import draw_dispersions as draw_dispersions
 from .libraries import Library as Library
 from .libraries import air_to_vacuum as air_to_vacuum
 from .metallicity import draw_metallicities as draw_metallicities

@@ -20,6 +20,7 @@ from ..core.cosmology import cosmology_name, find_cosmology
 from ..core.display import card
 from .dust import check_dust
 from .galaxies import draw_galaxies
+from .kinematics import check_kinematics
 from .nebular import check_nebular
 from .ssp import list_ssp
 
@@ -29,10 +30,11 @@ SUITE_FOLDER = Path(str(files("gencast"))) / "synthesis" / "suites"
 # %% ../../nbs/synthesis/66_recipes.ipynb #5c048b3a
 SUITE_KEYS = {"name", "about", "redshift", "n_galaxies", "spectra", "photometry", "simulations"}
 GRID_KEYS = {"start", "stop", "pixels", "fwhm_kms"}
-SIMULATION_KEYS = {"name", "ssp", "dust", "history", "metallicity", "mass"}  # and, with gas, `nebular`
+SIMULATION_KEYS = {"name", "ssp", "dust", "history", "metallicity", "mass"}
+OPTIONAL_KEYS = {"nebular", "kinematics"}  # with gas; with stars that move
 EVOLUTION_KEYS = {"ssfr", "metallicity", "minimum"}  # dex for each dex of 1 + z, see gencast.synthesis.epochs
 MASS_KEYS = {"knee", "slope", "minimum", "maximum", "sampling"}
-CARD_KEYS = ("ssp", "nebular", "dust", "history", "metallicity", "table", "family")
+CARD_KEYS = ("ssp", "nebular", "kinematics", "dust", "history", "metallicity", "table", "family")
 NAMING_KEYS = ("law", "family", "relation", "kind", "name", "model")
 
 # %% ../../nbs/synthesis/66_recipes.ipynb #b343e449
@@ -106,6 +108,8 @@ def check_parts(recipe: dict, where: str) -> None:
     check_dust(recipe["dust"], {"law", "a_v"}, where)
     if "nebular" in recipe:
         check_nebular(recipe["nebular"], where)
+    if "kinematics" in recipe:
+        check_kinematics(recipe["kinematics"], where)
     check_mass(recipe["mass"], where)
     evolution = recipe.get("evolution", {})
     check_keys(evolution, set(), EVOLUTION_KEYS, f"{where}: evolution")
@@ -137,7 +141,7 @@ def check_recipe(
     """Check one simulation of a suite, with a trial draw of two galaxies. Raises `InputError` that names what
     is wrong.
     """
-    allowed = SIMULATION_KEYS | {"nebular"}
+    allowed = SIMULATION_KEYS | OPTIONAL_KEYS
     if suite.redshift_range:
         allowed = allowed | {"evolution"}
     check_keys(recipe, SIMULATION_KEYS, allowed, where)
@@ -145,6 +149,11 @@ def check_recipe(
     where = f"{where} ({recipe['name']})"
     check_library(recipe["ssp"], suite.spectra, where)
     check_parts(recipe, where)
+    if suite.redshift_range and "kinematics" in recipe:
+        raise InputError(
+            f"{where}: kinematics has no effect in a suite with redshift_range, which is seen in bands "
+            "alone; take the key away"
+        )
     try:
         draw_galaxies(recipe, suite.redshift, 2, 0, suite.cosmology)
     except InputError as err:

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ..core.arguments import Number, Word, takes
+from ..core.base import rng_for
 from ..core.properties import Z_SUN
 from ..core.sample import Sample
 from .agebins import mass_weighted_age, recent_sfr
 from .galaxies import Galaxies, draw_galaxies
+from .kinematics import broaden, draw_dispersions
 from .nebular import add_nebular, check_nebular
 from .recipes import Suite, check_parts
 from .spectra import map_array, synthesize_with_slope
@@ -76,7 +78,8 @@ def simulate(
     # the stellar library on the view's grid, instead of the recipe's; e.g. from `random_library`
     library: SSPGrid | None = None,
     # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.properties.PROPERTIES`, and the
-    # histories `sfh` and `zh` in the bins `meta["age_edges_gyr"]`
+    # histories `sfh` and `zh` in the bins `meta["age_edges_gyr"]`; with kinematics
+    # `velocity_dispersion`, km/s
 ) -> Sample:
     """Make the galaxies of one simulation. The same seed makes the same galaxies in both views. Raises
     `InputError` for a recipe that cannot be used.
@@ -96,6 +99,12 @@ def simulate(
     out = map_array(scratch, shape) if scratch else None
     flux, formed, slope = synthesize_with_slope(galaxies, grid, recipe["dust"], out=out)
     properties = galaxy_properties(galaxies, grid, formed, slope)
+    if "kinematics" in recipe:
+        rng = rng_for(seed, recipe["name"], "kinematics")
+        sigma = draw_dispersions(recipe["kinematics"], galaxies.log_mstar, rng)
+        properties["velocity_dispersion"] = sigma
+        if view == "spectra":  # bands are far wider than any line
+            broaden(flux, grid.wave, sigma, out=flux)
     ssfr, clipped = (properties.pop(k) for k in ("ssfr", "clipped"))
     meta = {
         "recipe": recipe,
