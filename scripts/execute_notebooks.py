@@ -19,6 +19,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,7 @@ import nbformat
 from freshness import code_digest, why_stale
 
 SHARP = "--InlineBackend.figure_formats={'retina'}"  # figures at twice the size at which they are shown
+PARSING = threading.Lock()  # `ast.parse` in two threads at a time can fail in Python 3.11
 NBS = Path(__file__).resolve().parent.parent / "nbs"
 
 
@@ -83,7 +85,8 @@ def execute(path: Path) -> str:  # what went wrong, or ""
     for cell, source in zip(exports, sources):
         cell.source = source
     shrink(nb)
-    nb.metadata["gencast"] = {"code": code_digest(nb, path.parent)}
+    with PARSING:
+        nb.metadata["gencast"] = {"code": code_digest(nb, path.parent)}
     nbformat.write(nb, path)
     size, seconds = path.stat().st_size / 1000, time.monotonic() - begin
     print(f"{path.relative_to(NBS)}: {size:.0f} kB, {seconds:.0f} s", flush=True)

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gencast.core.base import InputError
 from gencast.core.sample import Sample
+from gencast.pipeline.catalog import library_trials, survey_trials
 from gencast.regression import evidence as toys
 from gencast.regression.galaxy_errors import fit_galaxy_errors
 from gencast.regression.galaxy_intervals import (
     calibrate_galaxies,
     coverage_table,
     family_reach,
+    reach_with,
     score_intervals,
 )
-from gencast.regression.galaxy_trials import GalaxyTrial, hold_galaxies, survey_values
+from gencast.regression.galaxy_trials import GalaxyTrial, hold_galaxies, random_trials, survey_values
+from gencast.regression.trial_targets import TrialTargets
 from gencast.report.catalog import (
     catalog_table,
     data_checksum,
@@ -42,10 +46,29 @@ def evidence():
     return replace(found, consensus=found.consensus | more)
 
 
-def scored(evidence, played):
-    "The intervals of one family, calibrated on the others."
+def scored(evidence, played, trials=None):
+    "The intervals of one family, calibrated on the others and on trial targets."
     others = [hold_galaxies(evidence, g[0], FAMILIES, also=played)[0] for g in GROUPS if g != played]
-    return score_intervals(hold_galaxies(evidence, played[0], FAMILIES)[0], others)
+    random = random_trials(evidence, trials, FAMILIES, played) if trials else ()
+    return score_intervals(hold_galaxies(evidence, played[0], FAMILIES)[0], others, random)
+
+
+@pytest.fixture(scope="module")
+def trials():
+    "Twelve random libraries; each third one is made of the simulations of one family."
+    rng, n_trial, n_gal = np.random.default_rng(5), 12, 60
+    truth = [rng.normal(10, 0.5, n_gal) for _ in range(n_trial)]
+    whole = np.concatenate(truth)
+    predicted = whole + 0.15 * rng.normal(size=(8, len(whole)))
+    near = {
+        "distance": np.ones(len(whole)),
+        "label_variance": np.full((1, len(whole)), 0.01),
+        "outside": np.zeros(len(whole), bool),
+    }
+    consensus = {h: whole + 0.1 * rng.normal(size=len(whole)) for h in ((), *GROUPS)}
+    usable = {h: np.arange(n_trial) % 4 != k for k, h in enumerate(GROUPS)} | {(): np.ones(n_trial, bool)}
+    names = tuple(f"random-{k:02d}" for k in range(n_trial))
+    return TrialTargets(names, truth, predicted, np.full(predicted.shape, 0.1), [near] * 8, consensus, usable)
 
 
 def test_labels_of_the_family_that_plays_the_survey_change_nothing_but_its_score(evidence):
@@ -57,6 +80,64 @@ def test_labels_of_the_family_that_plays_the_survey_change_nothing_but_its_score
     assert after.inside_90.mean() < before.inside_90.mean() - 0.2
     others = [scored(e, GROUPS[2]).width_90 for e in (evidence, replace(evidence, truth=truth))]
     assert not np.array_equal(*others), "there they do calibrate"
+
+
+def test_with_random_libraries_too_its_labels_change_nothing_but_its_score(evidence, trials):
+    rng = np.random.default_rng(0)
+    truth = [rng.permutation(t) if k in GROUPS[1] else t for k, t in enumerate(evidence.truth)]
+    before = scored(evidence, GROUPS[1], trials)
+    after = scored(replace(evidence, truth=truth), GROUPS[1], trials)
+    for name in ("chosen", "value", "width_68", "width_90"):
+        assert_array_equal(before[name], after[name])
+    assert after.inside_90.mean() < before.inside_90.mean() - 0.2
+    # nor do the libraries that are made of its simulations
+    mixed = [t[::-1] if not trials.usable[GROUPS[1]][k] else t for k, t in enumerate(trials.truth)]
+    again = scored(evidence, GROUPS[1], replace(trials, truth=mixed))
+    assert_array_equal(before.width_90, again.width_90)
+    other = replace(trials, truth=[t[::-1] for t in trials.truth])
+    assert not np.array_equal(before.width_90, scored(evidence, GROUPS[1], other).width_90)
+
+
+def test_random_libraries_make_the_interval_conformal(evidence, trials):
+    families = [hold_galaxies(evidence, g[0], FAMILIES)[0] for g in GROUPS]
+    random = random_trials(evidence, trials, FAMILIES)
+    assert [t.family for t in random] == list(trials.names) and len(random[0].truth) == 60
+    assert_array_equal(random[2].values["consensus"], trials.consensus[()][trials.rows(2)])
+    few, many = calibrate_galaxies(families), calibrate_galaxies(families, random)
+    assert "4 in 5" in few.sentence() and "4 families of simulations and 12 random" in many.sentence()
+    assert "at least 90 %" in many.sentence() and many.n_random == 12
+    assert_allclose(many.rmse["consensus"], np.mean([t.miss("consensus").std() for t in random]), rtol=0.2)
+
+
+def test_random_libraries_weigh_as_much_as_the_families_where_these_suffice():
+    real, made = [np.full(10, 3.0)] * 5, [np.full(7, 1.0)] * 20
+    assert reach_with(real, made, 0.68) == 3 and reach_with(real, [], 0.68) == 3
+    assert reach_with(real, made, 0.9) == 3 and reach_with(real, made * 5, 0.9) == 1
+    assert reach_with(real, made, 0.4) == 1, "they hold half of the weight"
+
+
+def test_trial_targets_that_do_not_fit_are_refused(evidence, trials):
+    with pytest.raises(InputError, match=r"without simulations \(3,\) is missing"):
+        random_trials(evidence, trials, held=(3,))
+    history = replace(evidence, truth=[np.ones((200, 3))] * 8)
+    with pytest.raises(InputError, match="history"):
+        random_trials(history, trials)
+
+
+def test_the_catalogue_is_made_with_the_cautious_consensus(evidence, trials):
+    cautious = replace(evidence, consensus={h: c + 1 for h, c in evidence.consensus.items()})
+    shared = SimpleNamespace(kin=FAMILIES)
+    c = SimpleNamespace(evidence=evidence, edge=cautious, shared=shared, trials=trials)
+    made = survey_trials(c)
+    assert [t.family for t in made] == ["a", "b", "c", "d"]
+    assert min(t.values["consensus"].mean() for t in made) > 10.5
+    assert len(library_trials(c)) == 12 and len(library_trials(c, GROUPS[0])) == 9
+    assert library_trials(c, (0,)) == [] and library_trials(replace_trials(c, None)) == []
+
+
+def replace_trials(c, trials):
+    "The same evidence with other trial targets."
+    return SimpleNamespace(**{**vars(c), "trials": trials})
 
 
 def test_intervals_hold_on_families_held_out(evidence):
@@ -158,6 +239,7 @@ def rows():
             "property": ["log_mstar", "log_mstar", "log_zmet", "log_zmet"],
             "chosen": "both",
             "families": 5,
+            "random": 0,
             "flag": ["ok", "outside"] * 2,
         }
     )
@@ -191,7 +273,7 @@ RUN = {
     "parameters": {
         "model": "forest",
         "n_galaxies": 200,
-        "catalogue": "/home/me/field.fits",
+        "catalogue": "/data/me/field.fits",
         "spectra": ["/a"],
     },
     "simulations": {"one": {"spectra": {"key": "k1"}}, "two": {"spectra": {"key": "k2"}}},
@@ -252,6 +334,8 @@ def test_sentence_tells_the_promise_and_what_was_held(rows):
     text = describe_catalog(rows, coverage)
     for words in ("1 of 2 galaxies", "5 in 6", "held 70 %", "91 %", "worst family was x", "62 %"):
         assert words in text, words
+    assert describe_catalog(rows.drop(columns="random"), coverage) == text
+    assert "5 families of simulations and 22 random" in describe_catalog(rows.assign(random=22), coverage)
 
 
 def test_fits_holds_words_that_are_not_ascii(tmp_path):

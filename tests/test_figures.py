@@ -114,6 +114,16 @@ def overlaid(results):
     return replace(results, overlays=pd.concat(rows, ignore_index=True))
 
 
+def with_galaxies(results):
+    "The results with a made-up score of the intervals of single galaxies."
+    rows = [("all", "", np.nan, np.nan, 0.78, 0.91), ("family", "miles", np.nan, np.nan, 0.9, 0.98)]
+    rows += [("family", "bpass", np.nan, np.nan, 0.6, 0.83), ("mass", "", 8.0, 9.5, 0.75, 0.9)]
+    rows += [("mass", "", 9.5, 11.5, 0.8, 0.92)]
+    table = pd.DataFrame(rows, columns=["by", "family", "low", "high", "coverage_68", "coverage_90"])
+    each = {"view": "spectra", "property": "log_mstar", "n": 500, "rmse": 0.1, "chosen": "both"}
+    return replace(results, galaxy_coverage=table.assign(**each, width_68=0.2, width_90=0.4))
+
+
 def with_histories(results):
     "The results with made-up histories."
     return replace(results, histories=toy_histories())
@@ -150,6 +160,7 @@ FIGURES = {
     "data-forecast": lambda r: figures.plot_data_forecast(r, "toy_survey"),
     "overlay": lambda r: figures.plot_overlay(overlaid(r), "toy_survey"),
     "comparison": lambda r: figures.plot_comparison(binned(), "field"),
+    "galaxy-coverage": lambda r: figures.plot_galaxy_coverage(with_galaxies(r)),
     "history": lambda r: figures.plot_history(with_histories(r), "toy"),
     "history-survey": lambda r: figures.plot_history(with_histories(r), "toy_survey"),
     "history-examples": lambda r: figures.plot_history_examples(with_histories(r), "toy"),

@@ -211,7 +211,7 @@ def test_what_cannot_be_observed_is_refused(clean, survey):
         )
     with pytest.raises(InputError, match="no pixel that was measured"):
         observe_spectra(clean, replace(survey, flux_err=survey.flux * 1.0), 1)
-    with pytest.raises(InputError, match="negative"):
+    with pytest.raises(InputError, match="flux_err of galaxy 0 is -"):
         observe_spectra(clean, replace(survey, flux_err=-survey.flux_err), 1)
 
 

@@ -277,7 +277,7 @@ def test_results_import_is_light():
 
 @pytest.mark.parametrize(
     "template, target, count, more",
-    [("simulation", "", 4, 1), ("survey", "toy_survey", 5, 0), ("summary", None, 10, 2)],
+    [("simulation", "", 4, 1), ("survey", "toy_survey", 5, 0), ("summary", None, 11, 2)],
 )
 @pytest.mark.parametrize("tables", ["a line", "many signals"])
 def test_template_runs_and_shows_every_figure(

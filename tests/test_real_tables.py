@@ -17,6 +17,7 @@ from gencast.core.base import InputError
 from gencast.core.sample import Sample
 from gencast.core.units import parse_unit
 from gencast.data.catalogues import band_curves, read_catalogue
+from gencast.data.domains import load_domain, resolve_table
 from gencast.data.fields import load_catalogue, survey_catalogue
 from gencast.data.readers import load_table
 
@@ -50,6 +51,8 @@ def fits_table(path, columns, name=""):
     [
         ("dex(Lsun)", [9.0, 10.0]),
         ("log(Lsun)", [9.0, 10.0]),
+        ("log10 Lsun", [9.0, 10.0]),
+        ("dex Lsun", [9.0, 10.0]),
         ("dex(erg/s)", [9 + np.log10(3.828e33), 10 + np.log10(3.828e33)]),
         ("dex(1e9 Lsun)", [0.0, 1.0]),
         ("dB(Lsun)", [90.0, 100.0]),
@@ -192,9 +195,10 @@ def test_the_error_columns_own_unit_counts(tmp_path):
             assert_allclose(found.flux[:, 0], luminosity([10, 20], [0.1, 0.5]), rtol=1e-6)
 
 
-def test_columns_of_variances_must_be_named_as_such(tmp_path):
-    path = text(tmp_path / "t.csv", "z,f,flux_ivar_r\n0.1,10,1\n0.5,20,0.25\n")
-    band = {"column": "f", "error": "flux_ivar_r", "wave": R}
+@pytest.mark.parametrize("name", ["flux_ivar_r", "weight_r", "w_r", "wht_r", "fluxvar", "f_iv"])
+def test_columns_of_variances_must_be_named_as_such(tmp_path, name):
+    path = text(tmp_path / "t.csv", f"z,f,{name}\n0.1,10,1\n0.5,20,0.25\n")
+    band = {"column": "f", "error": name, "wave": R}
     with pytest.raises(InputError, match="name an inverse variance under ivar:"):
         load_table(path, OBSERVED | {"unit": "uJy", "bands": {"r": band}})
     band["ivar"] = band.pop("error")
@@ -291,6 +295,26 @@ def test_columns_of_two_extensions_are_joined_by_id(tmp_path, redshift):
     assert_allclose(found.redshift, [0.5, 0.8, 1.1])
     with pytest.raises(InputError, match="say ids:"):
         load_table(path, mapping)
+
+
+@pytest.mark.parametrize("words", [True, False])
+def test_a_split_by_a_column_of_another_file_is_joined_by_id(tmp_path, words):
+    n = 240
+    kinds = np.array(["disk", "bulge"])[np.arange(n) % 2] if words else np.arange(n) % 2
+    light = {"id": np.arange(n), "f": np.full(n, 1e9), "m": np.linspace(9, 11, n)}
+    Table(light).write(tmp_path / "light.fits")
+    Table({"id": light["id"][::-1], "kind": kinds[::-1]}).write(tmp_path / "more.ecsv")
+    columns = {"ids": "id", "unit": "Lsun", "bands": {"r": {"column": "f", "wave": R}}}
+    columns["properties"] = {"log_mstar": {"column": "m", "unit": "dex(Msun)"}}
+    entry = {"name": "s", "columns": columns, "split": {"by": "kind", "file": "more.ecsv"}}
+    domains, data = resolve_table(entry, tmp_path / "light.fits", {}, None, "suite")
+    assert [d["n_galaxies"] for d in domains] == [120, 120]
+    found = load_domain(domains[0], tmp_path / "light.fits", "photometry", {}, None, 1000, 1)
+    odd = 1 if words else 0  # bulges come first
+    assert found.ids == tuple(str(k) for k in range(odd, n, 2))
+    Table({"id": light["id"][1:], "kind": kinds[1:]}).write(tmp_path / "more.ecsv", overwrite=True)
+    with pytest.raises(InputError, match="kind"):
+        resolve_table(entry, tmp_path / "light.fits", {}, None, "suite")
 
 
 def test_columns_of_two_files_are_joined_by_id(tmp_path):
@@ -441,8 +465,18 @@ def test_one_redshift_for_all_from_npz(tmp_path):
     np.savez(tmp_path / "a.npz", f=[10.0, 20.0], e=[1.0, 2.0], z=0.5)
     found = load_table(tmp_path / "a.npz", OBSERVED | {"unit": "uJy", "bands": BAND})
     assert_allclose(found.redshift, 0.5)
+    np.savez(tmp_path / "o.npz", f=[10.0, 20.0], e=[1.0, 2.0], z=np.array([0.1, None], object))
+    with pytest.raises(InputError, match="'z' holds Python objects"):
+        load_table(tmp_path / "o.npz", OBSERVED | {"unit": "uJy", "bands": BAND})
     with pytest.raises(InputError, match="'z' is one number"):
         load_table(tmp_path / "a.npz", {"unit": "Lsun", "bands": {"r": {"column": "z", "wave": R}}})
+
+
+@pytest.mark.parametrize("unit", ["km/s", "Mpc"])
+def test_a_redshift_with_a_unit_is_none(tmp_path, unit):
+    Table({"z": [0.1], "f": [10.0], "e": [1.0]}, units={"z": unit, "f": "uJy"}).write(tmp_path / "t.fits")
+    with pytest.raises(InputError, match="column 'z' is in .*; a redshift has no unit"):
+        load_table(tmp_path / "t.fits", OBSERVED | {"bands": BAND})
 
 
 # ---------------------------------------------------------------- catalogues
@@ -463,11 +497,18 @@ EAZY = (
         ("# flux unit: nJy", 31.4),
         ("# PRIOR_ABZP 25.0", 25.0),
         ("# mag = 25.0 - 2.5 log10(flux)", 25.0),
+        ("# m_AB = -2.5*log10(f)+23.9", 23.9),
     ],
 )
 def test_zero_points_are_read(tmp_path, comment, zero_point):
     path = text(tmp_path / "m.cat", comment + "\n" + EAZY)
     assert read_catalogue(path).zero_point == zero_point
+
+
+def test_a_zero_point_of_vega_is_none_of_ab(tmp_path):
+    path = text(tmp_path / "m.cat", "# Vega ZP 23.9\n" + EAZY)
+    with pytest.raises(InputError, match="'Vega ZP 23.9' states a zero point in Vega magnitudes"):
+        read_catalogue(path)
 
 
 def test_zero_points_are_never_assumed(tmp_path):
@@ -573,6 +614,12 @@ def test_samples_refuse_what_cannot_be_converted(flux, wave, message):
         Sample("bad", flux, wave)
 
 
+@pytest.mark.parametrize("key, value", [("flux_err", -np.ones((2, 3))), ("redshift", [0.1, -99.0])])
+def test_samples_refuse_codes_in_errors_and_redshifts(key, value):
+    with pytest.raises(InputError, match=f"{key} of galaxy . is -.*; mask what"):
+        Sample("bad", np.ones((2, 3)), [1.0, 2.0, 3.0], **{key: np.asarray(value)})
+
+
 def test_samples_can_be_sliced_drawn_and_written(tmp_path):
     made = Sample(
         "b",
@@ -592,7 +639,7 @@ def test_samples_can_be_sliced_drawn_and_written(tmp_path):
     bands = {b: {"column": b, "error": f"{b}_err", "wave": w} for b, w in (("g", 4700.0), ("r", 6200.0))}
     mapping = {"frame": "rest", "redshift": "redshift", "ids": "id", "bands": bands}
     mapping["properties"] = {"log_mstar": {"column": "log_mstar", "unit": "dex(Msun)"}}
-    for ending in ("fits", "ecsv", "hdf5"):
+    for ending in ("fits", "ecsv", "hdf5", "h5"):
         back = load_table(made.write(tmp_path / f"t.{ending}"), mapping)
         assert_allclose(back.flux, made.flux)
         assert back.ids == made.ids

@@ -1,6 +1,7 @@
 """The main job guarded: leakage, same seed same bytes, reuse, bad input, the command line."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def test_schema_and_counts(results):
     outside = results.forecasts[~results.forecasts.in_support.astype(bool)]
     assert outside.lower.isna().all() and outside.upper.isna().all() and outside.rmse.notna().all()
     record = results.run
-    assert record["seed"] == 42 and record["versions"]["scikit-learn"] and len(record["tables"]) == 18
+    assert record["seed"] == 42 and record["versions"]["scikit-learn"] and len(record["tables"]) == 20
     assert {"spectra: simulate", "photometry: distances"} <= set(record["stages"])
 
 
@@ -96,6 +97,9 @@ def test_forecasts_of_the_survey_agree_with_each_other(results):
         sources = results.forecasts[(results.forecasts.kind == view)]
         combined = results.combined[results.combined["view"] == view].set_index("predictor")
         galaxies = results.galaxies[results.galaxies.target == sources.target.iloc[0]]
+        assert len(galaxies) == sources.n_galaxies.iloc[0] + sources.n_out_of_range.iloc[0]
+        galaxies = galaxies.dropna(subset="expected_error")  # the set is its galaxies in range
+        assert len(galaxies) == sources.n_galaxies.iloc[0]
         best = sources.loc[sources.rmse.idxmin()]
         assert (
             list(combined.index) == ["best", "ensemble", "consensus"]
@@ -194,7 +198,12 @@ def test_no_leakage(results, suite_file, tmp_path, view):
         before.law != "in_domain"
     )  # the quoted error is each source's own and no prediction from distances
     for column in ("value", "predicted", "lower", "upper"):
-        assert (before[column] == after[column])[honest].all(), f"{column} of the held-out simulation moved"
+        pd.testing.assert_series_equal(before[column][honest], after[column][honest], check_exact=True)
+    scored, scored_after = of_target(results.scores), of_target(broken.scores)
+    honest = scored.law != "in_domain"
+    assert scored.width_68[honest].notna().any(), "five simulations are enough for intervals of 68 %"
+    for column in ("width_50", "width_68"):
+        pd.testing.assert_series_equal(scored[column][honest], scored_after[column][honest], check_exact=True)
     assert (before.log_mse != after.log_mse).all(), "its true errors must change: its labels were shuffled"
     told, told_after = of_target(results.forecasts), of_target(broken.forecasts)
     for column in ("rmse", "distance_value", "in_support"):
@@ -231,9 +240,11 @@ def test_second_run_reuses_and_a_change_recomputes(results, suite_file, tmp_path
     assert stamps() == before, "nothing changed, so nothing may be made again"
     run(suite_file, out=folder, n_trees=31, **SMALL)
     changed = {f.name.split("-")[0] for f, t in stamps().items() if before[f] != t}
-    assert changed == {"model", "errors", "baselines", "sdss_spectra", "sdss_photometry"}, (
+    assert changed == {"model", "errors", "baselines", "sdss_spectra", "sdss_photometry", "trials"}, (
         "more trees: only the models, their predictions and what is made from them"
     )
+    batches = [f for f in stamps() if re.fullmatch(r"trials-[a-z]+-\d+\.npz", f.name)]
+    assert batches and all(stamps()[f] == before[f] for f in batches), "the trial targets' galaxies stay"
 
 
 def test_a_changed_table_is_noticed(results, tmp_path):

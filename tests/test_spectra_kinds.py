@@ -24,7 +24,7 @@ from gencast.data.particles import read_particles
 from gencast.data.photometry import nu_l_nu
 from gencast.data.readers import load_table
 from gencast.data.references import load_spectra
-from gencast.data.specfiles import luminosity, write_spec
+from gencast.data.specfiles import built_in_spectra, luminosity, write_spec
 from gencast.data.surveys import load_sdss_spectra
 
 WIDE = np.geomspace(3500, 9000, 4000)
@@ -287,6 +287,71 @@ def test_one_row_of_vectors_as_eso_writes_it(tmp_path):
             read_archive, write_eso(tmp_path / "w.fits", wave, flux, flux / 10, keys=keys)
         )
     assert "has no unit" in refusal(read_archive, write_eso(tmp_path / "u.fits", wave, flux, flux, unit=""))
+
+
+def write_image(path, head=None, data=None, **extensions):
+    "A spectrum as images of one row, as VANDELS has it."
+    head = {"CRVAL1": 4801.0, "CDELT1": 2.55, "CRPIX1": 1.0, "BUNIT": "erg/s/cm2/A"} | (head or {})
+    head = fits.Header({k: v for k, v in head.items() if v is not None})
+    parts = [fits.PrimaryHDU(data, head)]
+    for name, (values, unit) in extensions.items():
+        parts.append(fits.ImageHDU(values, fits.Header({"BUNIT": unit} if unit else {}), name=name))
+    fits.HDUList(parts).writeto(path, overwrite=True)
+    return path
+
+
+IMAGE = np.full(500, 2e-19)
+
+
+@pytest.mark.parametrize(
+    "head, errors",
+    [
+        ({}, {"NOISE": (IMAGE / 10, "")}),
+        ({"CDELT1": None, "CD1_1": 2.55}, {"ERR": (IMAGE * 1e16, "1e-17 erg/s/cm2/A")}),
+        ({"CRVAL1": 480.1, "CDELT1": 0.255, "CUNIT1": "nm"}, {"IVAR": (100 / IMAGE**2, "")}),
+        ({"CRVAL1": 4801 - 2.55, "CRPIX1": 0.0}, {"VAR": (IMAGE**2 / 100, "")}),
+        ({"CTYPE1": "LINEAR"}, {"STAT": (IMAGE**2 * 1e38, "(10**(-20)*erg/s/cm**2/Angstrom)**2")}),
+    ],
+)
+def test_images_of_one_row_as_vandels_has_them(tmp_path, head, errors):
+    (one,) = read_archive(write_image(tmp_path / "v.fits", head, IMAGE.astype(">f4"), **errors))
+    assert_allclose(one.wave, 4801 + 2.55 * np.arange(500), rtol=1e-9)
+    assert_allclose(one.flux, 0.02, rtol=1e-6)
+    assert_allclose(one.flux * one.ivar**0.5, 10, rtol=1e-5)
+
+
+def test_axes_of_images(tmp_path):
+    noise = {"NOISE": (IMAGE / 10, "")}
+    iraf = {"CRVAL1": 3.7, "CDELT1": 1e-4, "DC-FLAG": 1}
+    (one,) = read_archive(write_image(tmp_path / "i.fits", iraf, IMAGE, **noise))
+    assert_allclose(one.wave, 10 ** (3.7 + 1e-4 * np.arange(500)))
+    (one,) = read_archive(write_image(tmp_path / "l.fits", {"CTYPE1": "WAVE-LOG"}, IMAGE, **noise))
+    assert_allclose(one.wave, 4801 * np.exp(2.55 * np.arange(500) / 4801))
+    (one,) = read_archive(write_image(tmp_path / "a.fits", {"CTYPE1": "AWAV"}, IMAGE, **noise))
+    assert_allclose(one.wave[0] - 4801, 1.342, atol=0.02)  # Morton (2000)
+    vandels = {"BUNIT": None, "HIERARCH PND Z": 1.2}
+    (one,) = read_archive(write_image(tmp_path / "sc_CDFS017433.fits", vandels, IMAGE, **noise))
+    assert one.survey == "VANDELS" and one.redshift == 1.2 and "erg/s/cm2" in one.assumed[0]
+    for head, more, words in (
+        ({"BUNIT": None}, noise, "has no unit"),
+        ({"CRVAL1": 480.1, "CDELT1": 0.255}, noise, "write CUNIT1"),
+        ({}, {}, "has no errors"),
+        ({}, {"NOISE": (IMAGE[1:], "")}, "has 499 pixels, the flux 500"),
+    ):
+        assert words in refusal(read_archive, write_image(tmp_path / "w.fits", head, IMAGE, **more))
+
+
+def test_the_legac_spectrum_that_ppxf_carries():
+    (path,) = built_in_spectra()[0].parent.glob("legac_*.fits")
+    (one,) = read_archive(path)
+    row = fits.getdata(path)[0]
+    good = row["QUAL"] == 0
+    assert one.survey == "LEGA-C" and one.assumed == () and one.ra == 149.803879
+    assert_allclose(one.flux[one.good], row["FLUX"][one.good] / 100)
+    assert not (one.good & ~good).any() and one.good.sum() > 4000
+    assert_allclose(one.wave[0] - row["WAVE"][0], 1.608, atol=0.02)  # air to vacuum, Morton (2000)
+    assert_allclose(one.ivar[one.good], 1e4 / row["ERR"][one.good] ** 2)
+    assert "redshift" in refusal(load_sdss_spectra, path, GRID)
 
 
 def test_legac_has_its_units_and_takes_redshifts_from_a_table(tmp_path):
@@ -587,7 +652,10 @@ def test_lists_fit_the_terminal_and_are_json(capsys, monkeypatch):
         with pytest.raises(SystemExit) as end:
             main(["list", what])
         assert end.value.code in (0, None)
-        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+        said = capsys.readouterr().out
+        assert max(map(len, said.splitlines())) <= 80
+        if what == "ssp":
+            assert " stellar_library  STELIB" in said, "words are not cut into syllables"
     with pytest.raises(SystemExit):
         main(["list", "laws", "--json"])
     assert "stack" in [row["law"] for row in json.loads(capsys.readouterr().out)]

@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from gencast.core.base import InputError, rng_for
 from gencast.regression.support import TIERS, fit_support_model, support_table
 from gencast.regression.support_calibration import HeldOutStatistics
-from gencast.regression.support_statistics import STATISTICS, compare, fit_sheet
+from gencast.regression.support_statistics import STATISTICS, compare, fit_sheet, over_galaxies
 
 FAMILIES = list("aaabbbcccddd")
 
@@ -80,6 +80,7 @@ def test_compare_agrees_with_brute_force(suite):
                 max(tail - 1, 0),
                 (b - fit.predict(form(v[None]))[0]) / scatter,
                 (b - bright.mean()) / bright.std(),
+                (b - bright.mean()) / np.sqrt(bright.var() + 1 / 10),
             ]
         )
     assert_allclose(compare(sheet, y.astype(np.float32)), np.transpose(expected), atol=2e-4)
@@ -110,6 +111,39 @@ def test_a_wrong_unit_is_told_where_shape_gives_the_brightness():
     assert [r.tier for r in reports.values()] == ["inside", "outside", "outside"]
     excess = reports[-1].excess()
     assert excess["offset"] > 5 and excess["brightness"] < excess["offset"]
+
+
+def at_redshifts(seed, n_sim=12, n_gal=150):
+    "Simulations whose last feature is a redshift, between 0.1 and 0.5, on which nothing else depends."
+    rng = rng_for(seed, "redshifts")
+    suite = toy_suite(seed, n_sim, n_gal)
+    return [np.column_stack([x, np.log10(1 + rng.uniform(0.1, 0.5, n_gal))]) for x in suite]
+
+
+@pytest.mark.parametrize("n", [10, 100])
+def test_one_redshift_for_all_galaxies_is_not_inside(n):
+    suite, light = at_redshifts(5), np.append(np.ones(10), 0)
+    model = fit_support_model(suite, None, noise=0.003, n_component=6, light=light)
+    new, same = suite[3][:n], suite[3][:n].copy()
+    same[:, -1] = np.median(same[:, -1])  # nothing but the width is odd
+    good, bad = (model.judge(model.compare(x), out=(3,)) for x in (new, same))
+    assert good.tier == "inside" and bad.tier == "outside"
+    assert max(bad.excess(), key=bad.excess().get) == "alike" and "alike 2.00" in bad.sentence()
+    few = model.judge(model.compare(same[:9]), out=(3,))
+    assert few.statistics["alike"]["value"] == 0
+
+
+def test_spectra_scaled_to_one_brightness_are_not_inside(suite, model):
+    scaled = suite[2] - suite[2].mean(axis=1, keepdims=True) + suite[2].mean()
+    report = model.judge(model.compare(scaled), out=(2,))
+    assert report.tier == "outside" and report.statistics["alike"]["value"] == pytest.approx(2, abs=0.01)
+
+
+def test_half_the_width_is_allowed():
+    place = np.random.default_rng(0).normal(size=(1, 100_000))
+    rows = np.concatenate([np.zeros((6, place.size)), place / 2])
+    assert over_galaxies(rows)[6] == pytest.approx(np.log10(2), abs=0.01)
+    assert over_galaxies(np.concatenate([rows[:6], 3 * place]))[6] == 0
 
 
 def test_p_value_counts_simulations():

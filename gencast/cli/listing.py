@@ -170,20 +170,45 @@ def make_table(
     return list_known()
 
 
+LEAST_WIDTH = 12  # characters of a column that can be read
+
+
 def print_table(
     table,  # pandas.DataFrame
 ) -> None:
-    "A table that fits the terminal; long cells are folded, and none is cut off."
+    """A table that fits the terminal: long cells are folded, and none is cut off. With too many columns for
+    the terminal each row becomes a list of its cells.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
+    if Console().width < LEAST_WIDTH * (1 + len(table.columns)):
+        print_records(table)
+        return
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in (table.index.name, *table.columns):
         drawn.add_column(str(name), overflow="fold")
     for key, *cells in table.itertuples():
         drawn.add_row(*(escape_markup(cell) for cell in (key, *cells)))
     Console().print(drawn)
+
+
+def print_records(
+    table,  # pandas.DataFrame
+) -> None:
+    "Each row under its name, with a line or more for each of its cells."
+    from rich.console import Console
+    from rich.table import Table
+
+    for key, *cells in table.itertuples():
+        drawn = Table(box=None, show_header=False, title=escape_markup(key), title_justify="left")
+        drawn.add_column()
+        drawn.add_column(overflow="fold")
+        for name, cell in zip(table.columns, cells, strict=True):
+            drawn.add_row(escape_markup(name), escape_markup(cell))
+        Console().print(drawn)
+        Console().print()
 
 
 def escape_markup(cell) -> str:

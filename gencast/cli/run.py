@@ -185,7 +185,7 @@ def print_results(results, notebooks: bool) -> None:
     "Scores, forecasts, and where all of it lies."
     from gencast.report import score_lines
 
-    print("\nHow well errors are predicted, each simulation held out in turn:")
+    print("\nHow well errors are predicted on what was held out:")
     print("\n".join(f"  {line}" for line in score_lines(results)))
     print_forecasts(results)
     print_one_model(results)

@@ -90,6 +90,7 @@ from .unit_names import LOG as LOG
 from .unit_names import QUANTITY as QUANTITY
 from .unit_names import WORDS as WORDS
 from .unit_names import plain_unit as plain_unit
+from .units import POWER as POWER
 from .units import brightness_factor as brightness_factor
 from .units import convert_property as convert_property
 from .units import log_slope as log_slope

@@ -58,6 +58,19 @@ def _check_lengths(sample) -> None:
             raise InputError(f"{called}: {key} has {len(value)} values for {len(flux)} galaxies")
     if sample.ids and len(sample.ids) != len(flux):
         raise InputError(f"{called}: {len(sample.ids)} ids for {len(flux)} galaxies")
+    _check_negative(sample, called)
+
+
+def _check_negative(sample, called: str) -> None:
+    "`InputError` for errors below zero and redshifts below -0.01, which are codes for missing values."
+    for key, least in (("flux_err", 0), ("redshift", -0.01)):
+        values = getattr(sample, key)
+        low = np.zeros(0, bool) if values is None else values < least
+        if low.any():
+            raise InputError(
+                f"{called}: {key} of galaxy {int(np.argwhere(low)[0][0])} is {values[low][0]:g}; mask what "
+                "is not measured, or leave the galaxy out"
+            )
 
 # %% ../../nbs/core/10_sample.ipynb #9cfbfdea
 def _property_rows(sample) -> list:
@@ -256,7 +269,7 @@ class Sample:
         ending that is not known.
         """
         path = Path(path)
-        formats = {".fits": "fits", ".hdf5": "hdf5", ".parquet": "parquet"}
+        formats = {".fits": "fits", ".hdf5": "hdf5", ".h5": "hdf5", ".parquet": "parquet"}
         formats |= {".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}
         if not path.suffix:
             return save_sample(self, path)
@@ -268,7 +281,7 @@ class Sample:
             table["wave"] = np.broadcast_to(wave, self.flux.shape) * u.AA
         if path.suffix == ".csv" and wave is not None:
             raise InputError(f"{path}: spectra do not fit into CSV; write .fits, .ecsv, .hdf5 or .parquet")
-        more = {"serialize_meta": True, "path": "sample"} if path.suffix == ".hdf5" else {}
+        more = {"serialize_meta": True, "path": "sample"} if formats[path.suffix] == "hdf5" else {}
         table.write(path, format=formats[path.suffix], overwrite=True, **more)
         return path
 

@@ -22,7 +22,8 @@ AB = (
     "m(ab)",
 )
 WORDS = {
-    r"(?:10|1\.?0*[eE])\s*\^?\s*\(([+-]?\d+)\)": r"1e\1",  # 10^(-17)
+    r"(?:10|1\.?0*[eE])\s*(?:\^|\*\*)?\s*\(([+-]?\d+)\)": r"1e\1",  # 10^(-17)
+    r"(?<=1e)([+-]?\d+)\s*\*\s*(?=[A-Za-z])": r"\1 ",  # 1e-20*erg
     r"(?<![\w.])(\d+\.?\d*)[Ee]([+-]?\d+)": r"\1e\2",  # 1E-17
     r"(?i:\b(?:angstroms?|angs?)\b)|\u212b|Å|(?<![\w.(])A(?=$|[\s/*^)\d-])": "AA",
     r"(?i:\bmicrons?\b|\bmicromet(?:er|re)s?\b)|[\u00b5\u03bc]m\b": "um",
@@ -45,7 +46,7 @@ WORDS = {
 
 
 QUANTITY = re.compile(r"^(?:M(?:_?star|\*)?|L|Z|SFR|[Aa]ge|t)\s*/\s*(?=\(?\s*(?:M|L|Z|Gyr|yr))")  # M / Msun
-LOG = re.compile(r"(?:log|log_?10|lg)\s*(?:\((.+)\)|\[(.+)\]|([^()\[\]]+))|\[(.+)\]", re.I)
+LOG = re.compile(r"(?:log[\s_]?10(?![\d.^*e])|log|lg)\s*(?:\((.+)\)|\[(.+)\]|([^()\[\]]+))|\[(.+)\]", re.I)
 
 
 def plain_unit(
@@ -58,9 +59,12 @@ def plain_unit(
     if log := LOG.fullmatch(name):
         inner = next(part for part in log.groups() if part)
         return f"dex({plain_unit(QUANTITY.sub('', inner))})"
-    called = re.fullmatch(r"(dex|mag|dB)\s*\((.+)\)", name)
+    if re.sub(r"[\s_.-]", "", name.lower()) in ("stmag", "magst"):
+        return "mag(ST)"
+    called = re.fullmatch(r"(dex|mag|dB)\s*\((.+)\)", name) or re.fullmatch(r"(dex)\s+([A-Za-z].*)", name)
     if called:
         return f"{called[1]}({plain_unit(called[2]) if called[2] not in ('AB', 'ST') else called[2]})"
+    name = re.sub(r"\^\{([+-]?\d+)\}", r"^\1", name)  # LaTeX
     for pattern, word in WORDS.items():
         name = re.sub(pattern, word, name)
     return re.sub(r"(?i)\b(n|nano)?(maggies|maggys?|mgys?)\b", _maggy, name)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .desi import desi_spectra
+from .image_spectra import find_images, image_spectrum
 from .manga import manga_spectrum
 from .onespectrum import spectrum_table, table_spectrum
 from .specfiles import read_hdus, sdss_spectrum
@@ -38,4 +39,6 @@ def read_archive(
     columns = [n.lower() for n in getattr(hdus[1][2] if len(hdus) > 1 else None, "names", None) or []]
     if "loglam" not in columns and spectrum_table(hdus) is not None:
         return [table_spectrum(path, hdus)]
+    if "loglam" not in columns and find_images(hdus):
+        return [image_spectrum(path, hdus)]
     return [sdss_spectrum(path, hdus)]

@@ -339,7 +339,15 @@ def _open_numpy(path: Path, part: str):
 
             def get(name):
                 _check_size(path, name, *sizes[name])
-                return Column(np.asarray(found[name]))
+                try:
+                    return Column(np.asarray(found[name]))
+                except ValueError as err:
+                    if "pickle" not in str(err):
+                        raise
+                    raise InputError(
+                        f"{path}: {name!r} holds Python objects, which are never unpickled; write numbers, "
+                        "with NaN where one is missing, or words"
+                    ) from err
 
             yield found.files, get
     elif found.dtype.names:

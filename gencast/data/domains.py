@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core.base import InputError, rng_for
-from ..core.checks import check_keys, number
+from ..core.checks import beside, check_keys, number
 from ..core.sample import Sample
-from .columns import as_text, open_columns, read_columns
-from .mappings import load_mapping
+from .columns import as_text, open_columns
+from .joins import Place, column_place, find_part, read_joined
+from .mappings import PLACE_KEYS, load_mapping
 from .readers import load_table_rows
 
 # %% ../../nbs/data/15_domains.ipynb #7548fde9
@@ -26,7 +27,7 @@ LEAST = 100  # galaxies of a domain
 
 def check_split(split, where: str) -> dict:  # by, and parts where quantiles are wanted
     "Check how a simulation is to be cut. Raises `InputError`."
-    check_keys(split, {"by"}, {"by", "parts"}, f"{where}: split")
+    check_keys(split, {"by"}, {"by", "parts"} | PLACE_KEYS, f"{where}: split")
     if not isinstance(split["by"], str) or not split["by"].strip():
         raise InputError(
             f"{where}: split: by is {split['by']!r}; name a column, a property, or two bands as 'u - r'"
@@ -79,6 +80,8 @@ class TableData:
         self,
         by: str,  # a property, a difference of bands `a - b` in mag, or a column
         words: bool = False,  # whether words will do
+        place: Place
+        | None = None,  # where the column lies; default: in the table, or its one extension with it
     ) -> np.ndarray:  # shape (n_gal,)
         "What galaxies are cut by. Raises `InputError` for a name that is none of these."
         sample = next(iter(self.samples.values()))
@@ -91,8 +94,12 @@ class TableData:
                 seen.flux[:, seen.bands.index(b)] * seen.wave[seen.bands.index(b)] for b in two.groups()
             )
             return -2.5 * np.log10(first / second)
-        part = self.mapping.get("part", "")
-        with open_columns(self.path, part) as (names, _):
+        place = place or Place(by)
+        source = beside(self.path.parent, place.file, f"{self.path}: split") if place.file else self.path
+        with open_columns(source, find_part(self.path, place, str(self.mapping.get("part", "")))) as (
+            names,
+            _,
+        ):
             there = by in names
         if not there and two:
             raise InputError(
@@ -100,11 +107,27 @@ class TableData:
                 f"({', '.join(self.mapping['bands']) or 'there are none'})"
             )
         try:
-            return read_columns(self.path, [by], part)[by].values[self.rows]
+            return self._column(place)
         except InputError:
             if not (words and there):
                 raise
-        return as_text(read_columns(self.path, [by], part, text=(by,))[by].values)[self.rows]
+        found = as_text(self._column(place, text=(place,)))
+        if (found == "").any():
+            row = self.rows[int(np.argmax(found == ""))]
+            raise InputError(
+                f"{self.path}: split: {place.label!r} has no value for row {row + 1}; correct it"
+            )
+        return found
+
+    def _column(self, place: Place, text: tuple = ()) -> np.ndarray:  # shape (n_gal,)
+        "A column for the galaxies that are used, joined by ids where it lies elsewhere."
+        light = (
+            self.mapping["spectra"]
+            if self.mapping.get("spectra")
+            else next(iter(self.mapping["bands"].values()))
+        )
+        read = read_joined(self.path, self.mapping, [place], text=text, first=column_place(light))
+        return read[place].values[self.rows]
 
 
 def read_table(
@@ -130,6 +153,11 @@ def read_table(
     )
 
 # %% ../../nbs/data/15_domains.ipynb #3888a09e
+def split_values(data: TableData, split: dict) -> np.ndarray:  # shape (n_gal,)
+    "What galaxies are cut by, wherever it lies. Raises `InputError`."
+    return data.values(split["by"], "parts" not in split, column_place(split, "by"))
+
+
 def resolve_table(
     entry: dict,  # one simulation of a suite file: name, table, columns, perhaps split and family
     path: Path,  # of the table
@@ -157,7 +185,7 @@ def resolve_table(
     if split is None:
         groups = [("all galaxies", np.arange(len(data.rows)))]
     else:
-        groups = cut_groups(data.values(split["by"], words="parts" not in split), split, where)
+        groups = cut_groups(split_values(data, split), split, where)
     domains = []
     for number_, (holds, rows) in enumerate(groups):
         name = entry["name"] if split is None else f"{entry['name']}-{number_ + 1}"
@@ -196,9 +224,7 @@ def load_domain(
         raise InputError(f"{path} has changed since it was checked; run again")
     if domain["split"]:
         split = domain["split"]
-        rows = cut_groups(data.values(split["by"], words="parts" not in split), split, str(path))[
-            split["group"]
-        ][1]
+        rows = cut_groups(split_values(data, split), split, str(path))[split["group"]][1]
         sample = sample.take(rows)
     sample.meta.update(name=domain["name"], domain=domain["domain"], n_domain=len(sample))
     if len(sample) > n_most:

@@ -19,7 +19,7 @@ from ..core.units import log_slope, parse_unit, to_linear
 # %% ../../nbs/data/07_errors.ipynb #5b301b09
 LARGEST_LOG_ERROR = 2.0  # dex, 5 mag: beyond it nothing was measured
 NAMED_IVAR = re.compile(r"ivar|invvar|inverse_?variance", re.I)
-NAMED_VARIANCE = re.compile(r"(?:^|_)var(?:iance)?(?:_|$)", re.I)
+NAMED_VARIANCE = re.compile(r"(?:^|_)(?:var|variance|iv)(?:_|$)|var$|weight|wht|^w_", re.I)
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def error_kind(
     if not stated:
         if not ivar and (NAMED_IVAR.search(column) or NAMED_VARIANCE.search(column)):
             raise InputError(
-                f"{where}: its name says variance and no unit says otherwise; name an inverse variance under "
-                "ivar:, or give error_unit:"
+                f"{where}: its name says variance or weight and no unit says otherwise; name an inverse "
+                "variance under ivar:, or give error_unit:"
             )
         return ErrorKind(-0.5 if ivar else 1.0)
     own, light = parse_unit(stated, where), _physical(unit)

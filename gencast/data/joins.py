@@ -7,6 +7,7 @@ __all__ = ['Place', 'column_place', 'column_places', 'find_part', 'read_joined']
 
 # %% ../../nbs/data/06_joins.ipynb #f53bc9d5
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,16 @@ def column_places(
     path: Path,  # a file
 ) -> dict:  # extension -> names of its columns; empty for other files than FITS
     "The extensions of a FITS file that hold tables, by name or, where names repeat, by number."
-    from astropy.io import fits
-
     if table_kind(path) not in (".fits", ".fit", ".fts") or not path.is_file():
         return {}
+    return _fits_places(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+@lru_cache(maxsize=16)
+def _fits_places(path: Path, changed: int, size: int) -> dict:  # extension -> names of its columns
+    "As `column_places`, once for each state of a file."
+    from astropy.io import fits
+
     try:
         check_headers(path)
         with damage_is_error(), fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:

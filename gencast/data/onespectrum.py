@@ -153,7 +153,7 @@ def survey_of(name: str, keys: dict) -> str:
     programme = str(keys.get("PROG_ID", ""))
     if programme.startswith("194.A-2005") or name.lower().startswith("legac"):
         return "LEGA-C"
-    if programme.startswith("194.A-2003"):
+    if programme.startswith("194.A-2003") or name.lower().startswith(("vandels", "sc_cdfs", "sc_uds")):
         return "VANDELS"
     if str(keys.get("TELESCOP", "")).upper() == "JWST":
         return "JWST"
@@ -171,17 +171,31 @@ def table_spectrum(path: Path, hdus: list) -> Spectrum:
     "The spectrum of a file with one, in ESO's layout or a similar one. Raises `InputError`."
     header, data, axes = spectrum_table(hdus)
     keys = both_headers(hdus[0][1], header)
-    check_product(keys)
     survey, names = survey_of(path.name, keys), list(data.names)
     units = {axis: column_unit(header, names, name) for axis, name in axes.items()}
     if survey == "LEGA-C":
         units |= {axis: unit for axis, unit in UNITS_OF_LEGAC.items() if not units[axis]}
     values = {axis: pixel_values(data, name) for axis, name in axes.items()}
-    wave = to_angstrom(values["wave"], units["wave"], f"column {axes['wave']!r}")
-    factor = flux_factor(np.where(wave > 0, wave, 1.0), units["flux"], f"column {axes['flux']!r}")
-    ivar = inverse_variance(values, units, factor, axes)
+    called = {axis: f"column {name!r}" for axis, name in axes.items()}
+    return one_spectrum(path, keys, values, units, called, names.index(axes["wave"]) + 1)
+
+
+def one_spectrum(
+    path: Path,
+    keys: dict,  # of the headers
+    values: dict,  # wave, flux, error or ivar, perhaps mask or dq; each of shape (n_wave,)
+    units: dict,  # likewise, as the file spells them
+    called: dict,  # likewise: column or extension, for messages
+    column: int = 1,  # number of the column of wavelengths
+    assumed: tuple = (),  # sentences
+) -> Spectrum:
+    "Pixels of one galaxy as a spectrum in gencast's units. Raises `InputError`."
+    check_product(keys)
+    wave = to_angstrom(values["wave"], units["wave"], called["wave"])
+    factor = flux_factor(np.where(wave > 0, wave, 1.0), units["flux"], called["flux"])
+    ivar = inverse_variance(values, units, factor, called)
     good = usable(values["flux"] * factor, ivar, values)
-    wave, assumed = in_vacuum(wave, keys, names.index(axes["wave"]) + 1)
+    wave, air = in_vacuum(wave, keys, column)
     wave, flux, ivar, good = in_order(wave, values["flux"] * factor, ivar, good)
     fwhm, more = resolution(wave, keys)
     return Spectrum(
@@ -195,11 +209,11 @@ def table_spectrum(path: Path, hdus: list) -> Spectrum:
         "",
         0,
         {"file": path.name, "sha256": file_checksum(path)},
-        survey,
+        survey_of(path.name, keys),
         ra=header_number(keys, ("RA",)),
         dec=header_number(keys, ("DEC",)),
         warning=vandels_warning(keys),
-        assumed=(*assumed, *more),
+        assumed=(*assumed, *air, *more),
     )
 
 
@@ -220,22 +234,22 @@ def header_number(keys: dict, names: tuple) -> float:
     return np.nan
 
 # %% ../../nbs/data/26_onespectrum.ipynb #6dc66410
-def inverse_variance(values: dict, units: dict, factor: np.ndarray, axes: dict) -> np.ndarray:  # (n_wave,)
+def inverse_variance(values: dict, units: dict, factor: np.ndarray, called: dict) -> np.ndarray:  # (n_wave,)
     "Inverse variance in gencast's unit of flux; 0 where there is no error. Raises `InputError`."
     if "error" not in values and "ivar" not in values:
-        raise InputError("it has no column of errors (ERR, IVAR ...); without errors no noise can be known")
+        raise InputError("it has no errors (a column ERR, IVAR ...); without errors no noise can be known")
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if "error" in values:
             own = factor
             if units["error"] and units["error"] != units["flux"]:
-                own = flux_factor(np.full(factor.shape, 5000.0), units["error"], f"column {axes['error']!r}")
+                own = flux_factor(np.full(factor.shape, 5000.0), units["error"], called["error"])
                 own = own * factor / flux_factor(np.full(factor.shape, 5000.0), units["flux"], "flux")
             error = values["error"] * own
             return np.where(np.isfinite(error) & (error > 0), 1 / error**2, 0.0)
         ivar = values["ivar"] / factor**2
     if (values["ivar"] < 0).any():
         raise InputError(
-            f"{axes['ivar']} is negative in {(values['ivar'] < 0).sum()} pixels; mask them with 0"
+            f"{called['ivar']} is negative in {(values['ivar'] < 0).sum()} pixels; mask them with 0"
         )
     return np.where(np.isfinite(ivar), ivar, 0.0)
 
@@ -258,7 +272,7 @@ def in_vacuum(wave: np.ndarray, keys: dict, column: int) -> tuple:  # Angstrom i
     said = " ".join(
         str(keys.get(k, "")) for k in (f"TUCD{column}", "AIRORVAC", "WAVETYPE", "VACUUM", "CTYPE1")
     )
-    small = said.lower()
+    small = said.lower().replace("linear", "")  # a word of IRAF's that says nothing of air
     if "obs.atmos" in small or "awav" in small or re.search(r"\bair\b", small):
         return air_to_vacuum(wave), ()
     if not small.strip():

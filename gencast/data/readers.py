@@ -270,12 +270,26 @@ def check_number_or_column(path: Path, mapping: dict, redshift: float) -> None:
         )
 
 
-def read_redshifts(mapping: dict, table: dict, n: int) -> tuple:
-    "Redshifts, shape (n_gal,), and what to call them; None where the mapping gives none."
+def read_redshifts(path: Path, mapping: dict, table: dict, n: int) -> tuple:
+    """Redshifts, shape (n_gal,), and what to call them; None where the mapping gives none. Raises
+    `InputError` for a column with a unit.
+    """
     given = mapping.get("redshift")
     if isinstance(given, (str, dict)):
-        return table[column_place(given)].values, column_place(given).label
+        place = column_place(given)
+        refuse_unit(f"{path}: redshift: column {place.label!r}", table[place].unit)
+        return table[place].values, place.label
     return (None if given is None else np.full(n, float(given))), "redshift"
+
+
+def refuse_unit(where: str, stated: str) -> None:
+    "`InputError` for redshifts with a unit, such as velocities or logarithms; words that are none may stay."
+    try:
+        unit = parse_unit(stated, where)
+    except InputError:
+        return
+    if log_slope(unit) is not None or not unit.is_equivalent(u.dimensionless_unscaled):
+        raise InputError(f"{where} is in {stated}; a redshift has no unit: convert it, or correct the file")
 
 
 def galaxy_ids(path: Path, mapping: dict, table: dict, rows: np.ndarray) -> tuple:
@@ -467,7 +481,7 @@ def usable_rows(
     light = read_brightness(path, mapping, view)
     n = len(light.values)
     table = read_others(path, mapping, n, view)
-    redshift, called = read_redshifts(mapping, table, n)
+    redshift, called = read_redshifts(path, mapping, table, n)
     found = find_bad(path, mapping, light, table, redshift, called)
     made, lifted, odd = convert_properties(path, mapping, table, known)
     if labelled:

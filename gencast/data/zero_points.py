@@ -23,9 +23,12 @@ STATED = tuple(
     for pattern in (
         r"\b(?:prior_?)?ab_?\s*(?:zp|zero[\s_-]*point)",
         r"\b(?:mag_?)?zero[\s_-]*points?\s*(?:\(?ab\)?)?",
-        r"\b(?:mag_?)?zp(?:_?ab)?",
+        r"\b(?:mag_?|phot_?)?zp(?:_?ab)?",
     )
-) + (re.compile(r"\bmag\w*\s*=\s*" + NUMBER + r"\s*-\s*2\.5", re.I),)
+) + (
+    re.compile(r"\bm(?:ag)?(?:_?ab)?\s*=\s*" + NUMBER + r"\s*-\s*2\.5", re.I),
+    re.compile(r"\bm(?:ag)?(?:_?ab)?\s*=\s*-\s*2\.5\s*\*?\s*log\w*\s*\(?[\w ]*\)?\s*\+\s*" + NUMBER, re.I),
+)
 IN_UNITS = re.compile(
     r"\b(?:flux(?:es)?|units?|photometry)\b[^.;]*?\b(n(?:ano)?-?|[uµμ]|micro-?|m(?:illi)?-?)?"
     r"(jy|jansky|maggy|maggies|mgy)\b",
@@ -36,7 +39,11 @@ IN_UNITS = re.compile(
 def zero_point_of(
     text: str,  # a line of a header
 ) -> float | None:  # AB magnitudes; None: it states none
-    "The AB magnitude of a flux of 1 that a line of text states."
+    "The AB magnitude of a flux of 1 that a line of text states. Raises `InputError` for one of Vega."
+    if re.search(r"\bvega", text, re.I) and any(p.search(text) for p in STATED):
+        raise InputError(
+            f"{text.strip()!r} states a zero point in Vega magnitudes; convert the fluxes to the AB system"
+        )
     for pattern in STATED:
         if found := pattern.search(text):
             return float(found[1])
@@ -53,10 +60,13 @@ def stated_zero_points(
     comments: list,  # of the .cat
     head: list,  # comments of the .fout
 ) -> dict:  # where it is stated -> AB magnitude of a flux of 1
-    "Every zero point that the files state."
+    "Every zero point that the files state. Raises `InputError` for one of Vega."
     found = {}
     for what, lines in ((path.name, comments), ("the header of the .fout", head)):
-        values = [zp for line in lines if (zp := zero_point_of(line)) is not None]
+        try:
+            values = [zp for line in lines if (zp := zero_point_of(line)) is not None]
+        except InputError as err:
+            raise InputError(f"{path}: {what}: {err}") from err
         found |= {f"{what}{' (again)' * k}": zp for k, zp in enumerate(dict.fromkeys(values))}
     for parameters in sorted(path.parent.glob("*.param")):
         words = dict(line.split("#")[0].replace("=", " ").split(None, 1) for line in _settings(parameters))

@@ -141,6 +141,6 @@ def measure_indices(
     if bad.any():
         raise InputError(
             f"indices: {bad.sum()} galaxies have a flux that is not positive or not finite (first: row "
-            f"{np.flatnonzero(bad)[0]}); mask or remove them"
+            f"{np.flatnonzero(bad)[0]}); leave them out"
         )
     return {name: measure_index(index, flux, wave) for name, index in list_indices().items()}

@@ -78,7 +78,7 @@ def refuse_gaps(X: np.ndarray, names: np.ndarray) -> None:
         row, column = np.argwhere(bad)[0]
         raise InputError(
             f"feature {names[column]} of galaxy {row} is NaN or infinite ({bad.any(axis=1).sum()} such "
-            "galaxies in all); mask or remove them"
+            "galaxies in all); leave them out"
         )
 
 # %% ../../nbs/features/30_spaces.ipynb #97213804

@@ -59,8 +59,8 @@ def check_positive(flux: np.ndarray, sample: Sample) -> None:
     if bad.any():
         which = ", ".join(str(sample.ids[i] if sample.ids else i) for i in np.flatnonzero(bad)[:5])
         raise InputError(
-            f"sample {sample.name!r}: {bad.sum()} galaxies have a brightness that is not positive (first: "
-            f"{which}); mask or remove them"
+            f"sample {sample.name!r}: {bad.sum()} galaxies have a brightness that is masked, not finite or "
+            f"not positive (first: {which}); fill these pixels, or leave the galaxies out"
         )
 
 # %% ../../nbs/features/05_table.ipynb #46bd9ed7

@@ -17,6 +17,7 @@ from .galaxies import plot_comparison as plot_comparison
 from .galaxies import plot_galaxies as plot_galaxies
 from .galaxies import plot_galaxy_errors as plot_galaxy_errors
 from .galaxies import plot_methods as plot_methods
+from .hard_test import plot_hard_test as plot_hard_test
 from .histories import plot_history as plot_history
 from .histories import plot_history_examples as plot_history_examples
 from .laws import plot_coverage as plot_coverage

@@ -18,6 +18,7 @@ from ..models.errors import error_metrics
 from ..regression.evidence import Evidence, compute_pair_signals, compute_signals, take_survey
 from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
 from ..regression.from_features import LearnedFeatures, feature_units, read_noise
+from ..regression.intervals import few_families
 from ..regression.protocol import check_families, heldout_predictions, score_table
 from ..regression.register import find_law
 from ..regression.signal_table import SignalTable
@@ -245,9 +246,6 @@ class DomainErrors:
         return card("Errors of models on domains", f"{len(self.names)} domains", rows, ("", ""))
 
 # %% ../../nbs/forecaster/30_domain_errors.ipynb #328c7f59
-LEAST_FAMILIES = 5  # with fewer, slices of three simulations say, the interval is always that of a new family
-
-
 def law_signals(law: str) -> tuple:
     "Names of the signals that a law may read."
     return tuple(dict.fromkeys((*LAW_SIGNALS, *find_law(law).signals)))
@@ -303,7 +301,7 @@ def forecast_evidence(
     "The forecast for a survey that the evidence holds."
     tier = "not judged" if report is None else report.tier
     known = domain_errors.without_family is not None
-    few = known and len(set(domain_errors.families)) < LEAST_FAMILIES
+    few = known and few_families(domain_errors.families)
     hard = known and (tier == "edge" or few and tier != "outside")
     families = domain_errors.families if hard else None
     table, without = domain_errors.law_table, None

@@ -17,7 +17,7 @@ from .evidence import PropertyEvidence
 from .family_pairs import family_groups
 from .parts import Simulations, load_part
 from ..regression.galaxy_intervals import calibrate_galaxies, coverage_table, score_intervals
-from ..regression.galaxy_trials import hold_galaxies, survey_values
+from ..regression.galaxy_trials import hold_galaxies, random_trials, survey_values
 
 # %% ../../nbs/pipeline/62_catalog.ipynb #7b7c6ac6
 FLAGS = {
@@ -52,20 +52,27 @@ def simulation_families(c: PropertyEvidence) -> np.ndarray:  # shape (n_sim,)
 def survey_trials(c: PropertyEvidence) -> list:  # of `GalaxyTrial`
     "Each family plays the survey in turn."
     families = simulation_families(c)
-    return [hold_galaxies(c.evidence, group[0], families)[0] for group in family_groups(families)]
+    return [hold_galaxies(c.edge, group[0], families)[0] for group in family_groups(families)]
+
+
+def library_trials(c: PropertyEvidence, held: tuple = ()) -> list:  # of `GalaxyTrial`
+    "Each random library that is made of no simulation held out plays the survey; empty where there are none."
+    if c.trials is None or held not in c.trials.consensus:
+        return []
+    return random_trials(c.edge, c.trials, simulation_families(c), held)
 
 
 def interval_columns(c: PropertyEvidence, trials: list) -> pd.DataFrame:  # one row an observed galaxy
     "Value, error and intervals of every observed galaxy; nan where there are none."
     observed, rows = observed_rows(c)
     columns = ["value", "error", "lower_68", "upper_68", "lower_90", "upper_90"]
-    table = pd.DataFrame(np.nan, index=range(len(observed)), columns=columns).assign(
-        chosen="", families=len(trials)
-    )
+    random = library_trials(c) if len(trials) > 1 else []
+    table = pd.DataFrame(np.nan, index=range(len(observed)), columns=columns)
+    table = table.assign(chosen="", families=len(trials), random=len(random))
     flags = galaxy_flags(c, len(trials))
     if (flags == "ok").any():
-        calibration = calibrate_galaxies(trials)
-        values, signals = survey_values(c.evidence, simulation_families(c))
+        calibration = calibrate_galaxies(trials, random)
+        values, signals = survey_values(c.edge, simulation_families(c))
         found = calibration.intervals(values, signals).set_index(rows)
         fine = rows[flags[rows] == "ok"]
         table.loc[fine, columns] = found.loc[fine, columns]
@@ -122,11 +129,12 @@ def galaxy_facts(simulations: Simulations, progress: Progress) -> list:  # of di
         return [facts_of(load_part(simulations, name, "test")) for name in simulations.names]
 
 # %% ../../nbs/pipeline/62_catalog.ipynb #f4256af5
-def score_family(evidence, families: np.ndarray, played: tuple, groups: list, facts: list) -> pd.DataFrame:
+def score_family(c: PropertyEvidence, played: tuple, groups: list, facts: list) -> pd.DataFrame:
     "The intervals of one family that plays the survey, with what its galaxies are sorted by."
-    trial, places = hold_galaxies(evidence, played[0], families)
-    others = [hold_galaxies(evidence, g[0], families, also=played)[0] for g in groups if g != played]
-    table = score_intervals(trial, others)
+    families = simulation_families(c)
+    trial, places = hold_galaxies(c.edge, played[0], families)
+    others = [hold_galaxies(c.edge, g[0], families, also=played)[0] for g in groups if g != played]
+    table = score_intervals(trial, others, library_trials(c, played))
     for name in facts[0]:
         table[name] = [facts[j][name][row] for j, row in places]
     return table
@@ -134,12 +142,11 @@ def score_family(evidence, families: np.ndarray, played: tuple, groups: list, fa
 
 def coverage_rows(c: PropertyEvidence, facts: list, progress: Progress) -> pd.DataFrame:
     "galaxy_coverage.csv of one view and property; empty for fewer than three families."
-    families = simulation_families(c)
-    groups = family_groups(families)
+    groups = family_groups(simulation_families(c))
     if len(groups) < 3:
         return pd.DataFrame()
     with progress.stage(f"{c.view}: intervals"):
-        found = [score_family(c.evidence, families, g, groups, facts) for g in groups]
+        found = [score_family(c, g, groups, facts) for g in groups]
         galaxies = pd.concat(found, ignore_index=True)
         table = coverage_table(galaxies, ("snr", "value", "mass", "colour", "redshift"))
     chosen = galaxies.groupby("family", sort=False).chosen.first()

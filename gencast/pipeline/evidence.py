@@ -38,6 +38,8 @@ from gencast.regression.evidence import (
     members,
     signal_version,
 )
+from ..regression.intervals import few_families
+from ..regression.protocol import LEAST_FIT
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
 from ..regression.support import SupportReport, fit_support_model, support_table
@@ -47,11 +49,20 @@ from ..synthesis.recipes import Suite
 # %% ../../nbs/pipeline/45_evidence.ipynb #d59a3909
 def family_labels(suite: Suite) -> dict:  # kind -> label of each simulation
     """Families that are small enough to be held out: by stellar library, dust law and histories, or by what a
-    suite of tables names.
+    suite of tables names. Three simulations must stay without any two families, or without one of only two.
     """
     found = suite_families(suite)
     sizes = {kind: np.sort(np.unique(f, return_counts=True)[1])[::-1] for kind, f in found.items()}
-    return {kind: found[kind] for kind, n in sizes.items() if len(n) > 2 and n[2:].sum() > 2 and n[0] > 1}
+    stay = {kind: n[1:].sum() if len(n) == 2 else n[2:].sum() for kind, n in sizes.items()}
+    return {kind: found[kind] for kind, n in sizes.items() if n[0] > 1 and stay[kind] >= LEAST_FIT}
+
+
+def are_slices(suite: Suite, families: dict) -> bool:  # `families`: from `family_labels`
+    """Whether simulations share a main family that cannot be held out: nothing tells then how a new family
+    differs, and no interval is given.
+    """
+    labels = next(iter(suite_families(suite).values()))
+    return not families and len(set(labels.tolist())) < len(labels)
 
 
 def held_groups(families: dict, n: int) -> list:  # of tuples of numbers
@@ -84,13 +95,15 @@ class ViewEvidence:
     inside: pd.DataFrame  # the same for each simulation, held out
     trials: TrialSets | None = None  # targets of random libraries; None where there are none
     trial_neighbours: list = field(default_factory=list)  # from `trial_neighbours`, one dict a source
+    slices: bool = False  # whether the simulations share families that cannot be held out, from `are_slices`
 
     @property
     def unseen(self) -> bool:
-        """Whether the forecast is that for a family which no simulation shares: at the edge of the range, and
-        for fewer galaxies than the range can be judged by.
+        """Whether the forecast is that for a family which no simulation shares: at the edge of the range, for
+        fewer galaxies than the range can be judged by, and for simulations of fewer than five families, of
+        which those held out one at a time say nothing about a new one.
         """
-        few = len(self.survey) < LEAST_JUDGED
+        few = len(self.survey) < LEAST_JUDGED or few_families(self.kin)
         return self.support.tier == "edge" or (self.support.tier == "inside" and few)
 
     @property
@@ -235,7 +248,7 @@ def gather_view(
     neighbours = find_neighbours(simulations, properties, lacking, mine, progress)
     more = (trials, find_trial_neighbours(simulations, properties, lacking, trials, progress))
     known = (simulations, observed, survey, features, properties, consensus, neighbours)
-    return ViewEvidence(*known, families, main, support, inside, *more)
+    return ViewEvidence(*known, families, main, support, inside, *more, are_slices(suite, families))
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #02d44086
 def variant_path(simulations: Simulations, stage: str, property: str, variant: int) -> Path:

@@ -12,9 +12,10 @@ import numpy as np
 
 from ..core.cache import remember_call
 from ..core.progress import Progress
+from ..models.timebins import label_columns
 from .consensus import mean_equations, noisy_basis, sample_basis
 from .parts import Simulations, row_blocks
-from ..regression.consensus import Consensus, noise_penalty
+from ..regression.consensus import Consensus, choose_penalties, noise_penalty, scatter_of
 from ..regression.evidence import members
 
 # %% ../../nbs/pipeline/37_family_pairs.ipynb #849231ae
@@ -26,8 +27,8 @@ def fit_without(
     basis = sample_basis(simulations, use)
     basis = noisy_basis(basis, noise) if noise_free else basis
     parts = [mean_equations(simulations, simulations.names[i], properties, [basis])[0] for i in use]
-    gram, moment = (np.array([part[k] for part in parts]) for k in (0, 1))
-    return Consensus(basis, gram, moment, noise_penalty(basis, noise)), use
+    gram, moment, square = map(np.array, zip(*parts))
+    return Consensus(basis, gram, moment, noise_penalty(basis, noise), square), use
 
 
 def consensus_apart(
@@ -37,19 +38,24 @@ def consensus_apart(
     families: tuple,  # family of each simulation
     noise: np.ndarray,  # of the features, beyond that of the simulations, dex, shape (n_feature,)
     noise_free: bool,  # whether the simulations' light may be free of noise
-) -> dict:  # predicted: shape (n_label, n_all); nan for the family that is held out
+) -> dict:  # predicted, cautious: shape (n_label, n_all); nan for the family that is held out
     "What the simulations say about the test galaxies of every other family, with that family left out too."
     consensus, use = fit_without(simulations, properties, held, noise, noise_free)
-    predicted = []
+    columns, kin = tuple(label_columns(properties, p) for p in properties), np.array(families)[use]
+    cautious = choose_penalties(consensus, noise, kin, columns)
+    found = {"predicted": [], "cautious": []}
     for j, name in enumerate(simulations.names):
         left_out = [use.index(i) for i in members(families, j) if i in use]
-        blocks = [x for x, _ in row_blocks(simulations, name, "test")]
+        expanded = [consensus.basis.expand(x) for x, _ in row_blocks(simulations, name, "test")]
+        expanded = np.concatenate(expanded)
         if j in held or len(left_out) == len(use):
-            predicted.append(np.full((sum(map(len, blocks)), consensus.moment.shape[-1]), np.nan))
+            unknown = np.full((len(expanded), consensus.moment.shape[-1]), np.nan)
+            found = {key: [*parts, unknown] for key, parts in found.items()}
             continue
-        coefficients = consensus.coefficients(*left_out)
-        predicted += [consensus.basis.expand(x) @ coefficients for x in blocks]
-    return {"predicted": np.concatenate(predicted).T.astype(np.float32)}
+        scatter = scatter_of(expanded, len(consensus.basis.components))
+        found["predicted"].append(expanded @ consensus.coefficients(*left_out))
+        found["cautious"].append(expanded @ cautious.coefficients(scatter, *left_out))
+    return {key: np.concatenate(parts).T.astype(np.float32) for key, parts in found.items()}
 
 # %% ../../nbs/pipeline/37_family_pairs.ipynb #ffea47e4
 MOST_FAMILIES = (
@@ -67,16 +73,17 @@ def family_groups(
 def join_pairs(
     apart: dict,  # family that is held out, a tuple of numbers -> from `consensus_apart`
     edges: np.ndarray,  # where the galaxies of each simulation begin and end, shape (n_sim + 1,)
-) -> dict:  # two families, a tuple of numbers -> predicted, survey
+) -> dict:  # two families, a tuple of numbers -> predicted, cautious, survey
     "One consensus for each pair of families, for the galaxies of both."
     found = {}
     for a, b in combinations(apart, 2):
-        predicted = np.full_like(apart[a]["predicted"], np.nan)
+        both = {key: np.full_like(values, np.nan) for key, values in apart[a].items()}
         for out, played in ((a, b), (b, a)):
             for j in played:
                 rows = slice(edges[j], edges[j + 1])
-                predicted[:, rows] = apart[out]["predicted"][:, rows]
-        found[tuple(sorted(a + b))] = {"predicted": predicted, "survey": np.empty((len(predicted), 0))}
+                for key, values in both.items():
+                    values[:, rows] = apart[out][key][:, rows]
+        found[tuple(sorted(a + b))] = both | {"survey": np.empty((len(both["predicted"]), 0))}
     return found
 
 
@@ -88,7 +95,7 @@ def find_pairs(
     noise: np.ndarray,
     noise_free: bool,
     progress: Progress,
-) -> dict:  # two families, a tuple of numbers -> predicted, survey
+) -> dict:  # two families, a tuple of numbers -> predicted, cautious, survey
     "The consensus with every two families held out; empty where each simulation is its own family."
     groups = [] if families is None else family_groups(families)
     if not 2 < len(groups) <= MOST_FAMILIES:

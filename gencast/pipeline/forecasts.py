@@ -17,7 +17,7 @@ from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..data.photometry import observed_facts
 from .evidence import PropertyEvidence, ViewEvidence
-from .laws import FORECAST_COLUMNS, law_signals, simulation_forecasts
+from .laws import FORECAST_COLUMNS, forecast_law, law_signals, simulation_forecasts
 from .parts import Simulations, load_part
 from .settings import LawSettings
 from ..regression.forecasts import SurveyForecast, forecast_survey, hold_trials
@@ -36,7 +36,7 @@ def forecast_inside(c: PropertyEvidence, law: str, progress: Progress) -> Survey
     "The forecast for galaxies within the range: each simulation, held out, plays the survey."
     table, size, seed = law_signals(c, law), len(c.survey), c.shared.simulations.seed
     trials = []
-    if c.shared.support.tier != "outside":
+    if interval_kind(c) != "none":
         map_tasks = partial(progress.map, f"{c.view}: trials")
         trials = hold_trials(c.evidence, table, law, size, seed, map_tasks=map_tasks)
     return forecast_survey(c.evidence, table, law, trials, seed)
@@ -53,14 +53,16 @@ def forecast_unseen(c: PropertyEvidence, law: str, progress: Progress) -> Survey
     stock = c.stock if c.stock and c.stock.signals == table.signals else None
     map_tasks = partial(progress.map, f"{c.view}: trials")
     known = (shared.units, without[..., columns], c.trials if stock else None, stock, map_tasks)
-    trials, units = unseen_trials(c.edge, table, law, len(c.survey), seed, *known)
+    trials, units = [], None
+    if interval_kind(c) != "none":
+        trials, units = unseen_trials(c.edge, table, law, len(c.survey), seed, *known)
     fitted = fit_law_with(law, table, table.values, (), stock, seed)
     return forecast_survey(c.edge, table, law, trials, seed, units, fitted)
 
 
 def interval_kind(c: PropertyEvidence) -> str:
     "What the interval rests on: `simulations` held out one by one, `unseen` families, or `none`."
-    if c.shared.support.tier == "outside":
+    if c.shared.support.tier == "outside" or c.shared.slices:
         return "none"
     return "unseen" if c.shared.unseen else "simulations"
 
@@ -71,7 +73,7 @@ def survey_forecast(
     """The forecast of every source's error on the survey; of the best, the mean and the consensus; and the
     expected error of each galaxy.
     """
-    law, support = settings.law, c.shared.support
+    law, support = forecast_law(settings), c.shared.support
     find = forecast_unseen if c.shared.unseen else forecast_inside
     found = find(c, law, progress)
     key = {

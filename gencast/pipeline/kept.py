@@ -19,7 +19,7 @@ from ..core.sample import Sample, load_sample, save_sample
 from ..data.suites import main_family
 from ..models.timebins import label_matrix, labels_of
 from .consensus import mean_equations, sample_basis
-from .evidence import ViewEvidence, family_labels, measured_in, variant_path
+from .evidence import ViewEvidence, are_slices, family_labels, measured_in, variant_path
 from .parts import Simulations, load_rows
 from .settings import Settings
 from .trial_targets import TrialSets, load_trials
@@ -159,6 +159,7 @@ class Kept:
     rows: dict  # `reference` and `tests` -> galaxies of each simulation
     key: str
     trials: TrialSets | None = None  # whose features and labels are among the arrays
+    slices: bool = False  # as in `ViewEvidence`
 
     @property
     def units(self) -> np.ndarray:
@@ -224,4 +225,4 @@ def open_kept(
     families, tables = family_labels(settings.suite), any("table" in s for s in settings.suite.simulations)
     main = main_family(settings.suite, families)
     known = (simulations, settings.properties, survey, families, main, tables, held, arrays, rows, key)
-    return Kept(*known, trials)
+    return Kept(*known, trials, are_slices(settings.suite, families))

@@ -21,6 +21,7 @@ from ..regression.evidence import compute_pair_signals
 from ..regression.intervals import LEVELS
 from ..regression.laws import BASELINE_LABELS, LAWS, line_table
 from ..regression.protocol import heldout_predictions, score_table
+from ..regression.register import find_law
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
 from ..regression.unseen import unseen_predictions
@@ -51,7 +52,7 @@ def law_signals(c: PropertyEvidence, law: str) -> SignalTable:
     """The table that a law on signals may read: the signals that any group of galaxies has, and a distance
     for laws that ask for it.
     """
-    return c.table.select(tuple(dict.fromkeys((*LAW_SIGNALS, *LAWS[law].signals))))
+    return c.table.select(tuple(dict.fromkeys((*LAW_SIGNALS, *find_law(law).signals))))
 
 
 def has_signals(c: PropertyEvidence, law: str) -> bool:
@@ -63,6 +64,11 @@ def has_signals(c: PropertyEvidence, law: str) -> bool:
 
 # %% ../../nbs/pipeline/55_laws.ipynb #1c03c4e8
 DISTANCE_LAWS = ("pooled_line", "target_lines")  # scored in each of `DISTANCES`
+
+
+def forecast_law(settings: LawSettings) -> str:  # for `find_law`
+    "The law that forecasts, with the distance that it reads where this is the run's choice."
+    return f"{settings.law}:{settings.distance}" if settings.law in DISTANCE_LAWS else settings.law
 
 
 REFERENCE_LAWS = ("in_domain", "constant")  # scored beside them

@@ -28,6 +28,7 @@ from gencast.pipeline.evidence import (
     source_path,
 )
 from .kept import NOT_KEPT, Kept, KeptDamaged, unpack
+from .laws import forecast_law
 from .settings import LawSettings
 from .surveys import lacking_noise, survey_noise
 from .training import Learner, fit_source, kept_model, model_path, predict_survey, read_model
@@ -39,8 +40,8 @@ from gencast.regression.consensus import (
     noise_penalty,
 )
 from ..regression.evidence import Evidence, members, signal_version
-from ..regression.laws import LAWS
 from ..regression.neighbours import Neighbours, fit_neighbours, neighbour_arrays
+from ..regression.register import find_law
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
 from ..regression.support import SupportModel, fit_support_model
@@ -288,7 +289,7 @@ def view_of_sample(
         for near, known in zip(m.near, m.neighbours)
     ]
     known = (kept.simulations, observed, sample, features, kept.properties, consensus, neighbours)
-    more = (kept.families, kept.main_family, support, None, kept.trials, m.trial_neighbours)
+    more = (kept.families, kept.main_family, support, None, kept.trials, m.trial_neighbours, kept.slices)
     return ViewEvidence(*known, *more), m
 
 # %% ../../nbs/pipeline/78_measured.ipynb #16a42d1a
@@ -352,7 +353,7 @@ def apply_kept(
 # %% ../../nbs/pipeline/78_measured.ipynb #907c483e
 def law_reads(law: str) -> tuple:  # names of signals
     "The signals that a law reads, and those of any group of galaxies."
-    return tuple(dict.fromkeys((*LAW_SIGNALS, *LAWS[law].signals)))
+    return tuple(dict.fromkeys((*LAW_SIGNALS, *find_law(law).signals)))
 
 
 def evidence_of_property(
@@ -395,7 +396,7 @@ def evidence_of_property(
         trials = join_trials(
             view, property, [tried for *_, tried in fits], kept.split("trial_labels", "trials")
         )
-    made_from, signals = edge if view.unseen else evidence, law_reads(laws.law)
+    made_from, signals = edge if view.unseen else evidence, law_reads(forecast_law(laws))
     held, each = held_signals(m, made_from, view, property, signals, progress)
     table = SignalTable(names, signals, held, each, evidence.log_mse, evidence.bias)
     stock = held_stock(m, edge, trials, view, property, progress)

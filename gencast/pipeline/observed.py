@@ -14,6 +14,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ..core.base import InputError
+from ..core.cosmology import cosmology_name
 from ..core.files import read_sealed
 from ..core.locks import hold_folder
 from ..core.progress import Progress
@@ -34,7 +35,7 @@ from .evidence import gather_property, gather_view
 from .forecasts import galaxy_rows, survey_forecast
 from .job import make_simulations
 from .kept import NOT_KEPT, Kept, KeptDamaged, open_kept
-from .laws import FORECAST_COLUMNS
+from .laws import FORECAST_COLUMNS, forecast_law
 from .measured import evidence_of_property, law_reads, view_of_sample
 from .own_models import check_trusted, check_unchanged
 from gencast.pipeline.settings import (
@@ -94,6 +95,7 @@ def read_observed(
     """
     paths, suite = list(map(Path, paths)), settings.suite
     options = {key: value for key, value in options.items() if is_given(value)}
+    _refuse_two_cosmologies(columns, options)
     options = {"cosmology": suite.cosmology} | options
     fwhm = suite.spectra.get("fwhm_kms", FWHM_KMS)
     known = [path for path in paths if keeps_columns(path)]
@@ -116,6 +118,18 @@ def read_observed(
     if not has_recipes(suite):
         return load_table_rows(paths[0], mapping, view="photometry", labelled=False)[0]
     return in_bands(settings, paths[0], mapping, cosmology=options["cosmology"])
+
+
+def _refuse_two_cosmologies(columns, options: dict) -> None:
+    "`InputError` where the mapping and `--cosmology` name different ones."
+    if not columns or "cosmology" not in options or catalogue_options(columns) is not None:
+        return
+    stated = load_mapping(columns).get("cosmology")
+    if stated is not None and cosmology_name(stated) != cosmology_name(options["cosmology"]):
+        raise InputError(
+            f"--cosmology {options['cosmology']} and the mapping's cosmology: {stated} differ; give one of "
+            "them"
+        )
 
 
 def is_given(
@@ -300,7 +314,7 @@ def compared_with(
 # %% ../../nbs/pipeline/85_observed.ipynb #c58adf0a
 def kept_for(folder: Path, settings: Settings, view: str) -> Kept:
     "What a run keeps, where its law can do with it. Raises `InputError`, saying why, where it cannot."
-    more = set(law_reads(settings.law)) - set(LAW_SIGNALS)
+    more = set(law_reads(forecast_law(settings.part(LawSettings)))) - set(LAW_SIGNALS)
     if more:
         raise InputError(
             f"the law {settings.law!r} reads {', '.join(sorted(more))}, which is not kept: {NOT_KEPT}"
@@ -379,7 +393,13 @@ def forecast_catalog(
 
 
 def forecast_all(
-    folder: str | Path, sample: Sample, properties, jobs, progress: bool, scheduler: str, model
+    folder: str | Path,  # of a finished run
+    sample: Sample,  # the observed galaxies
+    properties,  # which of the run's; None: all
+    jobs,  # processes
+    progress: bool,  # whether progress is shown
+    scheduler: str,  # address of a Dask scheduler; empty: this machine
+    model,  # the run's own estimator, if it has one
 ) -> tuple:  # as forecasts.csv, galaxies.csv and galaxy_intervals.csv
     "All tables about observed galaxies; arguments and errors are those of `forecast`."
     folder, settings = Path(folder), load_settings(folder)

@@ -117,12 +117,12 @@ def can_mix(suite: Suite) -> bool:
 
 # %% ../../nbs/pipeline/22_trial_targets.ipynb #6724dbab
 def find_trials(
-    suite: Suite,
-    simulations: Simulations,
+    suite: Suite,  # of the run
+    simulations: Simulations,  # of the view
     survey: Sample | None,  # as which the simulations are seen; None: they are clean spectra
     properties: tuple,  # of the run
-    progress: Progress,
-) -> TrialSets | None:
+    progress: Progress,  # where progress is shown
+) -> TrialSets | None:  # what the run keeps of them
     "The trial targets of a view, made or read back; None for a suite whose libraries cannot be mixed."
     if not can_mix(suite):
         return None

@@ -9,16 +9,22 @@ __all__ = ['effective_number', 'paired_gain']
 import numpy as np
 import pandas as pd
 
+from ..core.arguments import Words, takes
 from ..core.base import InputError
 
 # %% ../../nbs/regression/46_comparisons.ipynb #ca66576b
+@takes(families=Words())
 def effective_number(
     families,  # family of each simulation, shape (n_sim,)
 ) -> float:  # from 1 to the number of families
     "The effective number of families. Raises `InputError` where there is no simulation."
-    sizes = np.unique(np.asarray(families).astype(str), return_counts=True)[1]
-    if not sizes.size:
-        raise InputError("families: there are none; give one for each simulation")
+    try:
+        labels = np.asarray(families)
+    except ValueError as err:  # rows of different lengths
+        raise InputError("families: give one name or number for each simulation") from err
+    if labels.ndim != 1 or any(not isinstance(label, (str, int, float)) for label in labels.tolist()):
+        raise InputError("families: give one name or number for each simulation")
+    sizes = np.unique(labels.astype(str), return_counts=True)[1]
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 # %% ../../nbs/regression/46_comparisons.ipynb #96498bad

@@ -277,7 +277,7 @@ def choose_penalties(
     noise: float | np.ndarray,  # of the features, dex; one number or shape (n_feature,)
     families: np.ndarray,  # family of each simulation of the consensus, shape (n_sim,); at least two
     columns: tuple,  # of the labels that belong to each property: a number or slice for each
-) -> CautiousConsensus:
+) -> CautiousConsensus:  # with the penalty of each property
     """The cautious consensus whose penalties suit families that it has not seen. Raises `InputError` for
     fewer than two families.
     """

@@ -97,7 +97,7 @@ class GalaxyErrors:
 def fit_galaxy_errors(
     trials: list,  # of `GalaxyTrial`, one for each family
     value: str,  # name of the value
-) -> GalaxyErrors:
+) -> GalaxyErrors:  # says the expected error of other galaxies
     """Learn how the error of a value depends on the signals; every family has the same weight. Raises
     `InputError` for trials that do not fit, and for an unknown value.
     """

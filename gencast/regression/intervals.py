@@ -56,6 +56,12 @@ def group_quantile(
 FEW_FAMILIES = 9  # fewer than this give no conformal interval of 90 %
 PRIOR_SPREAD = 0.45  # dex; between families' log10 mean square residuals
 PRIOR_FAMILIES = 4  # families that the prior is worth
+LEAST_FAMILIES = 5  # with fewer, slices of three simulations say, the interval is always that of a new family
+
+
+def few_families(families: np.ndarray | None) -> bool:  # label of each simulation
+    "Whether simulations are slices of so few families that only a family held out tells of a new one."
+    return families is not None and len(set(np.asarray(families).tolist())) < LEAST_FAMILIES
 
 
 def random_effect_reach(

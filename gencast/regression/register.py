@@ -7,7 +7,7 @@ __all__ = ['LawSpec', 'register_law', 'ErrorLaw', 'make_law']
 
 # %% ../../nbs/regression/28_register.ipynb #bace8bdf
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,12 +54,20 @@ def register_law(
 
 # %% ../../nbs/regression/28_register.ipynb #ac4511dc
 def find_law(name: str) -> LawSpec:
-    "A law of the register. Raises `InputError` for an unknown name."
+    """A law of the register; `pooled_line:clustered` is one of one signal with another signal. Raises
+    `InputError` for an unknown name.
+    """
     import gencast.regression.laws  # noqa: F401  (fills the register)
 
-    if name not in LAWS:
+    if name in LAWS:
+        return LAWS[name]
+    plain, _, signal = name.partition(":")
+    if plain not in LAWS or name.endswith(":"):
         raise InputError(f"unknown law {name!r}; choose from {', '.join(LAWS)}")
-    return LAWS[name]
+    spec = LAWS[plain]
+    if signal and len(spec.signals) != 1:
+        raise InputError(f"law {plain!r} does not read one signal only; leave out {signal!r}")
+    return replace(spec, signals=(signal,)) if signal else spec
 
 # %% ../../nbs/regression/28_register.ipynb #351d4403
 class ErrorLaw:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.base import rng_for
-from .support_statistics import FLOORS, STATISTICS, over_galaxies
+from .support_statistics import ALONE, FLOORS, over_galaxies
 
 # %% ../../nbs/regression/48_support_calibration.ipynb #a4d660ca
 def draw_rows(usable: np.ndarray, size: int, n_group: int, rng: np.random.Generator) -> np.ndarray:
@@ -90,7 +90,7 @@ class HeldOutStatistics:
         least = np.min(
             [
                 self.p_value(alone(name, held), alone(name, np.append(held, ours)))
-                for name, held, ours in zip(STATISTICS, self.values.swapaxes(0, 1), target)
+                for name, held, ours in zip(ALONE, self.values.swapaxes(0, 1), target)
             ],
             axis=0,
         )

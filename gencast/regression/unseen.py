@@ -15,7 +15,7 @@ from ..core.base import rng_for
 from .evidence import Evidence, members, one_by_one
 from .forecasts import draw_groups, try_groups
 from .intervals import LEVELS, family_interval
-from .protocol import check_families, read_levels
+from .protocol import LEAST_FIT, check_families, read_levels
 from .signal_table import SignalTable
 from .trial_targets import Stock, TrialTargets, fit_law_with
 
@@ -36,11 +36,13 @@ def trial_folds(numbers: np.ndarray) -> list:  # of arrays
 def family_residuals(
     table: SignalTable, law: str, version: np.ndarray, held: tuple, families: np.ndarray, stock, seed: int
 ) -> list:  # of arrays, dex
-    "Residuals of every family that is not held out, predicted without it."
+    "Residuals of every family that is not held out, predicted without it, where enough stay to fit a law."
     n, found = len(table.names), []
     for family in dict.fromkeys(families[np.setdiff1d(np.arange(n), held)].tolist()):
         kin = tuple(np.flatnonzero(families == family).tolist())
         stay = np.setdiff1d(np.arange(n), [*held, *kin])
+        if len(stay) < LEAST_FIT:
+            continue
         fitted = fit_law_with(law, table, version, held, stock, seed, more=kin)
         missed = [table.log_mse[stay, j] - fitted.predict(version[stay, j], stay) for j in kin]
         found.append(np.concatenate(missed))
@@ -87,7 +89,7 @@ def family_task(
     "Predictions and intervals for all simulations of a family."
     residuals, rows = hold_family(table, law, held, version, families, stock, seed)
     for level in levels:
-        low, high = family_interval(residuals, level)
+        low, high = family_interval(residuals, level) if residuals else (np.nan, np.nan)
         rows[f"lower_{level * 100:.0f}"] = rows.predicted + low
         rows[f"upper_{level * 100:.0f}"] = rows.predicted + high
     return rows[[c for c in rows if c != "sd"] + ["sd"]]

@@ -134,6 +134,11 @@ def unit_word(property: str) -> str:
     unit = error_unit(property)
     return f" {unit}" if unit else ""
 
+# %% ../../nbs/report/85_catalog.ipynb #1cfabaa7
+def random_libraries(rows: pd.DataFrame) -> int:
+    "How many random libraries the intervals come from; none where the rows do not say."
+    return int(rows["random"].max()) if "random" in rows and len(rows) else 0
+
 # %% ../../nbs/report/85_catalog.ipynb #1b19e9ce
 def describe_catalog(
     rows: pd.DataFrame,  # of galaxy_intervals.csv
@@ -151,7 +156,7 @@ def describe_catalog(
         if len(fine):
             width = np.median(fine.upper_90 - fine.lower_90)
             text += f" (median width of the 90 % interval {width:.2g}{unit_word(property)}). "
-            text += promise_sentence(int(fine.families.iloc[0]))
+            text += promise_sentence(int(fine.families.iloc[0]), random_libraries(fine))
             text += " " + coverage_words(coverage, property, fine["view"].iloc[0])
         told.append(text.strip())
     return "\n\n".join(told)
@@ -260,6 +265,7 @@ def provenance_of(rows: pd.DataFrame, run: dict) -> dict:
         "NSIM": len(keys),
         "SIMSUM": digest(sorted(keys.items())) if keys else "",
         "NFAMILY": int(rows.families.max()) if "families" in rows and len(rows) else "",
+        "NRANDOM": random_libraries(rows),
         "DATASUM": data_sums(run, rows.target),
         "ROWSUM": hashlib.sha256(text.encode()).hexdigest(),
     }

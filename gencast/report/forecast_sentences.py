@@ -8,26 +8,13 @@ __all__ = ['describe_forecast', 'describe_support', 'compare_forecast']
 # %% ../../nbs/report/42_forecast_sentences.ipynb #f8612ebe
 import numpy as np
 
-from .forecasts import BestForecast, best_forecast, forecast_rows
-from .results import Results, assumptions, select
-from .scores import describe_skill
+from ..regression.intervals import few_families
+from .forecasts import UNSEEN, BestForecast, best_forecast, forecast_rows
+from .results import Results, select
+from .scores import describe_skill, family_word, held_families
 from .wording import CAVEAT, error_unit, plain_name, with_unit
 
-# %% ../../nbs/report/42_forecast_sentences.ipynb #d92941f6
-UNSEEN = (
-    "The interval holds 90 % if nature differs from the simulations as these differ from each other: it "
-    "comes from whole families held out and, where there are recipes, from random stellar libraries."
-)
-
 # %% ../../nbs/report/42_forecast_sentences.ipynb #17e95517
-def family_word(results: Results) -> str:
-    """What the simulations of a family share: the stellar library, or the first assumption of a suite of
-    tables.
-    """
-    kinds = [c for c in assumptions(results).columns if c not in ("name", "table", "domain")]
-    return "stellar library" if not kinds or "ssp" in kinds else kinds[0].replace("_", " ")
-
-
 def _describe_limits(best: BestForecast, family: str) -> str:
     "What to keep in mind about a forecast: an edge, other sources, sources out of range."
     text = ""
@@ -108,11 +95,17 @@ TIER_WORDS = {
 }
 
 
-def _describe_tier(rows, family: str) -> str:
+def _describe_tier(rows, family: str, few: bool) -> str:  # few: families
     "The tier in words, with the share of single galaxies in range where it is known."
     tier = rows.tier.iloc[0]
     text = TIER_WORDS[tier].format(family=family)
-    if tier == "inside" and "interval" in rows and rows.interval.iloc[0] == "unseen":
+    unseen = tier == "inside" and "interval" in rows and rows.interval.iloc[0] == "unseen"
+    if unseen and few:
+        text = (
+            f"**inside the range** of the simulations. These are slices of so few of one {family} each that "
+            f"light in their range does not tell how a new {family} differs. {UNSEEN}"
+        )
+    elif unseen:
         text = (
             "**inside the range** of the simulations, but so few galaxies would look like that also if their "
             f"{family} were one that no simulation has. {UNSEEN}"
@@ -155,7 +148,7 @@ def describe_support(
             "the simulations: the forecast holds only if it does."
         )
     if "tier" in rows and rows.tier.iloc[0] in TIER_WORDS:
-        return f"{place}{target} lies {_describe_tier(rows, family)}"
+        return f"{place}{target} lies {_describe_tier(rows, family, few_families(held_families(results)))}"
     if inside in (0, len(rows)):
         return f"{place}{target} lies {TIER_WORDS['inside' if inside else 'outside'].format(family=family)}"
     return (

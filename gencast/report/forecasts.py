@@ -142,6 +142,19 @@ def observed_forecasts(results: Results, *also: str) -> list:  # pandas.DataFram
     return [rows for _, rows in observed.groupby(["target", *also, "property"], sort=False)]
 
 # %% ../../nbs/report/40_forecasts.ipynb #68ca6e2a
+UNSEEN = (
+    "The interval holds 90 % if nature differs from the simulations as these differ from each other: it "
+    "comes from whole families held out and, where there are recipes, from random stellar libraries."
+)
+INTERVALS = {  # in the column `interval` of forecasts.csv -> what the interval promises
+    "unseen": UNSEEN,
+    "simulations": (
+        "The interval holds 90 % for data like a simulation of which others share the family, and less for a "
+        "family that is new."
+    ),
+}
+
+
 def _forecast_line(best: BestForecast) -> str:
     "One line of `forecast_lines`."
     start = f"{best.target:<16} {best.property:<10}"
@@ -163,14 +176,19 @@ def _forecast_line(best: BestForecast) -> str:
 # %% ../../nbs/report/40_forecasts.ipynb #bba2672e
 def forecast_lines(
     results,  # `Results`, or anything with a table `forecasts` and perhaps a table `combined`
-) -> list:  # of str: a heading, then one line for each data set and property
+) -> list:  # of str: a heading, a line for each data set and property, what intervals for new families mean
     "The forecasts for observed galaxies as lines of text, for the terminal."
     heading = (
         f"{'data set':<16} {'property':<10} {'best trained on':<26} {'RMSE':>6}  {'90 % interval':<16} "
         "inside the simulations' range"
     )
     combined = getattr(results, "combined", None)
-    return [heading, *(_forecast_line(_choose_best(rows, combined)) for rows in observed_forecasts(results))]
+    best = [_choose_best(rows, combined) for rows in observed_forecasts(results)]
+    lines = [heading, *map(_forecast_line, best)]
+    for kind, words in INTERVALS.items():
+        targets = dict.fromkeys(b.target for b in best if b.interval == kind and b.has_interval)
+        lines += [f"{', '.join(targets)}: {words}"] if targets else []
+    return lines
 
 # %% ../../nbs/report/40_forecasts.ipynb #26fd6eeb
 def _forecast_cell(best: BestForecast) -> tuple:
