@@ -11,8 +11,8 @@ of one and in the test set of another.
 
 Each dust law comes with an amount of its own, because a law alone changes an optical spectrum little. The
 amounts were chosen after a first result: with A_V of 0.3, 0.6, 0.45 and 0.9 mag the correlation of log MSE
-with the mean Euclidean distance within a target was 0.04, and there is no figure to show. Unlike amounts, from
-nearly none to much, make the distances differ more than the noise does. So the suite shows that the paper's
+with the mean Euclidean distance within a target was 0.04. Unlike amounts, from nearly none to much, make the
+distances differ more than the noise does. So the suite shows that the paper's
 trend can be had and how, not that it must come.
 
 The metallicities are those that all five libraries cover: M11 has nothing below half solar. There is no gas.

@@ -438,6 +438,16 @@ CALLS = [
         lambda f, g: np.shape(f) == np.shape(g["flux"]),
     ),
     Call(
+        "synthesis.nuclei.draw_nuclei",
+        lambda: dict(recipe={"fraction": 0.5, "share": 0.2}, n=20, rng=rng()),
+        lambda f, g: len(f) == g["n"] and np.all((f >= 0) & (f < 1)),
+    ),
+    Call(
+        "synthesis.nuclei.add_nuclei",
+        lambda: dict(flux=FLUX[:3], wave=WAVE, share=np.array([0.0, 0.1, 0.5]), slope=-1.56),
+        lambda f, g: np.shape(f) == np.shape(g["flux"]),
+    ),
+    Call(
         "synthesis.ssp.surviving_fraction",
         lambda: dict(zmet=np.array([0.004, 0.02]), age=np.array([0.01, 1.0, 10.0])),
         lambda f, g: positive(f, g) and bool((f <= 1 + 1e-9).all()),

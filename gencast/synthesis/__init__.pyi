@@ -18,6 +18,8 @@ from .libraries import Library as Library
 from .libraries import air_to_vacuum as air_to_vacuum
 from .metallicity import draw_metallicities as draw_metallicities
 from .nebular import add_nebular as add_nebular
+from .nuclei import add_nuclei as add_nuclei
+from .nuclei import draw_nuclei as draw_nuclei
 from .populations import Population as Population
 from .populations import read_population as read_population
 from .random_libraries import DEVIATIONS as DEVIATIONS

@@ -22,6 +22,7 @@ from .dust import check_dust
 from .galaxies import draw_galaxies
 from .kinematics import check_kinematics
 from .nebular import check_nebular
+from .nuclei import PIVOT, check_nucleus
 from .ssp import list_ssp
 
 # %% ../../nbs/synthesis/66_recipes.ipynb #9504914f
@@ -31,10 +32,10 @@ SUITE_FOLDER = Path(str(files("gencast"))) / "synthesis" / "suites"
 SUITE_KEYS = {"name", "about", "redshift", "n_galaxies", "spectra", "photometry", "simulations"}
 GRID_KEYS = {"start", "stop", "pixels", "fwhm_kms"}
 SIMULATION_KEYS = {"name", "ssp", "dust", "history", "metallicity", "mass"}
-OPTIONAL_KEYS = {"nebular", "kinematics"}  # with gas; with stars that move
+OPTIONAL_KEYS = {"nebular", "kinematics", "nucleus"}  # gas; stars that move; active nuclei
 EVOLUTION_KEYS = {"ssfr", "metallicity", "minimum"}  # dex for each dex of 1 + z, see gencast.synthesis.epochs
 MASS_KEYS = {"knee", "slope", "minimum", "maximum", "sampling"}
-CARD_KEYS = ("ssp", "nebular", "kinematics", "dust", "history", "metallicity", "table", "family")
+CARD_KEYS = ("ssp", "nebular", "kinematics", "nucleus", "dust", "history", "metallicity", "table", "family")
 NAMING_KEYS = ("law", "family", "relation", "kind", "name", "model")
 
 # %% ../../nbs/synthesis/66_recipes.ipynb #b343e449
@@ -110,6 +111,8 @@ def check_parts(recipe: dict, where: str) -> None:
         check_nebular(recipe["nebular"], where)
     if "kinematics" in recipe:
         check_kinematics(recipe["kinematics"], where)
+    if "nucleus" in recipe:
+        check_nucleus(recipe["nucleus"], where)
     check_mass(recipe["mass"], where)
     evolution = recipe.get("evolution", {})
     check_keys(evolution, set(), EVOLUTION_KEYS, f"{where}: evolution")
@@ -132,6 +135,21 @@ def check_library(name: str, grid: dict, where: str) -> None:
             f"{grid['start']:g}-{grid['stop']:g} Å; narrow the grid or choose another library"
         )
 
+# %% ../../nbs/synthesis/66_recipes.ipynb #c2d9e4b1
+def check_options(recipe: dict, suite: Suite, where: str) -> None:
+    "Raise `InputError` where a suite leaves no effect to stars that move or to active nuclei."
+    if suite.redshift_range:
+        for key in {"kinematics", "nucleus"} & set(recipe):
+            raise InputError(
+                f"{where}: {key} has no effect in a suite with redshift_range, whose galaxies are stars, gas and "
+                "gas and dust; take the key away"
+            )
+    if "nucleus" in recipe and not suite.spectra["start"] < PIVOT < suite.spectra["stop"]:
+        raise InputError(
+            f"{where}: the share of a nucleus is meant at {PIVOT:.0f} Å, which the spectra do not hold; take "
+            "the key away or widen the grid"
+        )
+
 # %% ../../nbs/synthesis/66_recipes.ipynb #393856b4
 def check_recipe(
     recipe: dict,  # one simulation of a suite
@@ -149,11 +167,7 @@ def check_recipe(
     where = f"{where} ({recipe['name']})"
     check_library(recipe["ssp"], suite.spectra, where)
     check_parts(recipe, where)
-    if suite.redshift_range and "kinematics" in recipe:
-        raise InputError(
-            f"{where}: kinematics has no effect in a suite with redshift_range, which is seen in bands "
-            "alone; take the key away"
-        )
+    check_options(recipe, suite, where)
     try:
         draw_galaxies(recipe, suite.redshift, 2, 0, suite.cosmology)
     except InputError as err:
