@@ -141,7 +141,7 @@ def check_options(recipe: dict, suite: Suite, where: str) -> None:
     if suite.redshift_range:
         for key in {"kinematics", "nucleus"} & set(recipe):
             raise InputError(
-                f"{where}: {key} has no effect in a suite with redshift_range, whose galaxies are stars, gas and "
+                f"{where}: {key} has no effect in a suite with redshift_range, whose galaxies hold stars, "
                 "gas and dust; take the key away"
             )
     if "nucleus" in recipe and not suite.spectra["start"] < PIVOT < suite.spectra["stop"]:
