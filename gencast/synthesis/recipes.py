@@ -139,7 +139,7 @@ def check_library(name: str, grid: dict, where: str) -> None:
 def check_options(recipe: dict, suite: Suite, where: str) -> None:
     "Raise `InputError` where a suite leaves no effect to stars that move or to active nuclei."
     if suite.redshift_range:
-        for key in {"kinematics", "nucleus"} & set(recipe):
+        for key in sorted({"kinematics", "nucleus"} & set(recipe)):
             raise InputError(
                 f"{where}: {key} has no effect in a suite with redshift_range, whose galaxies hold stars, "
                 "gas and dust; take the key away"
