@@ -143,7 +143,7 @@ def table_of(case: dict, rng: np.random.Generator) -> tuple:  # columns, units o
 
 
 def write_votable(path: Path, table: Table, form: str) -> None:
-    """Write a VOTable with astropy's writer in Python. The one in C writes beyond its memory where a row takes
+    """Write a VOTable with astropy's writer in Python. The one in C writes beyond its memory where a row has
     256, 512, ... characters (astropy issue 20419), and the interpreter crashes some time later.
     """
     file = VOTableFile.from_table(table)
