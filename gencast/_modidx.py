@@ -336,6 +336,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'gencast.data.columns._open_parquet': ('data/columns.html#_open_parquet', 'gencast/data/columns.py'),
                                       'gencast.data.columns._open_text': ('data/columns.html#_open_text', 'gencast/data/columns.py'),
                                       'gencast.data.columns._pick': ('data/columns.html#_pick', 'gencast/data/columns.py'),
+                                      'gencast.data.columns._refuse_flags': ('data/columns.html#_refuse_flags', 'gencast/data/columns.py'),
                                       'gencast.data.columns._table_meta': ('data/columns.html#_table_meta', 'gencast/data/columns.py'),
                                       'gencast.data.columns._whole_words': ('data/columns.html#_whole_words', 'gencast/data/columns.py'),
                                       'gencast.data.columns.as_numbers': ('data/columns.html#as_numbers', 'gencast/data/columns.py'),

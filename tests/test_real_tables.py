@@ -371,6 +371,37 @@ def test_dialects_of_text(tmp_path, name, content):
         assert_allclose(found.flux[:, 0], luminosity([10, 20], [0.1, 0.5]), rtol=1e-6)
 
 
+def test_ids_with_and_without_a_point_are_the_same_ids(tmp_path):
+    (tmp_path / "z.csv").write_text("id,z\n1,0.1\n2,0.5\n3,0.9\n")
+    path = text(tmp_path / "t.csv", "id,f,e\n3.0,10,1\n1,20,2\n2.,30,3\n")
+    z = {"redshift": {"column": "z", "file": "z.csv"}, "frame": "observed", "bad": "refuse"}
+    found = load_table(path, z | {"bands": {"r": BAND["r"] | {"unit": "uJy"}}, "ids": "id"})
+    assert found.ids == ("3", "1", "2")
+    assert_allclose(found.redshift, [0.9, 0.1, 0.5])
+    text(path, "id,f,e\n3.0,10,1\n3,20,2\n")
+    with pytest.raises(InputError, match="the id '3' stands in rows 1 and 2"):
+        load_table(path, z | {"redshift": 0.1, "bands": {"r": BAND["r"] | {"unit": "uJy"}}, "ids": "id"})
+
+
+@pytest.mark.parametrize("ending", ["fits", "hdf5", "parquet", "npy"])
+@pytest.mark.parametrize("column", ["z", "f", "e", "mass"])
+def test_columns_of_true_and_false_are_no_numbers(tmp_path, ending, column):
+    table = Table({"z": [0.1, 0.5], "f": [10.0, 20.0], "e": [1.0, 2.0], "mass": [1e10, 1e11]})
+    table[column] = [True, False]
+    if ending == "npy":
+        np.save(tmp_path / "t.npy", table.as_array())
+    elif ending == "parquet":
+        table.to_pandas().to_parquet(tmp_path / "t.parquet")
+    else:
+        table.write(tmp_path / f"t.{ending}", **({"path": "t"} if ending == "hdf5" else {}))
+    wanted = OBSERVED | {"bands": {"r": BAND["r"] | {"unit": "uJy"}}}
+    wanted |= {"properties": {"log_mstar": {"column": "mass", "unit": "Msun"}}}
+    if ending == "hdf5":
+        wanted["part"] = "t"
+    with pytest.raises(InputError, match=f"column '{column}' holds true and false, not numbers"):
+        load_table(tmp_path / f"t.{ending}", wanted)
+
+
 @pytest.mark.parametrize("form", ["mrt", "ipac", "votable", "ecsv"])
 def test_texts_that_describe_themselves(tmp_path, form):
     table = Table(
