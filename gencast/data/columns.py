@@ -643,7 +643,9 @@ def as_text(
         )
     filled = [w for w in np.ravel(found) if w and w.lower() != "nan"]
     pointed = [w for w in filled if "." in w]
-    if pointed and all(re.fullmatch(r"[+-]?\d+(\.0*)?", w) for w in filled):  # as pandas and spreadsheets write them
+    if pointed and all(
+        re.fullmatch(r"[+-]?\d+(\.0*)?", w) for w in filled
+    ):  # as pandas and spreadsheets write them
         if any(abs(float(w)) > 2**53 for w in pointed):
             raise KeyError(
                 f"column {name!r} holds whole numbers above 2**53 with a point, so digits may be lost"
