@@ -27,6 +27,7 @@ from .fetch import read_manifest as read_manifest
 from .fields import catalogue_options as catalogue_options
 from .fields import in_cosmology as in_cosmology
 from .fields import load_catalogue as load_catalogue
+from .fields import refuse_two_cosmologies as refuse_two_cosmologies
 from .fields import survey_catalogue as survey_catalogue
 from .joins import Place as Place
 from .joins import column_place as column_place
