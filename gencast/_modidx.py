@@ -3565,6 +3565,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                               'gencast/regression/support_calibration.py'),
                                                         'gencast.regression.support_calibration.HeldOutStatistics.refuses': ( 'regression/support_calibration.html#heldoutstatistics.refuses',
                                                                                                                               'gencast/regression/support_calibration.py'),
+                                                        'gencast.regression.support_calibration.HeldOutStatistics.share_beyond': ( 'regression/support_calibration.html#heldoutstatistics.share_beyond',
+                                                                                                                                   'gencast/regression/support_calibration.py'),
                                                         'gencast.regression.support_calibration.draw_rows': ( 'regression/support_calibration.html#draw_rows',
                                                                                                               'gencast/regression/support_calibration.py'),
                                                         'gencast.regression.support_calibration.group_values': ( 'regression/support_calibration.html#group_values',
