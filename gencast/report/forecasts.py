@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 
 from ..core.display import interval_bar
+from ..regression.intervals import few_families
+from ..regression.support import LEAST_JUDGED
 from .results import Results, assumptions, choices, select
+from .scores import family_word, held_families
 from .wording import error_unit, plain_name
 
 # %% ../../nbs/report/40_forecasts.ipynb #b5015fde
@@ -146,13 +149,46 @@ UNSEEN = (
     "The interval holds 90 % if nature differs from the simulations as these differ from each other: it "
     "comes from whole families held out and, where there are recipes, from random stellar libraries."
 )
-INTERVALS = {  # in the column `interval` of forecasts.csv -> what the interval promises
-    "unseen": UNSEEN,
-    "simulations": (
-        "The interval holds 90 % for data like a simulation of which others share the family, and less for a "
-        "family that is new."
-    ),
-}
+KNOWN = (
+    "The interval holds 90 % for data like a simulation of which others share the family, and less for a "
+    "family that is new."
+)
+
+
+def _why_unseen(tier: str, n_galaxies: int, family: str, few: bool | None) -> str:  # a sentence
+    "Why an interval inside the range is that of a new family."
+    if few:
+        return (
+            f"The simulations are slices of so few of one {family} each that light in their range does not "
+            f"tell how a new {family} differs."
+        )
+    if 0 < n_galaxies < LEAST_JUDGED:
+        return f"So few galaxies would lie inside also if their {family} were one that no simulation has."
+    why = f"Light inside the simulations' range does not tell here whether the {family} is a new one"
+    if few is None:
+        return f"{why}."
+    return f"{why}: most simulations are called inside with all others of their {family} left out."
+
+
+def describe_interval(
+    interval: str,  # in the column `interval` of forecasts.csv
+    tier: str,  # inside, edge or outside
+    n_galaxies: int,  # of the forecast; 0: the run does not say
+    family: str = "family",  # what simulations of a kind share, e.g. stellar library
+    few: bool | None = None,  # whether the families are few; None: not known
+) -> str:  # sentences; empty where there is no interval, or the run does not say
+    "What a 90 % interval promises, and why; the same in the terminal and in reports."
+    if interval == "unseen":
+        why = _why_unseen(tier, n_galaxies, family, few) if tier == "inside" else ""
+        return f"{why} {UNSEEN}".strip()
+    return KNOWN if interval == "simulations" else ""
+
+
+def families_of(results) -> tuple[str, bool | None]:  # what they share; whether they are few, None: unknown
+    "The families of a run's simulations; of other tables nothing is known."
+    if getattr(results, "simulations", None) is None:
+        return "family", None
+    return family_word(results), few_families(held_families(results))
 
 
 def _forecast_line(best: BestForecast) -> str:
@@ -184,10 +220,12 @@ def forecast_lines(
     combined = getattr(results, "combined", None)
     best = [_choose_best(rows, combined) for rows in observed_forecasts(results)]
     lines = [heading, *map(_forecast_line, best)]
-    for kind, words in INTERVALS.items():
-        targets = dict.fromkeys(b.target for b in best if b.interval == kind and b.has_interval)
-        lines += [f"{', '.join(targets)}: {words}"] if targets else []
-    return lines
+    said = {}  # what an interval promises -> data sets
+    known = families_of(results)
+    for b in best:
+        words = describe_interval(b.interval, b.tier, b.n_galaxies, *known) if b.has_interval else ""
+        said.setdefault(words, {})[b.target] = None
+    return lines + [f"{', '.join(targets)}: {words}" for words, targets in said.items() if words]
 
 # %% ../../nbs/report/40_forecasts.ipynb #26fd6eeb
 def _forecast_cell(best: BestForecast) -> tuple:
