@@ -193,21 +193,20 @@ def families_of(results) -> tuple[str, bool | None]:  # what they share; whether
 
 def _forecast_line(best: BestForecast) -> str:
     "One line of `forecast_lines`."
-    start = f"{best.target:<16} {best.property:<10}"
+    start = f"{best.target:<15}  {best.property:<9}"
     if not best.source:
         return (
-            f"{start} {'no forecast':<26} {'':>6}  {'':<16} no: nearest is {best.nearest}, distance "
-            f"{best.nearest_distance:.3g}"
+            f"{start}  no forecast: nearest is {best.nearest}, at a distance of {best.nearest_distance:.3g}"
         )
     span = f"{best.lower:.3f} to {best.upper:.3f}" if best.has_interval else "no interval"
     judged = f"yes, for {best.n_inside} of {best.n_sources}"
     if best.n_galaxies:
         where = "at the edge" if best.tier == "edge" else "yes"
         n_all = best.n_galaxies + best.n_out_of_range
-        judged = f"{where}, {best.n_galaxies:,} of {n_all:,} galaxies"
+        judged = f"{where}, {best.n_galaxies:,} of {n_all:,}"
     if best.tier == "not judged":
         judged = "not judged, without features"
-    return f"{start} {best.source:<26} {best.rmse:6.3f}  {span:<16} {judged}"
+    return f"{start}  {best.source:<24} {best.rmse:6.3f}  {span:<14}  {judged}"
 
 # %% ../../nbs/report/40_forecasts.ipynb #bba2672e
 def forecast_lines(
@@ -215,8 +214,8 @@ def forecast_lines(
 ) -> list:  # of str: a heading, a line for each data set and property, what intervals for new families mean
     "The forecasts for observed galaxies as lines of text, for the terminal."
     heading = (
-        f"{'data set':<16} {'property':<10} {'best trained on':<26} {'RMSE':>6}  {'90 % interval':<16} "
-        "inside the simulations' range"
+        f"{'data set':<15}  {'property':<9}  {'best trained on':<24} {'RMSE':>6}  {'90 % interval':<14}  "
+        "galaxies in range"
     )
     combined = getattr(results, "combined", None)
     best = [_choose_best(rows, combined) for rows in observed_forecasts(results)]
