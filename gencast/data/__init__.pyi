@@ -27,6 +27,7 @@ from .fetch import read_manifest as read_manifest
 from .fields import catalogue_options as catalogue_options
 from .fields import in_cosmology as in_cosmology
 from .fields import load_catalogue as load_catalogue
+from .fields import refuse_two_cosmologies as refuse_two_cosmologies
 from .fields import survey_catalogue as survey_catalogue
 from .joins import Place as Place
 from .joins import column_place as column_place
@@ -96,11 +97,11 @@ from .table_spectra import pixel_columns as pixel_columns
 from .table_spectra import table_errors as table_errors
 from .text_tables import Layout as Layout
 from .text_tables import SEPARATORS as SEPARATORS
+from .text_tables import UNITS_IN_BLANKS as UNITS_IN_BLANKS
 from .text_tables import counted_names as counted_names
 from .text_tables import find_layout as find_layout
 from .text_tables import find_separator as find_separator
 from .text_tables import header_candidates as header_candidates
-from .text_tables import is_number as is_number
 from .text_tables import known_dialect as known_dialect
 from .text_tables import names_line as names_line
 from .text_tables import open_text as open_text
@@ -114,6 +115,13 @@ from .tng import read_key as read_key
 from .tng import read_listing as read_listing
 from .tng import tng_sample as tng_sample
 from .tng import write_table as write_table
+from .unit_lines import NO_UNIT as NO_UNIT
+from .unit_lines import OF_WORDS as OF_WORDS
+from .unit_lines import find_units as find_units
+from .unit_lines import is_number as is_number
+from .unit_lines import is_rule as is_rule
+from .unit_lines import is_unit as is_unit
+from .unit_lines import line_units as line_units
 from .zero_points import AGREE as AGREE
 from .zero_points import IN_UNITS as IN_UNITS
 from .zero_points import IS as IS
