@@ -17,9 +17,12 @@ from numpy.testing import assert_allclose
 import gencast as gc
 from gencast.core.base import InputError
 from gencast.data.catalogues import read_catalogue
+from gencast.data.cosmos2020 import COSMOS2020
 from gencast.data.limits import is_code
 from gencast.data.particles import read_particles
 from gencast.data.readers import load_table
+from gencast.data.survey_layouts import other_fluxes
+from gencast.data.surveys import spec_files
 from gencast.data.zero_points import zero_point_of
 
 FLUX = np.array([10.0, 20.0, 30.0, 40.0])
@@ -284,3 +287,55 @@ def test_a_figure_is_the_file_that_was_asked_for(tmp_path, name):
     assert gc.save_figure(ax, tmp_path / name) == [tmp_path / name]
     assert (tmp_path / name).stat().st_size > 500
     plt.close(ax.figure)
+
+
+# ---------------------------------------------------------------- what reports say of surveys
+
+
+def field(path, names="id f_F125W e_F125W z_spec", comment="# AB ZP: 25\n", rows=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = " ".join(["10 1"] * (len(names.split()) // 2 - 1) + ["0.5"])
+    path.write_text(f"# {names}\n{comment}" + "".join(f"{k + 1} {values}\n" for k in range(rows)))
+    return path
+
+
+def test_a_catalogue_says_what_was_done_about_galactic_dust(tmp_path):
+    found = read_catalogue(field(tmp_path / "own.cat"))
+    assert found.meta["galactic_extinction"].startswith("none removed")
+    names = "id faper_F160W eaper_F160W f_F160W e_F160W use_phot z_spec z_phot"
+    path = tmp_path / "x.cat"
+    path.write_text(f"# {names}\n1 1 1 10 1 1 0.5 0.5\n")
+    assert read_catalogue(path).meta["galactic_extinction"] == "removed by the survey"
+
+
+def test_a_table_says_that_no_galactic_dust_was_removed(tmp_path):
+    Table({"f": FLUX, "z": np.full(4, 0.5)}).write(tmp_path / "t.fits")
+    mapping = {"bands": {"r": {"column": "f", "wave": 6166.0}}, "unit": "uJy"}
+    observed = load_table(tmp_path / "t.fits", mapping | {"redshift": "z", "frame": "observed"})
+    assert observed.meta["galactic_extinction"].startswith("none removed")
+    rest = load_table(tmp_path / "t.fits", mapping | {"unit": "1e9 Lsun"})
+    assert "galactic_extinction" not in rest.meta
+
+
+def test_redshifts_and_masses_in_the_folders_of_3dhst(tmp_path):
+    path = field(tmp_path / "Catalog" / "aegis_3dhst.v4.1.cat")
+    fast = tmp_path / "Fast" / "aegis_3dhst.v4.1.fout"
+    fast.parent.mkdir()
+    fast.write_text(
+        "# id z Av lmass lsfr\n# AB ZP: 25.00\n" + "".join(f"{k} .7 .1 10 0\n" for k in (1, 2, 3))
+    )
+    found = read_catalogue(path)
+    assert found.redshift.tolist() == [0.7] * 3 and found.meta["redshift_from"] == "FAST's .fout"
+
+
+def test_fluxes_of_bands_that_no_layout_knows_are_named():
+    names = ["HSC_i_FLUX", "HSC_i_FLUXERR", "ACS_F814W_FLUX", "ACS_F814W_FLUXERR", "HSC_i_FLUX_APER3", "ID"]
+    bands = COSMOS2020[1].bands(names)
+    assert [b.name for b in bands] == ["HSC_i"]
+    assert other_fluxes(names, bands) == ["ACS_F814W_FLUX"]
+
+
+def test_hidden_files_in_a_folder_are_no_spectra(tmp_path):
+    for name in ("spec-1.fits", "._spec-1.fits", ".hidden.fits"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [p.name for p in spec_files(tmp_path)] == ["spec-1.fits"]

@@ -213,9 +213,7 @@ def field_meta(catalogue: Catalogue, bands: tuple, redshift_range: tuple, curves
         "redshift_from": about["redshift_from"],
         "reference_from": about.get("reference_from", "FAST (.fout)"),
         "cosmology": "Planck18",
-        "flux": about.get(
-            "flux", "as in the catalogue, which corrects for apertures and Galactic extinction"
-        ),
+        "flux": about.get("flux", "as in the catalogue"),
         "zero_point": catalogue.zero_point,
         "zero_point_from": about["zero_point_from"],
         "n_bands": f"{len(bands)} of {len(catalogue.bands)}",
@@ -415,6 +413,7 @@ def survey_catalogue(
         "columns": list(found.bands),
         "reference_band": _deepest_band(found),
         "redshift_range": list(redshift_range),
+        "notes": [f"{len(found.bands)} bands are used: {', '.join(found.bands)}"],
     }
     return replace(found.take(keep), meta=meta)
 

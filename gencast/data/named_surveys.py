@@ -25,7 +25,7 @@ from .limits import LIMITS, is_code
 from .reddening import sfd_reddening
 from .space_fields import CANDELS, JADES
 from .specfiles import galactic_transmission
-from .survey_layouts import SurveyLayout, find_name, fits
+from .survey_layouts import SurveyLayout, find_name, fits, other_fluxes
 from .surveys import redshift_table
 from .wide_surveys import GAMA, LEGACY
 from .zero_points import UNIT_ZERO_POINTS
@@ -305,6 +305,8 @@ def survey_notes(table: SurveyTable, lacking: list) -> tuple:  # sentences witho
     "What a reader should know of how a survey's table was read."
     layout = table.layout
     notes = [f"read as {layout.name} by its columns ({layout.source})", *layout.notes]
+    if unread := other_fluxes(table.names, layout.bands(table.names)):
+        notes.append(f"fluxes not read, as the documents name no such band: {', '.join(unread)}")
     if lacking and len(lacking) == len(layout.cuts):
         notes.append(f"no cut was made, as none of the columns {', '.join(lacking)} is there")
     return tuple(notes)

@@ -540,6 +540,9 @@ def load_table_rows(
     return Sample(name or path.stem, flux, lam, bands, err, seen_at, ids, values, meta), rows
 
 
+NO_DUST_REMOVED = "none removed: the fluxes of a table are taken as free of Galactic dust"
+
+
 def table_meta(path: Path, mapping: dict, view: str, n: int, left_out: dict, facts: dict) -> dict:
     "How a sample came about."
     entries = [mapping["spectra"]] if view == "spectra" else [*mapping["bands"].values()]
@@ -554,6 +557,8 @@ def table_meta(path: Path, mapping: dict, view: str, n: int, left_out: dict, fac
         "frame": mapping["frame"],
         "cosmology": cosmology_name(mapping.get("cosmology")),
     }
+    if view == "photometry" and mapping["frame"] == "observed":
+        meta["galactic_extinction"] = NO_DUST_REMOVED
     if others:
         meta["other_files"] = {f: file_checksum(path.parent / f) for f in others}
     if facts["lacking"]:

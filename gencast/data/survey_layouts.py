@@ -107,6 +107,28 @@ def named_bands(
     return tuple(found)
 
 
+FLUX_AND_ERROR = (
+    ("FLUX", "FLUXERR"), ("Flux", "Fluxerr"), ("flux_", "flux_err_"), ("flux_", "flux_ivar_"),
+    ("FLUX_", "FLUX_IVAR_"), ("MAG_AUTO_", "MAGERR_AUTO_"), ("_KRON", "_KRON_e"),
+)  # how surveys call a flux and its error  # fmt: skip
+
+
+def other_fluxes(
+    names,  # of the columns of a table
+    bands: tuple,  # of `SurveyBand`, those that are known
+) -> list:  # columns with fluxes of bands that no layout knows
+    "Fluxes with errors that are left unread; other apertures of known bands do not count."
+    used = {c for band in bands for c in (band.flux, band.err)}
+    known = tuple(band.name.lower() for band in bands)
+    found = []
+    for name in names:
+        errors = [name.replace(a, b, 1) for a, b in FLUX_AND_ERROR if a in name]
+        core = re.sub(r"(?i)^(?:flux|mag)(?:_auto)?_", "", name).lower()
+        if name not in used and any(e in names for e in errors) and not core.startswith(known):
+            found.append(name)
+    return found
+
+
 def name_of(match, known: dict) -> str:
     "The band that a match stands for, as the documents write it; empty where it is none."
     exact = {v: v for v in known.values()}

@@ -163,7 +163,8 @@ ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")  # in small or capital letter
 def files_in(folder: Path) -> list:
     "FITS files of a folder and its sub-folders, as SDSS keeps its plates, without redrock's and drpall's."
     inside = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(ENDINGS))
-    return [path for path in inside if path.is_file() and not is_companion(path)]
+    seen = [path for path in inside if not path.name.startswith(".")]  # macOS writes ._spec-... beside each
+    return [path for path in seen if path.is_file() and not is_companion(path)]
 
 
 def spec_files(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNIT_ZERO_POINTS', 'AGREE', 'NUMBER', 'IS', 'STATED', 'IN_UNITS', 'SCALED', 'OTHERWISE', 'SURVEYS', 'zero_point_of',
-           'stated_zero_points', 'find_zero_point']
+           'stated_zero_points', 'known_survey', 'find_zero_point']
 
 # %% ../../nbs/data/48_zero_points.ipynb #440771b8
 import math
@@ -115,6 +115,13 @@ SURVEYS = {
 }  # surveys whose documents give a zero point of 25, and columns by which they are known
 
 
+def known_survey(
+    columns,  # names of a catalogue's columns
+) -> str:  # e.g. 3D-HST (Skelton et al. 2014); empty where they are those of no known survey
+    "The survey whose columns a catalogue has."
+    return next((survey for survey, known in SURVEYS.items() if known <= set(columns)), "")
+
+
 def find_zero_point(
     path: Path,  # of the .cat
     columns,  # names of its columns
@@ -125,9 +132,8 @@ def find_zero_point(
     "The zero point of a catalogue. Raises `InputError` where none is stated, or two are."
     stated = {} if given is None else {"zero_point:": float(given)}
     stated |= stated_zero_points(path, comments, head)
-    for survey, known in SURVEYS.items():
-        if known <= set(columns):
-            stated[f"documents of {survey}"] = 25.0
+    if survey := known_survey(columns):
+        stated[f"documents of {survey}"] = 25.0
     if not stated:
         raise InputError(
             f"{path}: nothing says which AB magnitude a flux of 1 has; write a comment such as '# AB ZP: 25' "
