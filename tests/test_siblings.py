@@ -16,9 +16,11 @@ from numpy.testing import assert_allclose
 
 import gencast as gc
 from gencast.core.base import InputError
+from gencast.core.units import parse_unit
 from gencast.data.catalogues import read_catalogue
 from gencast.data.cosmos2020 import COSMOS2020
 from gencast.data.limits import is_code
+from gencast.data.named_surveys import read_survey
 from gencast.data.particles import read_particles
 from gencast.data.readers import load_table
 from gencast.data.survey_layouts import other_fluxes
@@ -339,3 +341,29 @@ def test_hidden_files_in_a_folder_are_no_spectra(tmp_path):
     for name in ("spec-1.fits", "._spec-1.fits", ".hidden.fits"):
         (tmp_path / name).write_bytes(b"x")
     assert [p.name for p in spec_files(tmp_path)] == ["spec-1.fits"]
+
+
+@pytest.mark.parametrize(
+    "spelling, plain",
+    [
+        (r"M_\odot", "Msun"),
+        (r"$L_\odot$", "Lsun"),
+        ("M_{sun}", "Msun"),
+        (r"${\rm M}_\odot$ yr$^{-1}$", "Msun / yr"),
+        ("Msolar/Yr", "Msun / yr"),
+        ("micro-Jy", "uJy"),
+        ("x10^-17 erg/s/cm2/A", "1e-17 erg / (s cm2 AA)"),
+    ],
+)
+def test_units_as_papers_write_them(spelling, plain):
+    assert parse_unit(spelling, "x").to(u.Unit(plain)) == pytest.approx(1)
+
+
+def test_flags_in_words_of_a_text_table(tmp_path):
+    n, bands = 3, ("UVISTA_Ks", "HSC_i", "HSC_r")
+    table = {"ID": np.arange(n), "lp_zBEST": np.full(n, 0.7), "EBV": np.zeros(n)}
+    for band in bands:
+        table |= {f"{band}_FLUX": np.full(n, 5.0), f"{band}_FLUXERR": np.full(n, 0.1)}
+        table[f"{band}_VALID"] = [True, False, True]
+    Table(table).write(tmp_path / "farmer.csv")
+    assert np.isfinite(read_survey(tmp_path / "farmer.csv").flux[:, 0]).tolist() == [True, False, True]

@@ -31,7 +31,7 @@ WORDS = {
     r"(?i:\b(?:angstroms?|angs?)\b)|\u212b|Å|(?<![\w.(])A(?=$|[\s/*^)\d-])": "AA",
     r"(?i:\bmicrons?\b|\bmicromet(?:er|re)s?\b)|[\u00b5\u03bc]m\b": "um",
     r"(?i:\bnanomet(?:er|re)s?\b)": "nm",
-    r"(?i:\bmicro-?jansk(?:y|ys|ies)\b|\bujys?\b)|\bmuJy\b|\bmicroJy\b|\buJansky\b": "uJy",
+    r"(?i:\bmicro-?jansk(?:y|ys|ies)\b|\bmicro-?jys?\b|\bujys?\b)|\bmuJy\b|\bmicroJy\b|\buJansky\b": "uJy",
     r"(?i:\bnano-?jansk(?:y|ys|ies)\b|\bnjys?\b)|\bnanoJy\b|\bnJansky\b": "nJy",
     r"\bmjy\b|\bmilliJy\b|(?i:\bmilli-?jansk(?:y|ys|ies)\b)": "mJy",
     r"\bJYS?\b|\bjys?\b|(?i:\bjansk(?:ys|ies)\b)": "Jy",
@@ -39,11 +39,11 @@ WORDS = {
     r"\b(?:S|SEC|sec|Sec|seconds?)\b": "s",
     r"\b(?:CM|Cm)(?=\b|\d|\^|-)": "cm",
     r"\b(?:HZ|hz|hertz)\b": "Hz",
-    r"\b(?:Lsol|L_sun|L_sol|LSUN|lsun|L_Sun|L_odot|L⊙|Lo)(?!\w)": "Lsun",
-    r"\b(?:Msol|M_sun|M_sol|MSUN|msun|M_Sun|M_odot|M⊙|Mo)(?!\w)": "Msun",
-    r"\b(?:Zsol|Z_sun|Z_sol|ZSUN|zsun|Z_Sun|Z_odot|Z⊙)(?!\w)": "Zsun",
+    r"\b(?:Lsol|L_sun|L_sol|LSUN|lsun|L_Sun|L_?solar|L_odot|L⊙|Lo)(?!\w)": "Lsun",
+    r"\b(?:Msol|M_sun|M_sol|MSUN|msun|M_Sun|M_?solar|M_odot|M⊙|Mo)(?!\w)": "Msun",
+    r"\b(?:Zsol|Z_sun|Z_sol|ZSUN|zsun|Z_Sun|Z_?solar|Z_odot|Z⊙)(?!\w)": "Zsun",
     r"(?i:\bgyrs?\b)": "Gyr",
-    r"(?i:\byears?\b)|\bYR\b|\byrs\b": "yr",
+    r"(?i:\byears?\b)|\b(?:YR|Yr|yrs)\b": "yr",
     r"×|(?<=\d)\s+[xX]\s+": " ",
 }  # patterns -> astropy's spelling
 
@@ -56,7 +56,9 @@ def plain_unit(
     text: str,  # as it stands in a file or mapping
 ) -> str:  # as astropy reads it
     "One spelling for a unit: of AB magnitudes, of logarithms, of Ångström, jansky and solar units."
-    name = " ".join(str(text).split())
+    name = re.sub(r"\^\{([+-]?\d+)\}", r"^\1", " ".join(str(text).split()))
+    name = re.sub(r"\$|\\(?:rm|mathrm|,|;)|[{}]|\\(?=odot)", "", name).strip()  # LaTeX
+    name = re.sub(r"^[x*×]\s*(?=10)", "", name)
     if re.sub(r"[\s_.-]", "", name.lower()) in AB:
         return "mag(AB)"
     if log := LOG.fullmatch(name):
@@ -67,7 +69,6 @@ def plain_unit(
     called = re.fullmatch(r"(dex|mag|dB)\s*\((.+)\)", name) or re.fullmatch(r"(dex)\s+([A-Za-z].*)", name)
     if called:
         return f"{called[1]}({plain_unit(called[2]) if called[2] not in ('AB', 'ST') else called[2]})"
-    name = re.sub(r"\^\{([+-]?\d+)\}", r"^\1", name)  # LaTeX
     for pattern, word in WORDS.items():
         name = re.sub(pattern, word, name)
     return re.sub(r"(?i)\b(n|nano)?(maggies|maggys?|mgys?)\b", _maggy, name)

@@ -34,6 +34,9 @@ from .zero_points import UNIT_ZERO_POINTS
 LAYOUTS = (*COSMOS2020, *CANDELS, *JADES, *GAMA, *LEGACY)
 
 
+TRUE, FALSE = ("true", "t"), ("false", "f")  # flags as text tables spell them
+
+
 @dataclass(frozen=True)
 class SurveyTable:
     "A table that a survey's layout describes."
@@ -58,7 +61,15 @@ class SurveyTable:
     def read(self, wanted: str, words: bool = False) -> np.ndarray | None:  # shape (n_gal,)
         "A column by its name; None where there is none."
         place = self.place(wanted)
-        return None if place is None else self.read_places([place], (place,) * words, (place,))[place].values
+        if place is None:
+            return None
+        try:
+            return self.read_places([place], (place,) * words, (place,))[place].values
+        except InputError as err:
+            flags = np.char.lower(self.read_places([place], (place,))[place].values.astype(str))
+            if not np.isin(flags, (*TRUE, *FALSE)).all():
+                raise err
+            return np.isin(flags, TRUE).astype(float)
 
     def read_places(self, places: list, text: tuple = (), flags: tuple = ()) -> dict:  # `Place` -> `Column`
         "Columns in the order of the objects with fluxes; rows of other extensions are joined by id."
