@@ -251,6 +251,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'gencast/core/sample_arrays.py'),
                                             'gencast.core.sample_arrays._from_list': ( 'core/sample_arrays.html#_from_list',
                                                                                        'gencast/core/sample_arrays.py'),
+                                            'gencast.core.sample_arrays._refuse_flags': ( 'core/sample_arrays.html#_refuse_flags',
+                                                                                          'gencast/core/sample_arrays.py'),
                                             'gencast.core.sample_arrays.pixel_order': ( 'core/sample_arrays.html#pixel_order',
                                                                                         'gencast/core/sample_arrays.py'),
                                             'gencast.core.sample_arrays.plain_array': ( 'core/sample_arrays.html#plain_array',
