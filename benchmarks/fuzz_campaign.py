@@ -33,6 +33,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -141,18 +142,20 @@ def work_on(
 
     for kind, number in cases:
         tell(start=[kind, number])
+        began = time.process_time()
         signal.setitimer(signal.ITIMER_REAL, limit)
         try:
             end = one_case(kind, number, seed, pristine, expected)
         except Hang:
             end = ("hang", "", "")
         signal.setitimer(signal.ITIMER_REAL, 0)
-        tell(end=[kind, number, *end], peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        took = round(time.process_time() - began, 2)
+        tell(end=[kind, number, *end], peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, took=took)
 
 
 def campaign(
     cases: list, seed: int, limit: float, memory: int, tell=lambda *_: None
-) -> list:  # (kind, number, end, damage, words)
+) -> list:  # (kind, number, end, damage, words, memory in kB, CPU seconds)
     "Run cases one after the other; a process that dies or hangs costs its case only."
     found, todo = [], list(cases)
     with tempfile.TemporaryDirectory() as place:
@@ -180,7 +183,7 @@ def campaign(
                 for line in map(json.loads, lines):
                     current = tuple(line["start"]) if "start" in line else None
                     if "end" in line:
-                        found.append((*line["end"], line["peak"]))
+                        found.append((*line["end"], line["peak"], line["took"]))
                         tell(found[-1])
             if block is None:
                 os.kill(child, signal.SIGKILL)
@@ -188,7 +191,7 @@ def campaign(
             status = os.waitpid(child, 0)[1]
             done = {f[:2] for f in found}
             if current and current not in done:
-                found.append((*current, "hang" if block is None else "died", f"exit {status}", "", 0))
+                found.append((*current, "hang" if block is None else "died", f"exit {status}", "", 0, 0))
                 tell(found[-1])
                 done.add(current)
             todo = [c for c in todo if c not in done]
@@ -238,6 +241,8 @@ def main() -> int:
         ]
         print(f"{kind:<12}" + "".join(f"{n:>9}" for n in row) + f"{sum(row):>9}")
     print(f"largest memory of the worker: {max(f[5] for f in found) / 2**20:.2f} GB")
+    slowest = max(found, key=lambda f: f[6])
+    print(f"slowest: {slowest[0]}:{slowest[1]}, {slowest[6]:.1f} s of CPU; {slowest[3]}")
     return int(any(f[2] in BAD for f in found))
 
 
