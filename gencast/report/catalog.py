@@ -190,7 +190,9 @@ def tabulate_coverage(
     """
     rows = coverage[(coverage["property"] == property) & (coverage["view"] == view)]
     if not len(rows):
-        raise InputError(f"there are no intervals of {property} from {view}; a run needs three families for them")
+        raise InputError(
+            f"there are no intervals of {property} from {view}; a run needs three families for them"
+        )
     table = pd.DataFrame({"by": [BIN_WORDS.get(by, by) for by in rows.by]})
     table["galaxies"] = [bin_words(row) for row in rows.itertuples()]
     table["n"], table["rmse"] = rows.n.to_numpy(), rows.rmse.to_numpy()
