@@ -36,6 +36,18 @@ def _make_axes(width: float, height: float):
     return plt.subplots(figsize=(width, height))[1]
 
 
+@contextmanager
+def _closed_on_error(ax):
+    "A figure in which nothing could be drawn does not stay open."
+    import matplotlib.pyplot as plt
+
+    try:
+        yield
+    except BaseException:
+        plt.close(ax.figure)
+        raise
+
+
 def _make_ticks(ax) -> None:
     "Ticks are made when first drawn: make them now, while the style holds."
     for axis in (ax.xaxis, ax.yaxis):
@@ -61,7 +73,8 @@ def styled(
                     draw(ax=ax, **options)
                 else:
                     ax = _make_axes(width, height)
-                    draw(ax=ax, **options)
+                    with _closed_on_error(ax):
+                        draw(ax=ax, **options)
                     _make_ticks(ax)
             return ax
 
