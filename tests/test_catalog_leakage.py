@@ -1,5 +1,7 @@
 """The catalogue through the pipeline: labels of what is left out change its own score alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,10 +10,10 @@ from numpy.testing import assert_array_equal
 
 from gencast.core.progress import Progress
 from gencast.data.photometry import band_wavelengths
-from gencast.pipeline.catalog import galaxy_facts, score_family, simulation_families
+from gencast.pipeline.catalog import coverage_rows, galaxy_facts, score_family, simulation_families
 from gencast.pipeline.configure import make_settings
 from gencast.pipeline.evidence import gather_property, gather_view
-from gencast.pipeline.family_pairs import consensus_apart, family_groups, find_pairs
+from gencast.pipeline.family_pairs import consensus_apart, family_groups, find_pairs, group_pairs
 from gencast.pipeline.job import find_surveys, make_simulations
 from gencast.pipeline.settings import ModelSettings, SelectionSettings
 from gencast.pipeline.surveys import noise_survey, survey_noise
@@ -121,6 +123,19 @@ def test_two_families_apart_know_nothing_of_either(both):
             ).all()
     away = found[0][0, 1, 4, 5], found[1][0, 1, 4, 5]
     assert not np.array_equal(*(a["predicted"][:, : edges[1]] for a in away)), "in this pair it takes part"
+
+
+def test_pairs_are_needed_of_families_of_several_simulations_alone():
+    assert group_pairs(np.array(list("aabc"))) == [(0, 1, 2), (0, 1, 3)]
+    nine = np.array(list("aabcdefghi"))
+    assert len(group_pairs(nine)) == 8 and group_pairs(np.arange(30)) == []
+
+
+def test_without_the_pairs_there_is_no_coverage(both):
+    (c, facts), _ = both
+    missing = replace(c.edge, consensus={h: v for h, v in c.edge.consensus.items() if len(h) < 4})
+    assert len(coverage_rows(c, facts, Progress(1, False))) > 5
+    assert len(coverage_rows(replace(c, edge=missing), facts, Progress(1, False))) == 0
 
 
 def test_a_family_apart_is_blank_and_of_two_that_stay_none_chooses_a_penalty(both):

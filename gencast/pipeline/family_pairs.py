@@ -97,6 +97,16 @@ def family_groups(
     return list(dict.fromkeys(members(families, k) for k in range(len(families))))
 
 
+def group_pairs(
+    families: np.ndarray,  # family of each simulation, shape (n_sim,)
+) -> list:  # of tuples of numbers
+    """The simulations of every two families, which are held out together where intervals are scored; a
+    simulation alone in its family needs none, as its own consensus does without it.
+    """
+    pairs = combinations(family_groups(families), 2)
+    return [tuple(sorted(a + b)) for a, b in pairs if max(len(a), len(b)) > 1]
+
+
 def join_pairs(
     apart: dict,  # family that is held out, a tuple of numbers -> from `consensus_apart`
     edges: np.ndarray,  # where the galaxies of each simulation begin and end, shape (n_sim + 1,)
