@@ -4,6 +4,7 @@ families that were left out.
     python benchmarks/bench_catalogue.py results/default catalogue   # minutes
     python benchmarks/bench_catalogue.py results/default library     # a minute
     python benchmarks/bench_catalogue.py results/default bagpipes --galaxies 1  # a minute a galaxy
+    python benchmarks/bench_catalogue.py results/default rules       # minutes
     python benchmarks/bench_catalogue.py results/default tables      # nbs/studies/catalogue_tables
 
 Needs a finished run of the default suite. Fifteen test galaxies of each simulation, evenly spread, are asked
@@ -31,6 +32,9 @@ from gencast.pipeline.parts import load_part
 from gencast.pipeline.settings import ModelSettings, SelectionSettings
 from gencast.pipeline.surveys import noise_survey, survey_noise
 from gencast.pipeline.training import make_learner
+from gencast.regression import galaxy_intervals
+from gencast.regression.galaxy_trials import hold_galaxies
+from gencast.regression.intervals import group_quantile
 from gencast.regression.signals import spread_rows
 from gencast.sed.fitting import fit_bagpipes
 from gencast.sed.library import fit_library
@@ -74,11 +78,58 @@ def catalogue(given):
     pd.concat(tables).to_csv(given.cache / f"catalogue-{given.view}.csv", index=False)
 
 
+def plain(real: list, made: list, level: float) -> float:
+    "The reach without the correction for few families, at 68 % alone."
+    if level > 0.68 or not made:
+        return REACH(real, made, level)
+    return group_quantile([galaxy_intervals.even(real), galaxy_intervals.even(made)], level)
+
+
+def real_alone(real: list, made: list, level: float) -> float:
+    "The reach from the real families alone."
+    return REACH(real, [], level)
+
+
+REACH = galaxy_intervals.reach_with
+RULES = {"as it is": REACH, "68 % without the correction": plain, "without random libraries": real_alone}
+
+
+def score_rules(trials: list, view: str) -> pd.DataFrame:
+    "What intervals of several rules hold; `trials`: of each family its own, the others' and random ones."
+    rows = []
+    for name, rule in RULES.items():
+        galaxy_intervals.reach_with = rule
+        parts = [galaxy_intervals.score_intervals(*three) for three in trials]
+        table = galaxy_intervals.coverage_table(pd.concat(parts, ignore_index=True))
+        row = {"view": view, "rule": name}
+        for level in LEVELS:
+            row |= {f"{k}_{level}": table[f"{k}_{level}"].iloc[0] for k in ("coverage", "width")}
+            row[f"worst_{level}"] = table[table.by == "family"][f"coverage_{level}"].min()
+        rows.append(row)
+    galaxy_intervals.reach_with = REACH
+    return pd.DataFrame(rows)
+
+
+def rules(given):
+    "What the intervals would hold with other rules."
+    c, _ = evidence(given.folder, given.view)
+    families, trials = catalog.simulation_families(c), []
+    for mine in catalog.family_groups(families):
+        others = [g for g in catalog.family_groups(families) if g != mine]
+        held = [hold_galaxies(c.edge, g[0], families, also=mine)[0] for g in others]
+        trials.append((hold_galaxies(c.edge, mine[0], families)[0], held, catalog.library_trials(c, mine)))
+    score_rules(trials, given.view).to_csv(given.cache / f"rules-{given.view}.csv", index=False)
+
+
+def simulations_of(given):
+    "The simulations of the run, as they lie on disk."
+    made = read_sealed(given.folder / "run.json", must=False)["simulations"]
+    return recorded_simulations(given.folder, load_settings(given.folder), given.view, made)
+
+
 def samples(given, part: str, n: int | None = None) -> dict:  # simulation -> Sample
     "Galaxies of each simulation: models of a library, or those that are asked about."
-    settings = load_settings(given.folder)
-    made = read_sealed(given.folder / "run.json", must=False)["simulations"]
-    simulations, found = recorded_simulations(given.folder, settings, given.view, made), {}
+    simulations, found = simulations_of(given), {}
     for name in simulations.names:
         whole = load_part(simulations, name, part)
         rows = slice(0, n) if n else asked_rows(len(whole))
@@ -160,29 +211,34 @@ def tables(given):
     "All intervals of both views, one row a galaxy and method."
     parts = []
     for view in ("spectra", "photometry"):
-        whole = pd.read_csv(given.cache / f"catalogue-{view}.csv")
-        place = {r: k for k, r in enumerate(asked_rows(1300))}
+        if not (path := given.cache / f"catalogue-{view}.csv").exists():
+            continue
+        whole = pd.read_csv(path)
+        given.view = view
+        simulations = simulations_of(given)
+        n = len(load_part(simulations, simulations.names[0], "test"))
+        place = {r: k for k, r in enumerate(asked_rows(n))}
         mine = whole[whole.row.isin(place)].assign(method="catalogue")
         mine["truth"], mine["row"] = mine.value - mine.miss, mine.row.map(place)
         for level in LEVELS:
             half = mine[f"width_{level}"] / 2
             mine[f"lower_{level}"], mine[f"upper_{level}"] = mine.value - half, mine.value + half
-        found = [
-            mine,
-            *(pd.read_csv(p) for p in sorted(given.cache.glob(f"*-{view}.csv")) if p.stem[0] in "bl"),
-        ]
+        paths = [given.cache / f"{method}-{view}.csv" for method in ("library", "bagpipes")]
+        found = [mine, *(pd.read_csv(path) for path in paths if path.exists())]
         parts += [part.assign(view=view) for part in found]
     columns = ["view", "method", "family", "simulation", "row", "truth", "value"]
     columns += [f"{end}_{level}" for level in LEVELS for end in ("lower", "upper")]
     table = pd.concat(parts)[columns].dropna().sort_values(columns[:5])
     TABLE.parent.mkdir(exist_ok=True)
     table.to_csv(TABLE, index=False, float_format="%.4f", lineterminator="\n")
+    tried = pd.concat(pd.read_csv(given.cache / f"rules-{view}.csv") for view in ("spectra", "photometry"))
+    tried.to_csv(TABLE.with_name("rules.csv"), index=False, float_format="%.4f", lineterminator="\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="of a finished run of the default suite")
-    parser.add_argument("part", choices=["catalogue", "library", "bagpipes", "tables"])
+    parser.add_argument("part", choices=["catalogue", "library", "bagpipes", "rules", "tables"])
     parser.add_argument("--view", default="spectra", choices=["spectra", "photometry"])
     parser.add_argument("--galaxies", type=int, default=1, help="bagpipes: of each simulation")
     parser.add_argument(

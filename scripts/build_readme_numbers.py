@@ -197,6 +197,18 @@ def beside_fits(results, view: str) -> str:
     return markdown(pd.DataFrame(found), digits)
 
 
+def interval_rules(results, view: str) -> str:
+    "What the intervals of single galaxies hold with other rules than gencast's."
+    table = pd.read_csv(FITS.with_name("rules.csv"))
+    table, percent = table[table["view"] == view].drop(columns="view"), {}
+    for level in ("68", "90"):
+        for key, word in (("coverage", "hold"), ("worst", "worst library")):
+            table[f"{key}_{level}"] *= 100
+            percent[f"{key}_{level}"] = f"{level} % {word} [%]"
+    table = table.rename(columns={**percent, "width_68": "width 68", "width_90": "width 90"})
+    return markdown(table, {**dict.fromkeys(percent.values(), 0), "width 68": 2, "width 90": 2})
+
+
 def made(results) -> str:
     "Which run the numbers are from."
     version, n = results.run["versions"]["gencast"], results.run["parameters"]["n_galaxies"]
@@ -204,7 +216,7 @@ def made(results) -> str:
 
 
 KINDS = {f.__name__: f for f in (r2, off, percent, hold, too_small, terminal, laws, families, made)}
-KINDS |= {f.__name__: f for f in (intervals, interval_bins, holds, width, beside_fits)}
+KINDS |= {f.__name__: f for f in (intervals, interval_bins, holds, width, beside_fits, interval_rules)}
 
 
 def filled(text: str, results) -> str:
