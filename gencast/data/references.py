@@ -255,6 +255,8 @@ def load_spectra(
     # to use instead of the file's; a number, by file name, or a table with the columns name and z
     redshift: float | dict | str | Path | None = None,
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
+    # `asinh`: keep spectra with pixels that are zero or negative, for a run with --flux-scale asinh
+    flux_scale: str = "log",
     # flux and flux_err in Lsun/Angstrom, rest frame, shape (n_gal, n_wave); redshifts; reference values
 ) -> Sample:
     """Load spectra of SDSS, BOSS, DESI, LEGA-C, MaNGA or ESO's Phase 3 with the reference values that are
@@ -278,7 +280,7 @@ def load_spectra(
     if ebv is None and len(table):
         ebv = dust_of(table, paths)
     galaxies, refused = read_galaxies(paths, redshift, accept, ebv)
-    sample = put_on_grid(galaxies, refused, wave, fwhm_kms, skip, cosmology)
+    sample = put_on_grid(galaxies, refused, wave, fwhm_kms, skip, cosmology, flux_scale)
     if aperture:
         sample = whole_galaxies(sample, table)
     if not len(table):
