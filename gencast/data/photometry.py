@@ -364,10 +364,9 @@ def observe_photometry(
     partner = survey_partners(log_lum, log_lum_survey, rng)
     redshift = survey.redshift[partner]
     clean = band_luminosity(sample.wave, sample.flux, redshift, survey.bands)
-    if "softening" in survey.meta:
-        err = median_light(clean)[:, None] * scaled_errors(survey)[partner]
-    else:
-        err = clean * (survey.flux_err / survey.flux)[partner]
+    soft = "softening" in survey.meta
+    relative = scaled_errors(survey) if soft else survey.flux_err / survey.flux
+    err = (median_light(clean)[:, None] if soft else clean) * relative[partner]
     noisy = clean + err * rng.standard_normal(clean.shape)
     keep = is_detected(noisy, survey)
     outside = (log_lum < log_lum_survey.min()) | (log_lum > log_lum_survey.max())
@@ -378,9 +377,7 @@ def observe_photometry(
         "n_outside_luminosity_range": int(outside.sum()),
     }
     meta |= soft_facts(noisy[keep], survey)
-    ids = sample.ids or tuple(
-        map(str, range(len(sample)))
-    )  # so that a galaxy can be found again in the spectra
+    ids = sample.ids or tuple(map(str, range(len(sample))))  # found again in the spectra by these
     seen = replace(
         sample,
         flux=noisy,

@@ -148,12 +148,13 @@ N_REDSHIFT = 501  # redshifts from 0 to 1 between which templates are interpolat
 
 
 def _tabulate(fitter, redshift: np.ndarray) -> None:
-    """Let templates be seen at the redshifts of the table on both sides of each galaxy's, and at zero; all
-    would take seconds.
+    """Let templates be seen at the redshifts of the table around each galaxy's, and at zero; all would take
+    seconds. One more than the two on both sides is for galaxies at one of them, which rounding may shift.
     """
     table = np.arange(N_REDSHIFT, dtype=np.float32) / np.float32(N_REDSHIFT - 1)
     above = np.clip(np.searchsorted(table, redshift), 1, N_REDSHIFT - 1)
-    fitter.redshifts = table[np.unique([0, 1, *above, *(above - 1)])]
+    beyond = np.minimum(above + 1, N_REDSHIFT - 1)
+    fitter.redshifts = table[np.unique([0, 1, *beyond, *above, *(above - 1)])]
     fitter.nredshift = len(fitter.redshifts)
     fitter.set_Amatrix()
     fitter.AmatrixOut = fitter.Amatrix
