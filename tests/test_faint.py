@@ -12,13 +12,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gencast.core.base import InputError
 from gencast.core.files import read_sealed
 from gencast.core.sample import Sample, load_sample
-from gencast.data.faint import asinh_brightness, asinh_noise, soften, soften_like
-from gencast.data.observing import observe_spectra
+from gencast.data.faint import asinh_brightness, asinh_noise, join_pixels, soften, soften_like
+from gencast.data.observing import correlated_noise, observe_spectra
 from gencast.data.photometry import load_sdss_photometry, observe_photometry
 from gencast.data.references import colour_masses, load_spectra
 from gencast.data.specfiles import write_spec
 from gencast.data.suites import load_suite
-from gencast.features.table import feature_table
+from gencast.features.table import feature_table, line_mask
 from gencast.pipeline.configure import load_settings, make_settings
 from gencast.pipeline.job import run
 from gencast.pipeline.observed import forecast, read_observed
@@ -78,15 +78,27 @@ def test_asinh_is_the_logarithm_of_light_and_linear_in_noise():
 
 
 def test_noise_of_the_features_is_the_scatter_that_noise_makes(survey):
+    soft, rng = soften(survey), np.random.default_rng(1)
+    one = soft.take([0])
+    clean, err = np.repeat(one.flux, 300, axis=0), one.flux_err / 30
+    for meta in (soft.meta, {k: v for k, v in soft.meta.items() if k != "joined"}):
+        noisy = clean + err * correlated_noise(300, survey.wave, 500.0, rng)
+        table = feature_table(replace(one, flux=noisy, flux_err=None, meta=meta))
+        noise = asinh_noise(replace(one, flux_err=err, meta=meta), line_mask(survey.wave))
+        assert noise.shape == (len(table.names),) == table.wave.shape
+        assert_allclose(np.median(np.std(table.values, axis=0) / noise), 1, atol=0.05)
+
+
+def test_pixels_are_joined_until_a_feature_has_an_snr_of_twenty(survey):
     soft = soften(survey)
-    rng, b = np.random.default_rng(1), np.array(soft.meta["softening"])
-    again = [
-        asinh_brightness(survey.flux[:1] + survey.flux_err[:1] * rng.normal(size=(1, b.size)) / 30, b)
-        for _ in range(300)
-    ]
-    one = replace(soft, flux=survey.flux[:1], flux_err=survey.flux_err[:1] / 30)
-    ratio = 30 * np.std(again, axis=0)[0] / (30 * asinh_noise(one))
-    assert_allclose(np.median(ratio), 1, atol=0.05)
+    assert soft.meta["joined"]["pixels"] == 16  # the most; (20 / 3)^2 = 44
+    assert len(feature_table(soft).names) == -(-line_mask(survey.wave).sum() // 16)
+    brighter = soften(replace(survey, flux_err=np.asarray(survey.flux_err) / 5))
+    assert brighter.meta["joined"]["pixels"] == 2  # (20 / 15)^2 = 1.8
+    brightest = soften(replace(survey, flux_err=np.asarray(survey.flux_err) / 10))
+    assert "joined" not in brightest.meta
+    values = join_pixels(np.arange(5.0)[None], np.array([1, 1, 2, 1, 1.0]), {"pixels": 3})
+    assert_allclose(values, [[(0 + 1 + 2 / 4) / 2.25, 3.5]])
 
 
 def test_simulations_lose_no_galaxy_to_noise_and_count_what_is_negative(clean, survey):

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.arguments import Array, takes
 from ..core.base import InputError
+from ..core.constants import C_KMS, FWHM_OVER_SIGMA
 from ..core.sample import Sample
 
 # %% ../../nbs/data/44_faint.ipynb #4556be82
@@ -84,6 +85,59 @@ def middle(values: np.ndarray) -> np.ndarray:  # shape (n_wave,)
     found[measured] = np.nanmedian(finite[:, measured], axis=0)
     return found
 
+# %% ../../nbs/data/44_faint.ipynb #6945d3eb
+WANTED_SNR = 20  # of a feature, to which pixels are joined
+MOST_JOINED = 16  # pixels
+
+
+def choose_joined(survey: Sample, softening: np.ndarray) -> dict | None:  # pixels, correlation; None: single
+    "How many pixels make one feature, and how noise is correlated between them."
+    n = int(min(np.ceil((WANTED_SNR * np.median(softening) / OPTIMAL) ** 2 - 1e-9), MOST_JOINED))
+    if n < 2:
+        return None
+    step = C_KMS * np.log(survey.wave[-1] / survey.wave[0]) / (survey.wave.size - 1)
+    width = survey.meta.get("fwhm_kms", 0.0) / FWHM_OVER_SIGMA / step  # of the smoothing, in pixels
+    lag = np.arange(n)
+    rho = np.exp(-((lag / (2 * width)) ** 2)) if width > 0.1 else (lag == 0).astype(float)
+    return {"pixels": n, "correlation": rho.round(4).tolist()}
+
+
+def join_pixels(
+    values: np.ndarray,  # of pixels, shape (..., n_wave)
+    softening: np.ndarray,  # shape (n_wave,)
+    joined: dict,  # from `choose_joined`
+) -> np.ndarray:  # shape (..., n_feature)
+    "Means of neighbouring pixels, weighted by the inverse of the squared softening."
+    weight, first = softening**-2.0, np.arange(0, softening.size, joined["pixels"])
+    return np.add.reduceat(values * weight, first, axis=-1) / np.add.reduceat(weight, first)
+
+
+def join_noise(
+    noise: np.ndarray,  # of pixels, shape (n_wave,)
+    softening: np.ndarray,  # shape (n_wave,)
+    joined: dict,  # from `choose_joined`
+) -> np.ndarray:  # of the means, shape (n_feature,)
+    "Noise of the means of neighbouring pixels, whose noise is correlated."
+    n, scaled = joined["pixels"], noise / softening**2
+    lag = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+    rho = np.array(joined["correlation"])[lag]
+    parts = [scaled[i : i + n] for i in range(0, scaled.size, n)]
+    found = np.sqrt([p @ rho[: p.size, : p.size] @ p for p in parts])
+    return found / np.add.reduceat(softening**-2.0, np.arange(0, softening.size, n))
+
+# %% ../../nbs/data/44_faint.ipynb #018de8ef
+def asinh_features(
+    sample: Sample,  # with `softening` in `meta`
+    keep: np.ndarray,  # pixels or bands in use, booleans, shape (n_wave,)
+) -> tuple[np.ndarray, np.ndarray]:  # dex, shape (n_gal, n_feature); Angstrom, shape (n_feature,)
+    "Asinh brightness of the pixels in use, joined where `meta` says so, and their wavelengths."
+    soft, joined = np.array(sample.meta["softening"])[keep], sample.meta.get("joined")
+    flux, wave = np.asarray(sample.flux)[:, keep], sample.wave[keep]
+    if joined:
+        flux, wave = join_pixels(flux, soft, joined), join_pixels(wave, soft, joined)
+        soft = join_noise(soft, soft, joined)
+    return asinh_brightness(flux, soft), wave
+
 # %% ../../nbs/data/44_faint.ipynb #c9b5bf18
 def soften(
     survey: Sample,  # observed galaxies with errors; infinite where a pixel was not measured
@@ -98,7 +152,11 @@ def soften(
         f"in {counts['n_with_negative']:,} of {len(survey):,} galaxies, are zero or negative; the softening "
         f"is {np.median(softening):.2g} of a galaxy's median brightness"
     )
-    more = {"softening": softening.tolist(), "notes": [*survey.meta.get("notes", []), note]}
+    more = {"softening": softening.tolist()}
+    if not survey.bands and (joined := choose_joined(survey, softening)):
+        more["joined"] = joined
+        note += f"; every {joined['pixels']} neighbouring pixels are joined into one feature"
+    more["notes"] = [*survey.meta.get("notes", []), note]
     return replace(survey, meta=survey.meta | counts | more)
 
 # %% ../../nbs/data/44_faint.ipynb #fcd4e1dd
@@ -119,19 +177,24 @@ def soften_like(
     survey: Sample | None,  # with which a run was made; None: none
 ) -> Sample:
     "Galaxies whose brightness enters the features as that of a survey does."
-    meta = {k: v for k, v in sample.meta.items() if k != "softening"}
+    meta = {k: v for k, v in sample.meta.items() if k not in ("softening", "joined")}
     if survey is not None and "softening" in survey.meta:
-        meta |= {"softening": survey.meta["softening"], **count_negative(sample.flux)}
+        meta |= scale_of(survey) | count_negative(sample.flux)
     return sample if meta == sample.meta else replace(sample, meta=meta)
 
 
 def asinh_noise(
     survey: Sample,  # with `softening` in `meta`, and errors
-) -> np.ndarray:  # dex, shape (n_wave,)
+    keep: np.ndarray,  # pixels in use, booleans, shape (n_wave,)
+) -> np.ndarray:  # dex, shape (n_feature,)
     "Median noise of each asinh brightness."
-    shape = np.asarray(survey.flux) / median_light(np.asarray(survey.flux))[:, None]
-    slope = 1 / np.log(10) / np.hypot(shape, 2 * np.array(survey.meta["softening"]))
-    return middle(scaled_errors(survey) * slope)
+    shape = (np.asarray(survey.flux) / median_light(np.asarray(survey.flux))[:, None])[:, keep]
+    soft, joined = np.array(survey.meta["softening"])[keep], survey.meta.get("joined")
+    noise = middle(scaled_errors(survey))[keep]
+    if joined:
+        noise, shape = join_noise(noise, soft, joined), join_pixels(shape, soft, joined)
+        soft = join_noise(soft, soft, joined)
+    return noise * np.median(1 / np.log(10) / np.hypot(shape, 2 * soft), axis=0)
 
 # %% ../../nbs/data/44_faint.ipynb #465fe0d5
 def is_detected(
@@ -142,6 +205,11 @@ def is_detected(
     return median_light(flux) > 0 if "softening" in survey.meta else (flux > 0).all(axis=1)
 
 
+def scale_of(survey: Sample) -> dict:  # softening, and joined where pixels are
+    "What `meta` says about the scale of the brightness."
+    return {k: survey.meta[k] for k in ("softening", "joined") if k in survey.meta}
+
+
 def soft_facts(
     flux: np.ndarray,  # with noise, of the galaxies that are kept, shape (n_gal, n_wave)
     survey: Sample,  # as which they are observed
@@ -149,4 +217,4 @@ def soft_facts(
     "What `meta` of a simulation says where the survey's brightness is asinh."
     if "softening" not in survey.meta:
         return {}
-    return {"softening": survey.meta["softening"]} | count_negative(flux)
+    return scale_of(survey) | count_negative(flux)

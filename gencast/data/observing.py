@@ -14,7 +14,7 @@ from ..core.arguments import Number, takes
 from ..core.base import InputError, rng_for
 from ..core.constants import C_ANGSTROM, C_KMS, FWHM_OVER_SIGMA, L_SUN
 from ..core.sample import Sample
-from .faint import median_light, scaled_errors, sum_negative
+from .faint import median_light, scale_of, scaled_errors, sum_negative
 from .photometry import band_luminosity, band_wavelengths, observe_photometry, survey_partners
 
 # %% ../../nbs/data/60_observing.ipynb #1fd0e84e
@@ -180,7 +180,7 @@ def observe_spectra(
             err[rows] = error
     meta = observation_meta(sample, survey, drowned, faint, partner, relative, hidden)
     if soft:
-        meta |= {"softening": survey.meta["softening"]} | sum_negative(negative[~(drowned | faint)])
+        meta |= scale_of(survey) | sum_negative(negative[~(drowned | faint)])
     ids = sample.ids or tuple(map(str, range(len(sample))))
     observed = replace(sample, flux=flux, flux_err=err, ids=ids, meta=meta)
     dropped = drowned | faint

@@ -14,7 +14,7 @@ from ..core.arguments import Array, Number, takes
 from ..core.base import InputError
 from ..core.constants import ABSORPTION_LINES, C_KMS, EMISSION_LINES
 from ..core.sample import Sample
-from ..data.faint import asinh_brightness
+from ..data.faint import asinh_features
 
 # %% ../../nbs/features/05_table.ipynb #677e0f11
 MARKED_LINES = {
@@ -83,12 +83,13 @@ def feature_table(
     if mask_lines and not sample.bands:
         keep = line_mask(sample.wave)
     flux = np.asarray(sample.flux[:, keep])
+    wave = sample.wave[keep]
     if "softening" in sample.meta:
-        flux = asinh_brightness(sample.flux, np.array(sample.meta["softening"]))[:, keep]
+        flux, wave = asinh_features(sample, keep)
     else:
         check_positive(flux, sample)
         flux = np.log10(flux)
-    values, wave = flux.astype(np.float32), sample.wave[keep]
+    values = flux.astype(np.float32)
     names = tuple(np.array(sample.bands)[keep]) if sample.bands else tuple(f"{w:.1f}" for w in wave)
     if sample.bands and sample.redshift is not None:
         values = np.column_stack([values, np.log10(1 + sample.redshift)]).astype(np.float32)

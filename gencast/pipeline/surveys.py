@@ -170,7 +170,7 @@ def survey_noise(
     if survey.flux_err is None:
         return np.full(keep.sum(), NOISE_FLOOR)
     if "softening" in survey.meta:
-        return np.maximum(asinh_noise(survey), NOISE_FLOOR)[keep]
+        return np.maximum(asinh_noise(survey, keep), NOISE_FLOOR)
     return relative_noise(survey.flux_err, survey.flux)[keep]
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #947156ad
