@@ -146,6 +146,8 @@ def soften(
     errors, and for a galaxy whose median brightness is not positive.
     """
     softening = np.maximum(OPTIMAL * middle(scaled_errors(survey)), LEAST_SOFTENING)
+    if not np.isfinite(softening).all():
+        raise InputError(f"survey {survey.name!r}: no pixel was measured (all errors are infinite or missing)")
     counts = count_negative(survey.flux)
     note = (
         f"brightness enters the features as asinh: {counts['n_negative']:,} of {survey.flux.size:,} values, "
