@@ -147,7 +147,9 @@ def soften(
     """
     softening = np.maximum(OPTIMAL * middle(scaled_errors(survey)), LEAST_SOFTENING)
     if not np.isfinite(softening).all():
-        raise InputError(f"survey {survey.name!r}: no pixel was measured (all errors are infinite or missing)")
+        raise InputError(
+            f"survey {survey.name!r}: no pixel was measured (all errors are infinite or missing)"
+        )
     counts = count_negative(survey.flux)
     note = (
         f"brightness enters the features as asinh: {counts['n_negative']:,} of {survey.flux.size:,} values, "
@@ -183,6 +185,15 @@ def soften_like(
     if survey is not None and "softening" in survey.meta:
         meta |= scale_of(survey) | count_negative(sample.flux)
     return sample if meta == sample.meta else replace(sample, meta=meta)
+
+
+def asinh_scale(
+    sample: Sample,  # with `softening` in `meta`
+) -> np.ndarray:  # unit of the flux, shape (n_gal, n_wave)
+    "By what an error is divided to become one of ln brightness: the flux, or twice the softening in noise."
+    flux = np.asarray(sample.flux, float)
+    soft = 2 * np.array(sample.meta["softening"]) * median_light(flux)[:, None]
+    return np.hypot(flux, soft)
 
 
 def asinh_noise(
