@@ -58,6 +58,11 @@ from .files import save_array as save_array
 from .files import save_arrays as save_arrays
 from .files import whole_file as whole_file
 from .files import write_json as write_json
+from .folding import LEAST as LEAST
+from .folding import MOST as MOST
+from .folding import fold_line as fold_line
+from .folding import fold_lines as fold_lines
+from .folding import terminal_width as terminal_width
 from .locks import UNFINISHED as UNFINISHED
 from .locks import hold_folder as hold_folder
 from .logs import FEW_NEGATIVES as FEW_NEGATIVES

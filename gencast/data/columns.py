@@ -9,6 +9,7 @@ __all__ = ['Column']
 import fnmatch
 import gzip
 import hashlib
+import math
 import re
 import warnings
 from contextlib import contextmanager
@@ -53,7 +54,8 @@ def _open_text(path: Path, part: str):
 # %% ../../nbs/data/05_columns.ipynb #2bd6901f
 def check_cards(raw: bytes) -> None:
     """`InputError` for a FITS header with more axes or columns than the standard's 999, through which astropy
-    would count for hours, or with an extension of no type, over which it never comes to an end.
+    would count for hours, with an extension of no type, over which it never comes to an end, or with
+    thousands of cards that are none.
     """
     for found in re.finditer(rb"(NAXIS   |TFIELDS )= *(\d{4,})", raw):
         if found.start() % 80 == 0:
@@ -66,6 +68,47 @@ def check_cards(raw: bytes) -> None:
             raise InputError(
                 f"its header says XTENSION = {found[1][:20].decode('ascii', 'replace')}; it is damaged"
             )
+    for start, size in _header_places(raw):
+        _check_names_of_cards(raw, start, size)
+
+
+CARD_NAMES = np.isin(
+    np.arange(256), list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_- ")
+)  # the standard's characters
+MOST_ODD_CARDS = 1000  # of a header; astropy reads such cards, each with a warning, which takes seconds
+
+
+def _header_places(raw: bytes):  # yields start and length, in bytes
+    "The headers of a FITS file, as far as the sizes of the data between them are stated."
+    start = 0
+    while start < len(raw):
+        ends = (f.start() for f in re.finditer(rb"END[^A-Z0-9_-]", raw[start:]))
+        size = next((end for end in ends if end % 80 == 0), None)
+        if size is None and start:  # what follows the last extension
+            return
+        size = len(raw) if size is None else size
+        yield start, size
+        cards = re.finditer(rb"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT) *= *(-?\d{1,18})", raw[start : start + size])
+        stated = {f[1].decode(): int(f[2]) for f in cards if f.start() % 80 == 0}
+        axes = [stated.get(f"NAXIS{k + 1}", 0) for k in range(min(stated.get("NAXIS", 0), 999))]
+        values = (
+            stated.get("GCOUNT", 1) * (stated.get("PCOUNT", 0) + math.prod(axes[not axes[0] :]))
+            if axes
+            else 0
+        )  # 0: groups
+        stored = abs(stated.get("BITPIX", 8)) // 8 * max(values, 0)
+        start += sum(-(-n // 2880) * 2880 for n in (size + 80, stored))
+
+
+def _check_names_of_cards(raw: bytes, start: int, size: int) -> None:
+    "`InputError` for a header if very many of its cards have names unknown to FITS."
+    cards = np.frombuffer(raw, np.uint8, size // 80 * 80, start).reshape(-1, 80)
+    odd = int((~CARD_NAMES[cards[:, :8]]).any(axis=1).sum())
+    if odd > MOST_ODD_CARDS:
+        raise InputError(
+            f"its header has {len(cards):,} cards, {odd:,} of them with names that FITS does not allow; it "
+            "is damaged"
+        )
 
 
 def check_headers(path: Path) -> None:

@@ -98,6 +98,7 @@ LIBRARY_PLACES = {  # stellar library -> place in the cycle of colours
     "bc03_miles": 5,
     "emiles": 6,
     "miuscat": 6,
+    "fastar": 7,
 }
 
 
