@@ -16,7 +16,6 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ..core.base import InputError
-from ..core.cosmology import cosmology_name
 from ..core.files import read_sealed
 from ..core.locks import hold_folder
 from ..core.progress import Progress
@@ -24,7 +23,7 @@ from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..core.workers import open_workers
 from ..data.faint import soften_like
-from ..data.fields import catalogue_options, keeps_columns, survey_catalogue
+from ..data.fields import catalogue_options, keeps_columns, refuse_two_cosmologies, survey_catalogue
 from ..data.mappings import load_mapping
 from ..data.named_surveys import recognise_survey
 from ..data.readers import load_table_rows
@@ -99,7 +98,7 @@ def read_observed(
     """
     paths, suite = list(map(Path, paths)), settings.suite
     options = {key: value for key, value in options.items() if is_given(value)}
-    _refuse_two_cosmologies(columns, options)
+    refuse_two_cosmologies(columns, options.get("cosmology"))
     options = {"cosmology": suite.cosmology} | options
     fwhm = suite.spectra.get("fwhm_kms", FWHM_KMS)
     known = [path for path in paths if keeps_columns(path)]
@@ -129,18 +128,6 @@ def read_observed(
     if not has_recipes(suite):
         return load_table_rows(paths[0], mapping, view="photometry", labelled=False)[0]
     return in_bands(settings, paths[0], mapping, cosmology=options["cosmology"])
-
-
-def _refuse_two_cosmologies(columns, options: dict) -> None:
-    "`InputError` where the mapping and `--cosmology` name different ones."
-    if not columns or "cosmology" not in options or catalogue_options(columns) is not None:
-        return
-    stated = load_mapping(columns).get("cosmology")
-    if stated is not None and cosmology_name(stated) != cosmology_name(options["cosmology"]):
-        raise InputError(
-            f"--cosmology {options['cosmology']} and the mapping's cosmology: {stated} differ; give one of "
-            "them"
-        )
 
 
 def is_given(
