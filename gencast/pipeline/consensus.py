@@ -224,7 +224,10 @@ def consensus_of(
     cautious consensus, for targets of a family that no simulation shares.
     """
     group, names = Group(without, noise, noise_free, families), simulations.names
-    basis, use = group.basis(basis_without(simulations, without, scatter_of_all(simulations))), group.use(len(names))
+    basis, use = (
+        group.basis(basis_without(simulations, without, scatter_of_all(simulations))),
+        group.use(len(names)),
+    )
     parts = [measure_part(simulations, name, properties, [group], [basis]) for name in names]
     consensus, cautious = fit_group(group, basis, [parts[i]["equations"][0] for i in use], use, properties)
     scatters = [part["scatter"].get(0) for part in parts]
