@@ -1,4 +1,4 @@
-"""The consensus of every group from sums that are taken once, against a plain fit to the galaxies that are left."""
+"""The consensus of every group, from sums that are taken once, against a plain fit to those that are left."""
 
 from dataclasses import replace
 
