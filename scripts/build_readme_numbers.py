@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gencast.core.folding import MOST, fold_lines
 from gencast.report import forecast_lines, load_results, score_lines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +92,7 @@ def terminal(results) -> str:
     lines += [f"  {line}" for line in score_lines(results)]
     lines += ["", "Forecast error of the best model on observed galaxies (dex):"]
     lines += [f"  {line}" for line in forecast_lines(results)]
-    return "\n```\n" + "\n".join(lines) + "\n```\n"
+    return "\n```\n" + "\n".join(fold_lines(lines, MOST)) + "\n```\n"
 
 
 def laws(results) -> str:

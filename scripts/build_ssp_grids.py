@@ -314,6 +314,15 @@ def build(name, mangadap, hoki, out):
     )
 
 
+def write_checksums(out):
+    "The sha256 and the size of every file of the folder, in checksums.csv."
+    rows = [
+        f"{p.name},{hashlib.sha256(p.read_bytes()).hexdigest()},{p.stat().st_size}\n"
+        for p in sorted(out.glob("*.fits"))
+    ]
+    (out / "checksums.csv").write_text("file,sha256,bytes\n" + "".join(rows))
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -331,11 +340,7 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.only:
         build(name, mangadap, hoki, args.out)
-    rows = [
-        f"{p.name},{hashlib.sha256(p.read_bytes()).hexdigest()},{p.stat().st_size}\n"
-        for p in sorted(args.out.glob("*.fits"))
-    ]
-    (args.out / "checksums.csv").write_text("file,sha256,bytes\n" + "".join(rows))
+    write_checksums(args.out)
 
 
 if __name__ == "__main__":

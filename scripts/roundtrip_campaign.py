@@ -23,6 +23,7 @@ import numpy as np
 from astropy import units as u
 from astropy.cosmology import Planck18
 from astropy.io import fits
+from astropy.io.votable.tree import VOTableFile
 from astropy.table import Table
 
 from gencast.data.fields import load_catalogue
@@ -47,6 +48,7 @@ MASSES = ["Msun", "1e10 Msun", "kg", "dex(Msun)", "log10(Msun)", "dex(1e10 Msun)
 RATES = ["Msun/yr", "Msun/Gyr", "dex(Msun/yr)", "dex(Msun / Gyr)"]
 FORMATS = [".csv", ".tsv", ".dat", ".csv.gz", ".ecsv", ".fits", ".fits.gz", ".hdf5", ".npz", ".npy", ".vot"]
 CODES = [-99.0, -99.9, -9.99e9, -0.9999995e9, -999.0, -1e30]
+VOTABLES = {"f4": "tabledata", "f8": "binary2", ">f4": "binary", ">f8": "tabledata"}  # precision -> encoding
 ZERO_POINTS = [25.0, 23.9, 31.4, 22.5, 8.9]
 
 
@@ -140,6 +142,14 @@ def table_of(case: dict, rng: np.random.Generator) -> tuple:  # columns, units o
     return columns, units, mapping
 
 
+def write_votable(path: Path, table: Table, form: str) -> None:
+    """Write a VOTable with astropy's writer in Python. The one in C writes beyond its memory where a row has
+    256, 512, ... characters (astropy issue 20419), and the interpreter crashes some time later.
+    """
+    file = VOTableFile.from_table(table)
+    file.to_xml(str(path), tabledata_format=form, _debug_python_based_parser=True)
+
+
 def write(path: Path, columns: dict, precision: str) -> dict:
     "Write a table in the format of its ending; the columns as the file holds them."
     text = path.suffix in (".csv", ".tsv", ".dat", ".gz", ".ecsv", ".vot") and not path.name.endswith(
@@ -157,8 +167,10 @@ def write(path: Path, columns: dict, precision: str) -> dict:
         lines[0] = "# " + lines[0] if path.suffix == ".dat" else lines[0]
         content = ("\n".join(lines) + "\n").encode()
         path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-    elif path.suffix in (".ecsv", ".vot"):
-        Table(held).write(path, format={".ecsv": "ascii.ecsv", ".vot": "votable"}[path.suffix])
+    elif path.suffix == ".ecsv":
+        Table(held).write(path, format="ascii.ecsv")
+    elif path.suffix == ".vot":
+        write_votable(path, Table(held), VOTABLES[precision])
     elif path.suffix == ".hdf5":
         with h5py.File(path, "w") as f:
             for name, values in held.items():

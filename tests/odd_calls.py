@@ -423,6 +423,31 @@ CALLS = [
         lambda f, g: np.allclose(f.sum(axis=1), 1),
     ),
     Call(
+        "synthesis.imf.initial_mass_function",
+        lambda: dict(mass=np.array([0.2, 1.0, 20.0]), imf="steep"),
+        positive,
+    ),
+    Call(
+        "synthesis.kinematics.draw_dispersions",
+        lambda: dict(recipe={"relation": "zahid16", "scatter": 0.1}, log_mstar=MASSES, rng=rng()),
+        lambda f, g: len(f) == len(g["log_mstar"]) and positive(f, g),
+    ),
+    Call(
+        "synthesis.kinematics.broaden",
+        lambda: dict(flux=FLUX[:3], wave=WAVE, sigma=np.array([0.0, 100.0, 300.0]), block=2),
+        lambda f, g: np.shape(f) == np.shape(g["flux"]),
+    ),
+    Call(
+        "synthesis.nuclei.draw_nuclei",
+        lambda: dict(recipe={"fraction": 0.5, "share": 0.2}, n=20, rng=rng()),
+        lambda f, g: len(f) == g["n"] and np.all((f >= 0) & (f < 1)),
+    ),
+    Call(
+        "synthesis.nuclei.add_nuclei",
+        lambda: dict(flux=FLUX[:3], wave=WAVE, share=np.array([0.0, 0.1, 0.5]), slope=-1.56),
+        lambda f, g: np.shape(f) == np.shape(g["flux"]),
+    ),
+    Call(
         "synthesis.ssp.surviving_fraction",
         lambda: dict(zmet=np.array([0.004, 0.02]), age=np.array([0.01, 1.0, 10.0])),
         lambda f, g: positive(f, g) and bool((f <= 1 + 1e-9).all()),

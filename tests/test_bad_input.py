@@ -171,6 +171,21 @@ def test_sizes_that_are_not_there_are_refused_before_memory_is_asked_for(tmp_pat
         read_columns(tmp_path / "t.npy", ["0"])
 
 
+def test_headers_of_many_cards_are_read_and_those_full_of_none_are_refused(tmp_path):
+    table = fits.BinTableHDU(Table({"a": np.arange(100.0)}))
+    for k in range(3000):
+        table.header.add_history(f"frame {k}, reduced in lower case")
+    fits.HDUList([fits.PrimaryHDU(), table, table.copy()]).writeto(tmp_path / "long.fits")
+    raw = (tmp_path / "long.fits").read_bytes()
+    assert read_columns(tmp_path / "long.fits", ["a"])["a"].values[99] == 99
+    for at in (160, 2000, 2880 + 160, len(raw) // 2):  # in the first header, its padding, the others
+        (tmp_path / "full.fits").write_bytes(raw[:at] + b"x" * 2_880_000 + raw[at:])
+        with pytest.raises(
+            InputError, match="full.fits cannot be read: .* 3[56],.* does not allow; it is damaged"
+        ):
+            read_columns(tmp_path / "full.fits", ["a"])
+
+
 def test_checksums_of_fits_and_gzip_are_verified(tmp_path):
     Table({"a": np.arange(100.0)}).write(tmp_path / "t.fits")
     with fits.open(tmp_path / "t.fits") as hdus:

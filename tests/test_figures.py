@@ -21,7 +21,7 @@ from gencast import figures, report
 from gencast.core.base import InputError
 from gencast.features.clusters import cluster_features
 from gencast.figures.maps import place_on_map
-from gencast.figures.style import house_style, save_figure
+from gencast.figures.style import house_style, save_figure, styled
 from gencast.report.examples import toy_histories, toy_law_results
 from gencast.report.results import load_results
 
@@ -337,3 +337,21 @@ def test_a_library_has_one_colour_on_every_page(results):
     names = results.simulations[results.simulations.ssp == results.simulations.ssp.iloc[-1]]
     lone = looks(replace(results, simulations=names), "ssp").iloc[0]
     assert (lone.color, lone.marker) == tuple(whole.loc[lone.family, ["color", "marker"]])
+
+
+def test_a_figure_function_that_refuses_leaves_no_figure_open():
+    @styled(3.0, 2.0)
+    def plot_nothing(ax=None, refuse: bool = True):
+        if refuse:
+            raise InputError("there is nothing to draw")
+
+    plt.close("all")
+    with pytest.raises(InputError, match="nothing to draw"):
+        plot_nothing()
+    assert plt.get_fignums() == []
+    mine = plt.subplots()[1]
+    with pytest.raises(InputError, match="nothing to draw"):
+        plot_nothing(ax=mine)
+    assert plt.get_fignums() == [mine.figure.number], "axes of the caller stay"
+    assert plot_nothing(refuse=False).figure.number in plt.get_fignums()
+    plt.close("all")

@@ -435,6 +435,18 @@ def leave_one_in_means(n=12, seed=1):
     return SignalTable(names, LAW_SIGNALS, version(-1), without, log_mse, bias)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_model_that_is_no_target_changes_no_mean():
+    "The column of a single model, which no other model is tried on, is nan; the rest stays."
+    rng, used = np.random.default_rng(0), np.array([True, True, False, True])
+    near, log_mse = rng.normal(size=(2, 4, 4))
+    alone = near.copy()
+    alone[:, 3] = np.nan
+    found, whole = (mean_transfer(x, log_mse, used) for x in (alone, near))
+    assert np.isnan(found[:, 3]).all() and np.isfinite(whole).all()
+    assert_array_equal(found[:, :3], whole[:, :3])
+
+
 def test_residuals_held_out_twice_are_as_large_as_those_held_out_once():
     "A mean over all but one tells about that one; nested residuals must not read it."
     table, law = leave_one_in_means(), "gaussian_process"

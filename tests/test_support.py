@@ -181,6 +181,18 @@ def test_single_galaxies_are_refused_no_more_often_than_stated():
     assert 0.5 * rate < np.mean(far) < rate  # of six statistics together, each of which alone fails as often
 
 
+def test_a_galaxy_odd_in_three_ways_at_once_is_flagged():
+    "At 1 % of the galaxies of held-out simulations, however few these are."
+    held = HeldOutStatistics(rng_for(0, "held").normal(size=(20, len(STATISTICS), 200)), 0.05)
+    new = rng_for(1, "new").normal(size=(len(STATISTICS), 4000))
+    odd, once = new.copy(), new.copy()
+    odd[:3] += 2
+    once[3] += 2
+    known, far = held.judge_galaxies(new)
+    assert 0.005 < known.mean() <= 0.0101 and 0.005 < far.mean() < 0.015
+    assert held.judge_galaxies(odd)[1].mean() > 0.4 > 2 * held.judge_galaxies(once)[1].mean()
+
+
 def test_three_tiers(suite, model):
     new = toy_suite(1, 12, 300, family_apart=0.3)[4][150:]
     assert model.assess(new).tier == "inside"

@@ -51,12 +51,20 @@ Tables = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Write forecasts.csv, galaxies.csv, galaxy_intervals.csv, bins.csv, comparison.csv, and "
-        "catalog.fits and catalog.ecsv into this folder.",
+        help="Write forecasts.csv, combined.csv, galaxies.csv, galaxy_intervals.csv, bins.csv, "
+        "comparison.csv, and catalog.fits and catalog.ecsv into this folder.",
     ),
 ]
 
 # %% ../../nbs/cli/40_forecast.ipynb #8bb7d576
+def out_of_range(n_out: int, n: int) -> str:
+    "What becomes of galaxies that are out of range."
+    return (
+        f"NO ({n_out:,} of {n:,}): unlike all simulated galaxies, so they get no error and are left out of "
+        "the forecast for the set"
+    )
+
+
 def galaxy_lines(
     galaxies,  # pandas.DataFrame, one row for each galaxy and property
 ) -> list:  # lines of text
@@ -74,12 +82,51 @@ def galaxy_lines(
     if refused:
         lines.append("the galaxies are out of range as a set: no error is given for any of them")
     elif n_out:
-        lines.append(
-            f"NO ({n_out:,} of {len(galaxies):,}): unlike all simulated galaxies, so they get no error and "
-            "are left out of the forecast for the set"
-        )
+        lines.append(out_of_range(n_out, len(galaxies)))
     if len(galaxies) > SHOWN:
         lines.append(f"... and {len(galaxies) - SHOWN:,} more; --out writes them all")
+    return lines
+
+# %% ../../nbs/cli/40_forecast.ipynb #1751b3f2
+RANGE_WORDS = {
+    "ok": "yes",
+    "outside": "NO",
+    "set outside": "set is not",
+    "few families": "yes, too few families",
+}  # `flag` of a galaxy -> what its line says
+
+
+def interval_words(lower: float, upper: float) -> str:
+    "An interval, or that there is none."
+    return f"{lower:.2f} to {upper:.2f}" if upper == upper else "none"
+
+
+def interval_line(g) -> str:  # `g`: row of `intervals`
+    "The line of one galaxy."
+    value = f"{g.value:.2f}" if g.value == g.value else "none"
+    spans = f"{interval_words(g.lower_68, g.upper_68):<14}  {interval_words(g.lower_90, g.upper_90):<14}"
+    return f"{g.galaxy:<24} {g.redshift:7.4f}  {g.property:<10} {value:>6}  {spans}  {RANGE_WORDS[g.flag]}"
+
+
+def interval_lines(
+    intervals,  # as galaxy_intervals.csv, pandas.DataFrame; may be empty
+) -> list:  # lines of text
+    "The value of each galaxy with its intervals, and what these promise."
+    from gencast.regression.galaxy_intervals import promise_sentence
+
+    if not len(intervals):
+        return []
+    spans = f"{'68 % interval':<14}  {'90 % interval':<14}"
+    lines = [f"{'galaxy':<24} {'z':>7}  {'property':<10} {'value':>6}  {spans}  in range"]
+    lines += [interval_line(g) for g in intervals.head(SHOWN).itertuples()]
+    if len(intervals) > SHOWN:
+        lines.append(f"... and {len(intervals) - SHOWN:,} more; --out writes them all")
+    n_out, fine = int((intervals.flag == "outside").sum()), intervals[intervals.flag == "ok"]
+    lines += [out_of_range(n_out, len(intervals))] if n_out else []
+    if (intervals.flag == "set outside").any():
+        lines.append("the galaxies are out of range as a set: none of them gets a value")
+    if len(fine):
+        lines.append(promise_sentence(int(fine.families.iloc[0]), int(fine["random"].iloc[0])))
     return lines
 
 # %% ../../nbs/cli/40_forecast.ipynb #aa39fe69
@@ -93,21 +140,29 @@ def assumption_lines(
     return [f"  {line}" for line in said]
 
 
+def print_galaxies(galaxies, intervals) -> None:
+    "A line for each galaxy: its value with intervals, or the error expected where there is no single value."
+    print_block([f"  {line}" for line in interval_lines(intervals)])
+    single = set(intervals.property) if len(intervals) else set()
+    others = galaxies[~galaxies.property.isin(single)]
+    if len(others):
+        print_block([f"  {line}" for line in galaxy_lines(others)])
+
+
 def print_forecast(
     sample,  # observed galaxies, a `gencast.core.Sample`
-    table,  # forecasts, pandas.DataFrame
-    galaxies,  # predictions for single galaxies, pandas.DataFrame
+    tables,  # of pandas, from `observe_all`
     compared,  # comparison with values from elsewhere, pandas.DataFrame
 ) -> None:
     "Everything that `gencast forecast` says."
     from gencast.report import describe_comparison, forecast_lines
 
-    print(f"\n{len(sample)} galaxies, error forecast:")
-    print("\n".join(f"  {line}" for line in forecast_lines(SimpleNamespace(forecasts=table))))
-    print_block([f"  {line}" for line in galaxy_lines(galaxies)])
+    lines = forecast_lines(SimpleNamespace(forecasts=tables.forecasts, combined=tables.combined))
+    print_block([f"{len(sample):,} galaxies, error forecast:", *(f"  {line}" for line in lines)])
+    print_galaxies(tables.galaxies, tables.intervals)
     print_block(assumption_lines(sample.meta))
     for prop in dict.fromkeys(compared.property):
-        print("\n" + describe_comparison(compared, sample.name, prop).replace("**", ""))
+        print_block([describe_comparison(compared, sample.name, prop).replace("**", "")])
     print_block([f"  {note}" for note in sample.meta.get("notes", [])])
     print_block(left_out_lines(sample.meta, "Left out:"))
 
@@ -180,7 +235,7 @@ def forecast(
     the error.
     """
     from gencast.pipeline.configure import load_settings, read_ebv
-    from gencast.pipeline.observed import forecast_all, read_observed
+    from gencast.pipeline.observed import observe_all, read_observed
     from gencast.report import compare_reference, forecast_bins
 
     settings = load_settings(run)
@@ -189,11 +244,11 @@ def forecast(
     options = {"accept": tuple(accept or ()), "aperture": aperture, "skip": skip, "cosmology": cosmology}
     options |= {"ebv": None if ebv is None else read_ebv(ebv), "redshift": read_redshift(redshift)}
     sample = read_observed(settings, data, columns or "", **options)
-    table, galaxies, intervals = forecast_all(run, sample, wanted, jobs, True, scheduler, model)
-    compared = compare_reference(galaxies)
-    print_forecast(sample, table, galaxies, compared)
+    found = observe_all(run, sample, wanted, jobs, True, scheduler, model)
+    compared = compare_reference(found.galaxies)
+    print_forecast(sample, found, compared)
     if out:
-        bins = forecast_bins(galaxies)
-        tables = {"forecasts": table, "galaxies": galaxies, "galaxy_intervals": intervals}
-        write_tables(out, **tables, bins=bins, comparison=compared)
-        write_observed_catalog(out, run, intervals, sample)
+        bins = forecast_bins(found.galaxies)
+        tables = {"forecasts": found.forecasts, "combined": found.combined, "galaxies": found.galaxies}
+        write_tables(out, **tables, galaxy_intervals=found.intervals, bins=bins, comparison=compared)
+        write_observed_catalog(out, run, found.intervals, sample)

@@ -6,10 +6,13 @@
 __all__ = []
 
 # %% ../../nbs/cli/10_options.ipynb #f84319fb
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ..core.folding import fold_lines
 
 # %% ../../nbs/cli/10_options.ipynb #402635a3
 Suite = Annotated[
@@ -121,6 +124,7 @@ def split_names(
 
 # %% ../../nbs/cli/10_options.ipynb #710acc96
 SHOWN = 40  # lines of a list that are printed at most
+LEAVE = re.compile("; leave it out,? or ")  # advice for a file that is now left out
 
 
 def left_out_lines(
@@ -129,7 +133,7 @@ def left_out_lines(
 ) -> list:  # lines of text; empty where nothing was left out
     "What was left out of a survey, each reason with its count."
     reasons = [(n, reason) for reason, n in meta.get("left_out", {}).items() if n]
-    reasons += [(1, reason) for reason in meta.get("refused", [])]
+    reasons += [(1, LEAVE.sub("; to use it: ", reason)) for reason in meta.get("refused", [])]
     lines = [f"  {n:>6,}  {reason}" for n, reason in reasons[:SHOWN]]
     if len(reasons) > SHOWN:
         lines.append(f"  ... and {len(reasons) - SHOWN:,} more")
@@ -137,6 +141,6 @@ def left_out_lines(
 
 
 def print_block(lines: list) -> None:
-    "Print lines after an empty one; nothing where there are none."
+    "Print lines after an empty one, folded where the terminal is too narrow; nothing where there are none."
     if lines:
-        print("", *lines, sep="\n")
+        print("", *fold_lines(lines), sep="\n")

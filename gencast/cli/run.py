@@ -151,17 +151,15 @@ def print_forecasts(results) -> None:
 
     surveys = results.run.get("surveys", {})
     if not surveys:
-        print(
-            "\nNo observed galaxies. To forecast the error on some, name a survey in the suite file "
-            "(`survey:`), "
-            "or use `gencast forecast`."
+        print_block(
+            [
+                "No observed galaxies. To forecast the error on some, name a survey in the suite file "
+                "(`survey:`), or use `gencast forecast`."
+            ]
         )
         return
-    print(
-        "\nForecast error of the best model on observed galaxies (dex; mag for a_v; SMAPE, a fraction, "
-        "for histories):"
-    )
-    print("\n".join(f"  {line}" for line in forecast_lines(results)))
+    heading = "Forecast error of the best model on observed galaxies (dex; mag for a_v; SMAPE for histories):"
+    print_block([heading, *(f"  {line}" for line in forecast_lines(results))])
     for name, survey in surveys.items():
         print_block([f"  {note}" for note in survey["meta"].get("notes", [])])
         print_block(left_out_lines(survey["meta"], f"Left out of {name}:"))
@@ -185,8 +183,8 @@ def print_results(results, notebooks: bool) -> None:
     "Scores, forecasts, and where all of it lies."
     from gencast.report import score_lines
 
-    print("\nHow well errors are predicted on what was held out:")
-    print("\n".join(f"  {line}" for line in score_lines(results)))
+    lines = [f"  {line}" for line in score_lines(results)]
+    print_block(["How well errors are predicted on what was held out:", *lines])
     print_forecasts(results)
     print_one_model(results)
     here, place = Path.cwd(), results.folder

@@ -9,6 +9,7 @@ __all__ = ['Column']
 import fnmatch
 import gzip
 import hashlib
+import math
 import re
 import warnings
 from contextlib import contextmanager
@@ -53,7 +54,8 @@ def _open_text(path: Path, part: str):
 # %% ../../nbs/data/05_columns.ipynb #2bd6901f
 def check_cards(raw: bytes) -> None:
     """`InputError` for a FITS header with more axes or columns than the standard's 999, through which astropy
-    would count for hours, or with an extension of no type, over which it never comes to an end.
+    would count for hours, with an extension of no type, over which it never comes to an end, or with
+    thousands of cards that are none.
     """
     for found in re.finditer(rb"(NAXIS   |TFIELDS )= *(\d{4,})", raw):
         if found.start() % 80 == 0:
@@ -66,6 +68,47 @@ def check_cards(raw: bytes) -> None:
             raise InputError(
                 f"its header says XTENSION = {found[1][:20].decode('ascii', 'replace')}; it is damaged"
             )
+    for start, size in _header_places(raw):
+        _check_names_of_cards(raw, start, size)
+
+
+CARD_NAMES = np.isin(
+    np.arange(256), list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_- ")
+)  # the standard's characters
+MOST_ODD_CARDS = 1000  # of a header; astropy reads such cards, each with a warning, which takes seconds
+
+
+def _header_places(raw: bytes):  # yields start and length, in bytes
+    "The headers of a FITS file, as far as the sizes of the data between them are stated."
+    start = 0
+    while start < len(raw):
+        ends = (f.start() for f in re.finditer(rb"END[^A-Z0-9_-]", raw[start:]))
+        size = next((end for end in ends if end % 80 == 0), None)
+        if size is None and start:  # what follows the last extension
+            return
+        size = len(raw) if size is None else size
+        yield start, size
+        cards = re.finditer(rb"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT) *= *(-?\d{1,18})", raw[start : start + size])
+        stated = {f[1].decode(): int(f[2]) for f in cards if f.start() % 80 == 0}
+        axes = [stated.get(f"NAXIS{k + 1}", 0) for k in range(min(stated.get("NAXIS", 0), 999))]
+        values = (
+            stated.get("GCOUNT", 1) * (stated.get("PCOUNT", 0) + math.prod(axes[not axes[0] :]))
+            if axes
+            else 0
+        )  # 0: groups
+        stored = abs(stated.get("BITPIX", 8)) // 8 * max(values, 0)
+        start += sum(-(-n // 2880) * 2880 for n in (size + 80, stored))
+
+
+def _check_names_of_cards(raw: bytes, start: int, size: int) -> None:
+    "`InputError` for a header if very many of its cards have names unknown to FITS."
+    cards = np.frombuffer(raw, np.uint8, size // 80 * 80, start).reshape(-1, 80)
+    odd = int((~CARD_NAMES[cards[:, :8]]).any(axis=1).sum())
+    if odd > MOST_ODD_CARDS:
+        raise InputError(
+            f"its header has {len(cards):,} cards, {odd:,} of them with names that FITS does not allow; it "
+            "is damaged"
+        )
 
 
 def check_headers(path: Path) -> None:
@@ -476,12 +519,20 @@ def _pick(names: list, get, want: str) -> Column:
     if not several:
         raise KeyError(f"there is no column {want!r}; {guess(want, names)}")
     found = [get(n) for n in several]
+    for f, n in zip(found, several):
+        _refuse_flags(f.values, n)
     if other := next((n for f, n in zip(found, several) if f.unit != found[0].unit), None):
         raise KeyError(
             f"{want!r} fits columns of several units: {several[0]!r} in {found[0].unit or 'none'}, "
             f"{other!r} in {found[several.index(other)].unit or 'none'}; name them one by one"
         )
     return Column(np.column_stack([as_numbers(f.values, n) for f, n in zip(found, several)]), found[0].unit)
+
+
+def _refuse_flags(values: np.ndarray, name: str) -> None:
+    "KeyError for a column of true and false, which would become 1 and 0."
+    if np.asanyarray(values).dtype.kind == "b":
+        raise KeyError(f"column {name!r} holds true and false, not numbers; name the column that holds them")
 
 
 BLANK = ("", "na", "n/a", "null", "none", "--", "-", "...", "indef", "masked", "<na>", "#n/a")
@@ -534,13 +585,16 @@ def read_columns(
     part: str | int = "",  # FITS extension or HDF5 group
     text: tuple = (),  # those of the names that hold words, such as identifiers
     single: tuple = (),  # those of the names that may be one number for all rows
+    flags: tuple = (),  # those of the names that may hold true and false, which become 1 and 0
 ) -> dict:  # name -> `Column`, numbers as float64, all of the same length
-    """Some columns of a table. `InputError` names file, column and row: missing, not a number, of another
-    length.
+    """Some columns of a table. `InputError` names file, column and row: missing, not a number, true or false,
+    of another length.
     """
     with open_columns(path, part) as (known, get):
         try:
             found = {n: _pick(known, get, n) for n in dict.fromkeys(names)}
+            for n in set(found) - {*text, *flags}:
+                _refuse_flags(found[n].values, n)
             found = {
                 n: Column(as_text(c.values, n) if n in text else as_numbers(c.values, n), c.unit)
                 for n, c in found.items()
@@ -588,8 +642,11 @@ def as_text(
             "numbers"
         )
     filled = [w for w in np.ravel(found) if w and w.lower() != "nan"]
-    if filled and all(re.fullmatch(r"[+-]?\d+\.0+", w) for w in filled):  # as pandas writes them
-        if any(abs(float(w)) > 2**53 for w in filled):
+    pointed = [w for w in filled if "." in w]
+    if pointed and all(
+        re.fullmatch(r"[+-]?\d+(\.0*)?", w) for w in filled
+    ):  # as pandas and spreadsheets write them
+        if any(abs(float(w)) > 2**53 for w in pointed):
             raise KeyError(
                 f"column {name!r} holds whole numbers above 2**53 with a point, so digits may be lost"
             )
@@ -602,9 +659,9 @@ def _whole_words(values: np.ndarray, name: str) -> np.ndarray:
     top = LARGEST_WHOLE.get(values.dtype.itemsize, 2**53)
     good = np.isfinite(values)
     whole = good & (values == np.round(np.where(good, values, 0)))
-    if (np.abs(values[whole]) > top).any():
+    if (np.abs(values[whole]) >= top).any():  # that number itself may be its neighbour, rounded
         raise KeyError(
-            f"column {name!r} holds whole numbers above {top:,} as {values.dtype}, which cannot tell "
+            f"column {name!r} holds whole numbers of {top:,} or more as {values.dtype}, which cannot tell "
             "neighbours apart; write ids as whole numbers or words"
         )
     return np.array(

@@ -22,6 +22,7 @@ from ..core.units import parse_unit
 from .domains import load_domain, resolve_table
 from .mappings import load_mapping
 from .readers import load_table_rows
+from ..synthesis.libraries import library_family
 from ..synthesis.recipes import GRID_KEYS, Suite, check_recipe, list_suites, read_recipes
 
 # %% ../../nbs/data/20_suites.ipynb #517b021b
@@ -133,10 +134,16 @@ def suite_families(
         def history(r):
             return r["history"]["family"] + ("_bursty" if r["history"].get("burst_sigma") else "")
 
-        kinds = {"ssp": lambda r: r["ssp"], "dust": lambda r: r["dust"]["law"], "history": history}
+        kinds = {
+            "ssp": lambda r: library_family(r["ssp"]),
+            "dust": lambda r: r["dust"]["law"],
+            "history": history,
+        }
         return {kind: np.array([of(r) for r in suite.simulations]) for kind, of in kinds.items()}
     return {
-        kind: np.array([s["family"][kind] if "table" in s else s["ssp"] for s in suite.simulations])
+        kind: np.array(
+            [s["family"][kind] if "table" in s else library_family(s["ssp"]) for s in suite.simulations]
+        )
         for kind in tables[0]
     }
 

@@ -37,6 +37,11 @@ FWHM_KMS = 500.0  # common resolution, km/s
 HARMLESS_WARNINGS = {"MANY_OUTLIERS"}
 
 
+def overrule_words(name: str) -> str:
+    "What to do about a spectrum that is refused."
+    return f"leave it out, or overrule with accept=[{name!r}] (--accept {name})"
+
+
 def check_galaxy(
     spec: Spectrum,  # as read
     redshift: float,  # the one to be used
@@ -52,16 +57,13 @@ def check_galaxy(
             f"redshift={{{spec.name!r}: ...}}"
         )
     if spec.kind not in ("GALAXY", "") and not accepted:
-        raise InputError(
-            f"its class is {spec.kind}, not GALAXY; leave it out, or overrule with accept=[{spec.name!r}]"
-        )
+        raise InputError(f"its class is {spec.kind}, not GALAXY; {overrule_words(spec.name)}")
     if harmful and not accepted:
         raise InputError(
-            f"its redshift warning is {spec.zwarning} ({', '.join(harmful)}); leave it out, or overrule "
-            f"with accept=[{spec.name!r}]"
+            f"its redshift warning is {spec.zwarning} ({', '.join(harmful)}); {overrule_words(spec.name)}"
         )
     if spec.warning and not accepted:
-        raise InputError(f"{spec.warning}; leave it out, or overrule with accept=[{spec.name!r}]")
+        raise InputError(f"{spec.warning}; {overrule_words(spec.name)}")
 
 
 def check_grid(

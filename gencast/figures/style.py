@@ -36,6 +36,18 @@ def _make_axes(width: float, height: float):
     return plt.subplots(figsize=(width, height))[1]
 
 
+@contextmanager
+def _closed_on_error(ax):
+    "A figure in which nothing could be drawn does not stay open."
+    import matplotlib.pyplot as plt
+
+    try:
+        yield
+    except BaseException:
+        plt.close(ax.figure)
+        raise
+
+
 def _make_ticks(ax) -> None:
     "Ticks are made when first drawn: make them now, while the style holds."
     for axis in (ax.xaxis, ax.yaxis):
@@ -61,7 +73,8 @@ def styled(
                     draw(ax=ax, **options)
                 else:
                     ax = _make_axes(width, height)
-                    draw(ax=ax, **options)
+                    with _closed_on_error(ax):
+                        draw(ax=ax, **options)
                     _make_ticks(ax)
             return ax
 
@@ -98,6 +111,7 @@ LIBRARY_PLACES = {  # stellar library -> place in the cycle of colours
     "bc03_miles": 5,
     "emiles": 6,
     "miuscat": 6,
+    "fastar": 7,
 }
 
 
@@ -111,6 +125,7 @@ def family_places(
 
 # %% ../../nbs/figures/10_style.ipynb #82a3a6d6
 FORMATS = ("pdf", "svg", "png")
+OTHER_FORMATS = ("jpg", "jpeg", "tif", "tiff", "webp", "eps", "ps")  # written where the path asks for them
 DATELESS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 
 
@@ -127,14 +142,15 @@ def split_ending(
     formats,  # endings that were asked for; None: not said
 ) -> tuple:  # path without ending; formats
     "What a path asks for: `fig.png` is one file. Raises `InputError` where path and formats disagree."
-    ending = next((e for e in FORMATS if str(path).lower().endswith(f".{e}")), None)
+    known = (*FORMATS, *OTHER_FORMATS)
+    ending = next((e for e in known if str(path).lower().endswith(f".{e}")), None)
     if ending is None:
         return path, FORMATS if formats is None else formats
     if formats is not None and tuple(formats) != (ending,):
         raise InputError(
             f"{path} asks for {ending}, formats for {', '.join(map(str, formats))}; give one of both"
         )
-    return str(path)[: -len(ending) - 1], (ending,)
+    return str(path)[: -len(ending) - 1], (str(path)[-len(ending) :],)
 
 
 def save_figure(
@@ -154,14 +170,15 @@ def save_figure(
     import matplotlib
 
     path, formats = split_ending(path, formats)
-    if not formats or not set(formats) <= set(FORMATS):
+    if not formats or not {f.lower() for f in formats} <= {*FORMATS, *OTHER_FORMATS}:
         raise InputError(
             f"a figure cannot be saved as {', '.join(map(str, formats)) or 'nothing'}; choose from "
-            f"{', '.join(FORMATS)}"
+            f"{', '.join((*FORMATS, *OTHER_FORMATS))}"
         )
     figure, paths = _figure_of(drawn), [Path(f"{path}.{ending}") for ending in formats]
     layout = {"facecolor": "white", "bbox_inches": "tight", "pad_inches": 0.05}
     for ending, made in zip(formats, paths, strict=True):
         with house_style(), matplotlib.rc_context({"svg.hashsalt": "gencast"}), whole_file(made) as file:
-            figure.savefig(file, format=ending, dpi=dpi, metadata=DATELESS[ending], **layout)
+            kind = ending.lower()
+            figure.savefig(file, format=kind, dpi=dpi, metadata=DATELESS.get(kind), **layout)
     return paths

@@ -3,6 +3,7 @@ from .as_results import to_results as to_results
 from .domain_errors import DomainErrors as DomainErrors
 from .domain_errors import Forecast as Forecast
 from .domain_errors import forecast_evidence as forecast_evidence
+from .domain_errors import is_new_family as is_new_family
 from .domain_errors import learn_errors as learn_errors
 from .error_forecaster import ErrorForecaster as ErrorForecaster
 from .error_table import ErrorStudy as ErrorStudy

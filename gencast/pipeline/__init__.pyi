@@ -12,6 +12,7 @@ from .observed import forecast as forecast
 from .observed import forecast_all as forecast_all
 from .observed import forecast_catalog as forecast_catalog
 from .observed import is_given as is_given
+from .observed import observe_all as observe_all
 from .observed import read_observed as read_observed
 from .observed import refuse_idle as refuse_idle
 from .observed import with_options as with_options

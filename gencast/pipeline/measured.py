@@ -23,6 +23,7 @@ from gencast.pipeline.evidence import (
     PropertyEvidence,
     ViewEvidence,
     cautious_evidence,
+    enough_to_judge,
     join_trials,
     observed_consensus,
     source_path,
@@ -44,7 +45,13 @@ from ..regression.neighbours import Neighbours, fit_neighbours, neighbour_arrays
 from ..regression.register import find_law
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
-from ..regression.support import SupportModel, fit_support_model
+from gencast.regression.support import (
+    SupportModel,
+    SupportReport,
+    fit_support_model,
+    is_blind,
+    judge_without_family,
+)
 from ..regression.trial_targets import Stock, trial_signals
 
 # %% ../../nbs/pipeline/78_measured.ipynb #b3901f5c
@@ -161,7 +168,8 @@ class Measured:
     edge: CautiousConsensus | None = None  # with nothing held out
     trials: dict = field(default_factory=dict)  # held group -> cautious predictions for trial targets
     trial_neighbours: list = field(default_factory=list)  # of trial targets, one dict a source
-    tables: dict = field(default_factory=dict)  # property and families -> signals, once they are computed
+    # property and families -> signals, and `tiers` without their family, once they are computed
+    tables: dict = field(default_factory=dict)
 
 
 def ask_source(kept: Kept, i: int, noise: np.ndarray, projected: np.ndarray):
@@ -264,6 +272,19 @@ def cautious_parts(m: Measured, held: tuple, values: np.ndarray) -> dict:
     return found | ({"cautious_trials": m.trials[held]} if m.trials else {})
 
 
+def blind_at(kept: Kept, m: Measured, sample: Sample, support: SupportReport, progress: Progress) -> bool:
+    """Whether simulations with this noise are called inside also without their family; asked only where the
+    forecast turns on it.
+    """
+    if not enough_to_judge(sample, support, kept.families.get(kept.main_family)):
+        return False
+    if "tiers" not in m.tables:
+        tasks = [(m.support, k, kept.simulations.seed) for k in range(len(kept.simulations.names))]
+        found = progress.map(f"{kept.simulations.view}: support", judge_without_family, tasks)
+        m.tables["tiers"] = [report.tier for report in found if report is not None]
+    return is_blind(m.tables["tiers"])
+
+
 def view_of_sample(
     kept: Kept, sample: Sample, given: Sample | None, progress: Progress
 ) -> tuple[ViewEvidence, Measured]:
@@ -289,8 +310,9 @@ def view_of_sample(
         for near, known in zip(m.near, m.neighbours)
     ]
     known = (kept.simulations, observed, sample, features, kept.properties, consensus, neighbours)
+    blind = blind_at(kept, m, sample, support, progress)
     more = (kept.families, kept.main_family, support, None, kept.trials, m.trial_neighbours, kept.slices)
-    return ViewEvidence(*known, *more), m
+    return ViewEvidence(*known, *more, blind), m
 
 # %% ../../nbs/pipeline/78_measured.ipynb #16a42d1a
 def held_signals(

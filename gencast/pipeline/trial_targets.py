@@ -21,6 +21,7 @@ from ..models.timebins import label_matrix
 from .parts import Simulations, sample_path
 from .simulate import survey_light
 from ..synthesis.epochs import simulate_epochs
+from ..synthesis.libraries import library_family
 from ..synthesis.random_libraries import known_libraries, random_library, random_recipe
 from ..synthesis.recipes import Suite
 from ..synthesis.simulations import simulate
@@ -103,8 +104,8 @@ def groups_of(suite: Suite, seed: int, number: int) -> tuple:  # of tuples of nu
     from gencast.synthesis.random_libraries import mixed_libraries
 
     shared = [
-        tuple(k for k, s in enumerate(suite.simulations) if s.get("ssp") == library)
-        for library in mixed_libraries(suite, seed, number)
+        tuple(k for k, s in enumerate(suite.simulations) if library_family(s.get("ssp", "")) == family)
+        for family in dict.fromkeys(map(library_family, mixed_libraries(suite, seed, number)))
     ]
     return (*((k,) for k in random_recipe(suite, seed, number)[1]), *shared)
 

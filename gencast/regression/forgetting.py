@@ -21,7 +21,8 @@ def mean_transfer(
     n = len(used)
     others = np.tile(used[:, None], (1, n)) & ~np.eye(n, dtype=bool)  # of each target, a column
     far = np.where(others, 10**neighbour, np.nan)
-    weight = np.where(others, np.exp(-np.clip(far - np.nanmin(far, axis=0), 0, 15)), 0.0)
+    least = np.fmin.reduce(far, axis=0)  # nan for a single model, which is no target
+    weight = np.where(others, np.exp(-np.clip(far - least, 0, 15)), 0.0)
     weight /= weight.sum(axis=0)
     total = weight.sum(axis=0) - weight  # without the source itself
     known = np.where(np.eye(n, dtype=bool) | ~used, 0.0, log_mse)

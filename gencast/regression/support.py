@@ -19,6 +19,19 @@ from .support_statistics import STATISTICS, compare, fit_sheet, over_simulations
 # %% ../../nbs/regression/50_support.ipynb #3d0cb54b
 TIERS = ("inside", "edge", "outside")
 
+
+LEAST_JUDGED = 100  # galaxies; fewer of a family that no simulation has are called inside
+
+
+def is_blind(
+    tiers,  # of simulations with their whole family left out; empty where families are not known
+) -> bool:
+    """Whether half or more of the simulations are called inside although none of their family is there: then
+    light in range does not tell that the family of a set is new.
+    """
+    tiers = np.asarray(tiers, str)
+    return bool(len(tiers) and 2 * (tiers == "inside").sum() >= len(tiers))
+
 # %% ../../nbs/regression/50_support.ipynb #f9441a3e
 @dataclass(frozen=True, eq=False)
 class SupportReport:
@@ -302,6 +315,15 @@ def fit_support_model(
     )
     return SupportModel(sheets, table, tuple(families) if families is not None else (), noise, rate)
 
+# %% ../../nbs/regression/50_support.ipynb #f22a8a6e
+def judge_without_family(model: SupportModel, k: int, seed: int = 0) -> SupportReport | None:
+    "Simulation k as the target, with its whole family left out; None where fewer than two others stay."
+    families = model.families
+    if len(set(families)) < 3:
+        return None
+    kin = tuple(j for j, family in enumerate(families) if family == families[k])
+    return model.judge(model.table[k], seed, kin)
+
 # %% ../../nbs/regression/50_support.ipynb #75ccc197
 def support_table(
     features: list,  # as for `fit_support_model`
@@ -322,7 +344,7 @@ def support_table(
     ):
         raise InputError(f"support: names is {str(names)[:80]!r}; give the name of each simulation")
     model = model or fit_support_model(features, families, noise, seed, **options)
-    n, fam, rows = len(model.sheets), model.families, []
+    rows = []
     for k, name in enumerate(names):
         report = model.judge(model.table[k], seed, (k,))
         row = {
@@ -333,11 +355,10 @@ def support_table(
             "share_inside": report.share_inside,
             "nearest": names[report.nearest],
         }
-        kin = tuple(j for j in range(n) if fam and fam[j] == fam[k])
-        if fam and len(set(fam)) > 2:
-            report = model.judge(model.table[k], seed, kin)
+        report = judge_without_family(model, k, seed)
+        if report is not None:
             row |= {
-                "family": fam[k],
+                "family": model.families[k],
                 "tier_family_out": report.tier,
                 "p_family_out": report.p_edge,
                 "share_inside_family_out": report.share_inside,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.base import rng_for
-from .support_statistics import ALONE, FLOORS, over_galaxies
+from .support_statistics import ALONE, FLOORS, N_FORM, over_galaxies
 
 # %% ../../nbs/regression/48_support_calibration.ipynb #a4d660ca
 def draw_rows(usable: np.ndarray, size: int, n_group: int, rng: np.random.Generator) -> np.ndarray:
@@ -42,6 +42,12 @@ def group_values(
     return np.concatenate([np.broadcast_to(v, (len(v), n_group)) for v in found])
 
 # %% ../../nbs/regression/48_support_calibration.ipynb #16fc4164
+FORM_WEIGHT = 4  # of the statistics of form together, against each statistic by itself
+
+
+ALONE_RATE = 0.2  # share of held-out galaxies that may fail alone, however few simulations: of the rate
+
+
 @dataclass(frozen=True, eq=False)
 class HeldOutStatistics:
     "Statistics of held-out simulations, galaxy by galaxy, against the simulations that were not left out."
@@ -65,12 +71,17 @@ class HeldOutStatistics:
 
         return scaled(groups), scaled(target), mean, scatter
 
+    def share_beyond(self, groups: np.ndarray, target: np.ndarray) -> np.ndarray:  # shape (n,)
+        "Mean share of the groups of held-out simulations, shape (n_held, n_group), at least as far."
+        n = groups.shape[1]
+        return np.mean([1 - np.searchsorted(np.sort(g), target, side="left") / n for g in groups], axis=0)
+
     def p_value(self, groups: np.ndarray, target: np.ndarray) -> np.ndarray:  # shape (n,)
         """Conformal p-value of each of `target`, shape (n,), among groups of held-out simulations, shape
         (n_held, n_group).
         """
-        at_least = [1 - np.searchsorted(np.sort(g), target, side="left") / len(g) for g in groups]
-        return (1 + np.sum(at_least, axis=0)) / (len(groups) + 1)
+        n = len(groups)
+        return (1 + n * self.share_beyond(groups, target)) / (n + 1)
 
     def refuses(self, p: np.ndarray) -> np.ndarray:
         "Whether a p-value is as small as a false alarm may be."
@@ -80,21 +91,25 @@ class HeldOutStatistics:
         self, target: np.ndarray
     ) -> tuple:  # far of the held-out (n_held, n_cal) and of the target (n_gal,)
         """Which single galaxies, shape (n_statistic, n_gal), are farther than those of held-out simulations:
-        by the smallest p-value of the statistics, which is treated as one more statistic.
+        by the smallest share of these that are as odd, in one statistic or, with a larger weight, in those of
+        form together; that share is treated as one more statistic.
         """
         n_held, _, n_cal = self.values.shape
 
         def alone(name, values):
             return np.abs(values) if name == "offset" else values
 
-        least = np.min(
-            [
-                self.p_value(alone(name, held), alone(name, np.append(held, ours)))
-                for name, held, ours in zip(ALONE, self.values.swapaxes(0, 1), target)
-            ],
-            axis=0,
-        )
-        far = self.refuses(self.p_value(-least[: n_held * n_cal].reshape(n_held, n_cal), -least))
+        def share_as_odd(odd):
+            return self.share_beyond(odd[: n_held * n_cal].reshape(n_held, n_cal), odd)
+
+        odd = [
+            alone(name, np.append(held, ours))
+            for name, held, ours in zip(ALONE, self.values.swapaxes(0, 1), target)
+        ]
+        shares = np.array([share_as_odd(values) for values in odd])
+        together = -np.log(shares[:N_FORM] + 0.5 / (n_held * n_cal)).sum(axis=0)
+        least = np.minimum(FORM_WEIGHT * shares.min(axis=0), share_as_odd(together))
+        far = share_as_odd(-least) <= max(self.allowance / n_held, ALONE_RATE * self.rate)
         return far[: n_held * n_cal].reshape(n_held, n_cal), far[n_held * n_cal :]
 
     def judge_set(

@@ -22,6 +22,9 @@ FLOORS = np.array(
 ALONE = STATISTICS[:6]  # those by which a single galaxy is judged
 
 
+N_FORM = 3  # the first of them, which compare its form; also judged together
+
+
 N_ALIKE = 10  # galaxies, of fewer of which nobody can say that they are alike
 
 

@@ -7,15 +7,21 @@ __all__ = ['describe_forecast', 'describe_support', 'compare_forecast']
 
 # %% ../../nbs/report/42_forecast_sentences.ipynb #f8612ebe
 import numpy as np
+import pandas as pd
 
-from ..regression.intervals import few_families
-from .forecasts import UNSEEN, BestForecast, best_forecast, forecast_rows
+from gencast.report.forecasts import (
+    BestForecast,
+    best_forecast,
+    describe_interval,
+    families_of,
+    forecast_rows,
+)
 from .results import Results, select
-from .scores import describe_skill, family_word, held_families
+from .scores import describe_skill, family_word
 from .wording import CAVEAT, error_unit, plain_name, with_unit
 
 # %% ../../nbs/report/42_forecast_sentences.ipynb #17e95517
-def _describe_limits(best: BestForecast, family: str) -> str:
+def _describe_limits(best: BestForecast, family: str, few: bool | None) -> str:
     "What to keep in mind about a forecast: an edge, other sources, sources out of range."
     text = ""
     if best.n_out_of_range:
@@ -29,7 +35,7 @@ def _describe_limits(best: BestForecast, family: str) -> str:
             f"whose {family} no other one shares. "
         )
     if best.interval == "unseen" and best.has_interval:
-        text += f"{UNSEEN} "
+        text += f"{describe_interval(best.interval, best.tier, best.n_galaxies, family, few)} "
     if best.n_inside > 1:
         text += (
             "With other simulations as training set the forecast ranges up to "
@@ -79,7 +85,7 @@ def describe_forecast(
         )
     if best.bias is not None and np.isfinite(best.bias):
         text += f"Of this, a common offset of about {with_unit(f'{best.bias:+.2g}', unit)}. "
-    text += _describe_limits(best, family_word(results))
+    text += _describe_limits(best, *families_of(results))
     return text + describe_skill(results, best.view, best.property) + CAVEAT
 
 # %% ../../nbs/report/42_forecast_sentences.ipynb #e4c41a67
@@ -95,21 +101,15 @@ TIER_WORDS = {
 }
 
 
-def _describe_tier(rows, family: str, few: bool) -> str:  # few: families
+def _describe_tier(rows, family: str, few: bool | None) -> str:  # few: families
     "The tier in words, with the share of single galaxies in range where it is known."
     tier = rows.tier.iloc[0]
     text = TIER_WORDS[tier].format(family=family)
     unseen = tier == "inside" and "interval" in rows and rows.interval.iloc[0] == "unseen"
-    if unseen and few:
-        text = (
-            f"**inside the range** of the simulations. These are slices of so few of one {family} each that "
-            f"light in their range does not tell how a new {family} differs. {UNSEEN}"
-        )
-    elif unseen:
-        text = (
-            "**inside the range** of the simulations, but so few galaxies would look like that also if their "
-            f"{family} were one that no simulation has. {UNSEEN}"
-        )
+    if unseen:
+        n = rows.get("n_galaxies", pd.Series([0])).iloc[0]
+        promise = describe_interval("unseen", tier, n, family, few)
+        text = f"**inside the range** of the simulations. {promise}"
     if tier != "outside" and not np.isfinite(rows.upper.astype(float)).any():
         text += " Here such trials are too few: no 90 % interval can be promised."
     if "share_inside" in rows:
@@ -136,7 +136,8 @@ def describe_support(
     view: str | None = None,  # spectra or photometry; None: the run's own
 ) -> str:  # Markdown, a few sentences
     "Where a data set lies among the simulations."
-    rows, family = forecast_rows(results, target, property, view), family_word(results)
+    rows = forecast_rows(results, target, property, view)
+    family = family_word(results)
     inside, nearest = rows.in_support.astype(bool).sum(), rows.loc[rows.distance_value.idxmin()]
     place = (
         f"The closest simulation is {nearest.source}, at a distance of {nearest.distance_value:.3g}; the "
@@ -148,7 +149,7 @@ def describe_support(
             "the simulations: the forecast holds only if it does."
         )
     if "tier" in rows and rows.tier.iloc[0] in TIER_WORDS:
-        return f"{place}{target} lies {_describe_tier(rows, family, few_families(held_families(results)))}"
+        return f"{place}{target} lies {_describe_tier(rows, *families_of(results))}"
     if inside in (0, len(rows)):
         return f"{place}{target} lies {TIER_WORDS['inside' if inside else 'outside'].format(family=family)}"
     return (

@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 
 from ..core.display import interval_bar
+from ..regression.intervals import few_families
+from ..regression.support import LEAST_JUDGED
 from .results import Results, assumptions, choices, select
+from .scores import family_word, held_families
 from .wording import error_unit, plain_name
 
 # %% ../../nbs/report/40_forecasts.ipynb #b5015fde
@@ -146,32 +149,64 @@ UNSEEN = (
     "The interval holds 90 % if nature differs from the simulations as these differ from each other: it "
     "comes from whole families held out and, where there are recipes, from random stellar libraries."
 )
-INTERVALS = {  # in the column `interval` of forecasts.csv -> what the interval promises
-    "unseen": UNSEEN,
-    "simulations": (
-        "The interval holds 90 % for data like a simulation of which others share the family, and less for a "
-        "family that is new."
-    ),
-}
+KNOWN = (
+    "The interval holds 90 % for data like a simulation of which others share the family, and less for a "
+    "family that is new."
+)
+
+
+def _why_unseen(tier: str, n_galaxies: int, family: str, few: bool | None) -> str:  # a sentence
+    "Why an interval inside the range is that of a new family."
+    if few:
+        return (
+            f"The simulations are slices of so few of one {family} each that light in their range does not "
+            f"tell how a new {family} differs."
+        )
+    if 0 < n_galaxies < LEAST_JUDGED:
+        return f"So few galaxies would lie inside also if their {family} were one that no simulation has."
+    why = f"Light inside the simulations' range does not tell here whether the {family} is a new one"
+    if few is None:
+        return f"{why}."
+    return f"{why}: most simulations are called inside with all others of their {family} left out."
+
+
+def describe_interval(
+    interval: str,  # in the column `interval` of forecasts.csv
+    tier: str,  # inside, edge or outside
+    n_galaxies: int,  # of the forecast; 0: the run does not say
+    family: str = "family",  # what simulations of a kind share, e.g. stellar library
+    few: bool | None = None,  # whether the families are few; None: not known
+) -> str:  # sentences; empty where there is no interval, or the run does not say
+    "What a 90 % interval promises, and why; the same in the terminal and in reports."
+    if interval == "unseen":
+        why = _why_unseen(tier, n_galaxies, family, few) if tier == "inside" else ""
+        return f"{why} {UNSEEN}".strip()
+    return KNOWN if interval == "simulations" else ""
+
+
+def families_of(results) -> tuple[str, bool | None]:  # what they share; whether they are few, None: unknown
+    "The families of a run's simulations; of other tables nothing is known."
+    if getattr(results, "simulations", None) is None:
+        return "family", None
+    return family_word(results), few_families(held_families(results))
 
 
 def _forecast_line(best: BestForecast) -> str:
     "One line of `forecast_lines`."
-    start = f"{best.target:<16} {best.property:<10}"
+    start = f"{best.target:<15}  {best.property:<9}"
     if not best.source:
         return (
-            f"{start} {'no forecast':<26} {'':>6}  {'':<16} no: nearest is {best.nearest}, distance "
-            f"{best.nearest_distance:.3g}"
+            f"{start}  no forecast: nearest is {best.nearest}, at a distance of {best.nearest_distance:.3g}"
         )
     span = f"{best.lower:.3f} to {best.upper:.3f}" if best.has_interval else "no interval"
     judged = f"yes, for {best.n_inside} of {best.n_sources}"
     if best.n_galaxies:
         where = "at the edge" if best.tier == "edge" else "yes"
         n_all = best.n_galaxies + best.n_out_of_range
-        judged = f"{where}, {best.n_galaxies:,} of {n_all:,} galaxies"
+        judged = f"{where}, {best.n_galaxies:,} of {n_all:,}"
     if best.tier == "not judged":
         judged = "not judged, without features"
-    return f"{start} {best.source:<26} {best.rmse:6.3f}  {span:<16} {judged}"
+    return f"{start}  {best.source:<24} {best.rmse:6.3f}  {span:<14}  {judged}"
 
 # %% ../../nbs/report/40_forecasts.ipynb #bba2672e
 def forecast_lines(
@@ -179,16 +214,18 @@ def forecast_lines(
 ) -> list:  # of str: a heading, a line for each data set and property, what intervals for new families mean
     "The forecasts for observed galaxies as lines of text, for the terminal."
     heading = (
-        f"{'data set':<16} {'property':<10} {'best trained on':<26} {'RMSE':>6}  {'90 % interval':<16} "
-        "inside the simulations' range"
+        f"{'data set':<15}  {'property':<9}  {'best trained on':<24} {'RMSE':>6}  {'90 % interval':<14}  "
+        "galaxies in range"
     )
     combined = getattr(results, "combined", None)
     best = [_choose_best(rows, combined) for rows in observed_forecasts(results)]
     lines = [heading, *map(_forecast_line, best)]
-    for kind, words in INTERVALS.items():
-        targets = dict.fromkeys(b.target for b in best if b.interval == kind and b.has_interval)
-        lines += [f"{', '.join(targets)}: {words}"] if targets else []
-    return lines
+    said = {}  # what an interval promises -> data sets
+    known = families_of(results)
+    for b in best:
+        words = describe_interval(b.interval, b.tier, b.n_galaxies, *known) if b.has_interval else ""
+        said.setdefault(words, {})[b.target] = None
+    return lines + [f"{', '.join(targets)}: {words}" for words, targets in said.items() if words]
 
 # %% ../../nbs/report/40_forecasts.ipynb #26fd6eeb
 def _forecast_cell(best: BestForecast) -> tuple:

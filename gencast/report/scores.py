@@ -142,7 +142,7 @@ def score_lines(
         start = f"{'':<22} simulation out:" if hard else f"{score.view:<11} {score.property:<10}"
         lines += hard
         lines.append(
-            f"{start} R² {score.r2:5.2f}, off by {score.mae_dex:.2f} dex of MSE{gain_words(score)}, rank "
+            f"{start} R² {score.r2:.2f}, off by {score.mae_dex:.2f} dex of MSE{gain_words(score)}, rank "
             f"correlation {score.rank_correlation:.2f}, {hold_words(results, score)}"
         )
     return lines

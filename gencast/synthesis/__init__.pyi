@@ -11,10 +11,15 @@ from .galaxies import Galaxies as Galaxies
 from .galaxies import draw_galaxies as draw_galaxies
 from .histories import draw_histories as draw_histories
 from .histories import list_histories as list_histories
+from .imf import initial_mass_function as initial_mass_function
+from .kinematics import broaden as broaden
+from .kinematics import draw_dispersions as draw_dispersions
 from .libraries import Library as Library
 from .libraries import air_to_vacuum as air_to_vacuum
 from .metallicity import draw_metallicities as draw_metallicities
 from .nebular import add_nebular as add_nebular
+from .nuclei import add_nuclei as add_nuclei
+from .nuclei import draw_nuclei as draw_nuclei
 from .populations import Population as Population
 from .populations import read_population as read_population
 from .random_libraries import DEVIATIONS as DEVIATIONS

@@ -14,7 +14,8 @@ import numpy as np
 from ..core.arguments import Array, takes
 from ..core.base import InputError
 from .external_libraries import VAZDEKIS, read_bc03_miles, read_popstar, read_vazdekis
-from .libraries import CARRIED, LIBRARIES, Library, read_carried
+from .fastar import read_fastar
+from .libraries import CARRIED, FASTAR, LIBRARIES, Library, read_carried
 from .pixels import broadening, resampling_bands
 
 # %% ../../nbs/synthesis/16_ages.ipynb #f720e708
@@ -141,6 +142,8 @@ def read_library(
         return restore_luminosity(read_carried(name))
     if name in CARRIED:
         return read_carried(name)
+    if name in FASTAR:
+        return read_fastar(name)
     if name in VAZDEKIS:
         return read_vazdekis(name)
     if name == "bc03_miles":

@@ -183,7 +183,8 @@ def random_recipe(
     mixed = mixed_libraries(suite, seed, number)
     near = [k for k, s in enumerate(suite.simulations) if s.get("ssp") in mixed]
     rng = rng_for(seed, "random recipe", str(number))
-    parts = ("history", "dust", "metallicity", "mass", "nebular")
+    parts = ["history", "dust", "metallicity", "mass", "nebular"]
+    parts += ["kinematics"] if any("kinematics" in s for s in suite.simulations) else []
     drawn = {part: near[int(rng.integers(len(near)))] for part in parts}
     found = {p: suite.simulations[k][p] for p, k in drawn.items() if p in suite.simulations[k]}
     evolution = suite.simulations[drawn["history"]].get("evolution")

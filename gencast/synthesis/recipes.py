@@ -20,7 +20,9 @@ from ..core.cosmology import cosmology_name, find_cosmology
 from ..core.display import card
 from .dust import check_dust
 from .galaxies import draw_galaxies
+from .kinematics import check_kinematics
 from .nebular import check_nebular
+from .nuclei import PIVOT, check_nucleus
 from .ssp import list_ssp
 
 # %% ../../nbs/synthesis/66_recipes.ipynb #9504914f
@@ -29,10 +31,11 @@ SUITE_FOLDER = Path(str(files("gencast"))) / "synthesis" / "suites"
 # %% ../../nbs/synthesis/66_recipes.ipynb #5c048b3a
 SUITE_KEYS = {"name", "about", "redshift", "n_galaxies", "spectra", "photometry", "simulations"}
 GRID_KEYS = {"start", "stop", "pixels", "fwhm_kms"}
-SIMULATION_KEYS = {"name", "ssp", "dust", "history", "metallicity", "mass"}  # and, with gas, `nebular`
+SIMULATION_KEYS = {"name", "ssp", "dust", "history", "metallicity", "mass"}
+OPTIONAL_KEYS = {"nebular", "kinematics", "nucleus"}  # gas; stars that move; active nuclei
 EVOLUTION_KEYS = {"ssfr", "metallicity", "minimum"}  # dex for each dex of 1 + z, see gencast.synthesis.epochs
 MASS_KEYS = {"knee", "slope", "minimum", "maximum", "sampling"}
-CARD_KEYS = ("ssp", "nebular", "dust", "history", "metallicity", "table", "family")
+CARD_KEYS = ("ssp", "nebular", "kinematics", "nucleus", "dust", "history", "metallicity", "table", "family")
 NAMING_KEYS = ("law", "family", "relation", "kind", "name", "model")
 
 # %% ../../nbs/synthesis/66_recipes.ipynb #b343e449
@@ -106,6 +109,10 @@ def check_parts(recipe: dict, where: str) -> None:
     check_dust(recipe["dust"], {"law", "a_v"}, where)
     if "nebular" in recipe:
         check_nebular(recipe["nebular"], where)
+    if "kinematics" in recipe:
+        check_kinematics(recipe["kinematics"], where)
+    if "nucleus" in recipe:
+        check_nucleus(recipe["nucleus"], where)
     check_mass(recipe["mass"], where)
     evolution = recipe.get("evolution", {})
     check_keys(evolution, set(), EVOLUTION_KEYS, f"{where}: evolution")
@@ -128,6 +135,21 @@ def check_library(name: str, grid: dict, where: str) -> None:
             f"{grid['start']:g}-{grid['stop']:g} Å; narrow the grid or choose another library"
         )
 
+# %% ../../nbs/synthesis/66_recipes.ipynb #c2d9e4b1
+def check_options(recipe: dict, suite: Suite, where: str) -> None:
+    "Raise `InputError` where a suite leaves no effect to stars that move or to active nuclei."
+    if suite.redshift_range:
+        for key in sorted({"kinematics", "nucleus"} & set(recipe)):
+            raise InputError(
+                f"{where}: {key} has no effect in a suite with redshift_range, whose galaxies hold stars, "
+                "gas and dust; take the key away"
+            )
+    if "nucleus" in recipe and not suite.spectra["start"] < PIVOT < suite.spectra["stop"]:
+        raise InputError(
+            f"{where}: the share of a nucleus is meant at {PIVOT:.0f} Å, which the spectra do not hold; take "
+            "the key away or widen the grid"
+        )
+
 # %% ../../nbs/synthesis/66_recipes.ipynb #393856b4
 def check_recipe(
     recipe: dict,  # one simulation of a suite
@@ -137,7 +159,7 @@ def check_recipe(
     """Check one simulation of a suite, with a trial draw of two galaxies. Raises `InputError` that names what
     is wrong.
     """
-    allowed = SIMULATION_KEYS | {"nebular"}
+    allowed = SIMULATION_KEYS | OPTIONAL_KEYS
     if suite.redshift_range:
         allowed = allowed | {"evolution"}
     check_keys(recipe, SIMULATION_KEYS, allowed, where)
@@ -145,6 +167,7 @@ def check_recipe(
     where = f"{where} ({recipe['name']})"
     check_library(recipe["ssp"], suite.spectra, where)
     check_parts(recipe, where)
+    check_options(recipe, suite, where)
     try:
         draw_galaxies(recipe, suite.redshift, 2, 0, suite.cosmology)
     except InputError as err:

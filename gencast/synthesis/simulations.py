@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ..core.arguments import Number, Word, takes
+from ..core.base import rng_for
 from ..core.properties import Z_SUN
 from ..core.sample import Sample
 from .agebins import mass_weighted_age, recent_sfr
 from .galaxies import Galaxies, draw_galaxies
+from .kinematics import broaden, draw_dispersions
 from .nebular import add_nebular, check_nebular
+from .nuclei import add_nuclei, check_nucleus, draw_nuclei
 from .recipes import Suite, check_parts
 from .spectra import map_array, synthesize_with_slope
 from .ssp import SSPGrid, load_ssp
@@ -62,6 +65,29 @@ def galaxy_properties(
         "clipped": (share * (zmet != galaxies.zmet)).sum(axis=1),
     }
 
+# %% ../../nbs/synthesis/70_simulations.ipynb #b7e1f0a2
+def add_options(
+    recipe: dict,  # one simulation of a suite
+    flux: np.ndarray,  # of the stars and gas, shape (n_gal, n_wave); changed in place
+    wave: np.ndarray,  # Angstrom, shape (n_wave,)
+    log_mstar: np.ndarray,  # dex(Msun), shape (n_gal,)
+    seed: int,
+    view: str,
+) -> dict:  # their properties
+    "What a recipe may ask for beside stars, gas and dust: active nuclei, and stars that move."
+    found = {}
+    if "kinematics" in recipe:
+        rng = rng_for(seed, recipe["name"], "kinematics")
+        found["velocity_dispersion"] = draw_dispersions(recipe["kinematics"], log_mstar, rng)
+        if view == "spectra":  # bands are far wider than any line
+            broaden(flux, wave, found["velocity_dispersion"], out=flux)
+    if "nucleus" in recipe:
+        slope = check_nucleus(recipe["nucleus"], recipe["name"])["slope"]
+        rng = rng_for(seed, recipe["name"], "nucleus")
+        found["nucleus_share"] = draw_nuclei(recipe["nucleus"], len(log_mstar), rng)
+        add_nuclei(flux, wave, found["nucleus_share"], slope, out=flux)
+    return found
+
 # %% ../../nbs/synthesis/70_simulations.ipynb #956a93bb
 @takes(n_galaxies=Number(1, 1e9, whole=True, none=True), view=Word(("spectra", "photometry")))
 def simulate(
@@ -76,7 +102,8 @@ def simulate(
     # the stellar library on the view's grid, instead of the recipe's; e.g. from `random_library`
     library: SSPGrid | None = None,
     # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.properties.PROPERTIES`, and the
-    # histories `sfh` and `zh` in the bins `meta["age_edges_gyr"]`
+    # histories `sfh` and `zh` in the bins `meta["age_edges_gyr"]`; with kinematics
+    # `velocity_dispersion`, km/s, and with active nuclei `nucleus_share`
 ) -> Sample:
     """Make the galaxies of one simulation. The same seed makes the same galaxies in both views. Raises
     `InputError` for a recipe that cannot be used.
@@ -96,6 +123,7 @@ def simulate(
     out = map_array(scratch, shape) if scratch else None
     flux, formed, slope = synthesize_with_slope(galaxies, grid, recipe["dust"], out=out)
     properties = galaxy_properties(galaxies, grid, formed, slope)
+    properties |= add_options(recipe, flux, grid.wave, galaxies.log_mstar, seed, view)
     ssfr, clipped = (properties.pop(k) for k in ("ssfr", "clipped"))
     meta = {
         "recipe": recipe,

@@ -16,6 +16,7 @@ from ..core.constants import C_ANGSTROM, C_KMS, FWHM_OVER_SIGMA, L_SUN, TEN_PARS
 from ..core.resampling import pixel_edges
 from .ages import AGES, log_weights, on_pixels, popstar_log_flux, read_library
 from .external_libraries import read_popstar
+from .imf import IMFS, TURNED, initial_mass_function
 from .libraries import CARRIED, IMF_TO_CHABRIER, LIBRARIES, Library, read_carried
 
 # %% ../../nbs/synthesis/20_ssp.ipynb #bb0b5a77
@@ -27,7 +28,7 @@ class SSPGrid:
     wave: np.ndarray  # pixel centres, Angstrom in vacuum, shape (n_wave,)
     age: np.ndarray  # Gyr, ascending, shape (n_age,)
     zmet: np.ndarray  # metal mass fraction Z, ascending, shape (n_zmet,)
-    flux: np.ndarray  # Lsun/Angstrom/Msun formed (Chabrier IMF), float32, shape (n_zmet, n_age, n_wave)
+    flux: np.ndarray  # Lsun/Angstrom/Msun formed, float32, shape (n_zmet, n_age, n_wave)
     surviving: np.ndarray  # mass in stars and remnants per mass formed, shape (n_zmet, n_age)
     # IMF, stellar tracks and spectra, resolution, source, licence, what was added; can be written as JSON
     meta: dict = field(default_factory=dict)
@@ -62,28 +63,20 @@ def remnant_mass(mass: np.ndarray) -> np.ndarray:  # Msun, shape (n_mass,)
     "White dwarfs, neutron stars and black holes by the initial mass of the star (Renzini & Ciotti 1993)."
     return np.where(mass < 8.5, 0.077 * mass + 0.48, np.where(mass < 40, 1.4, 0.5 * mass))
 
-
-def chabrier_imf(mass: np.ndarray) -> np.ndarray:  # per unit of log mass, shape (n_mass,)
-    "The IMF of Chabrier (2003), up to a constant: log-normal below one solar mass, a power law above."
-
-    def lognormal(m):
-        return np.exp(-((np.log10(m / 0.079)) ** 2) / (2 * 0.69**2))
-
-    return np.where(mass < 1, lognormal(mass), lognormal(1.0) * mass**-1.3)
-
 # %% ../../nbs/synthesis/20_ssp.ipynb #545ae120
-@takes(zmet=Array("n_zmet", low=0, high=1), age=Array("n_age", low=0, high=1e4))
+@takes(zmet=Array("n_zmet", low=0, high=1), age=Array("n_age", low=0, high=1e4), imf=Word(IMFS))
 def surviving_fraction(
     zmet: np.ndarray,  # Z, shape (n_zmet,)
     age: np.ndarray,  # Gyr, shape (n_age,)
     remnants: bool = True,  # count white dwarfs, neutron stars and black holes
+    imf: str = "Chabrier",  # a name that `initial_mass_function` knows
 ) -> np.ndarray:  # mass left of one solar mass formed, shape (n_zmet, n_age)
-    """Mass in stars and remnants on a Chabrier (2003) IMF from 0.1 to 100 Msun, with the lifetimes of
-    Raiteri, Villata & Navarro (1996) and the remnants of Renzini & Ciotti (1993). Raises `InputError` for
-    values out of range.
+    """Mass in stars and remnants of an IMF from 0.1 to 100 Msun, with the lifetimes of Raiteri, Villata &
+    Navarro (1996) and the remnants of Renzini & Ciotti (1993). Raises `InputError` for values out of range
+    and an unknown IMF.
     """
     m = np.geomspace(0.1, 100.0, 4000)
-    mass = chabrier_imf(m) * m  # in equal steps of log m
+    mass = initial_mass_function(m, imf) * m  # in equal steps of log m
     left = remnant_mass(m) * remnants
     alive = 10 ** (log_lifetime(zmet, m)[:, None] - 9) > np.asarray(age)[:, None]
     return np.where(alive, 1, np.minimum(left / m, 1)) @ mass / mass.sum()
@@ -173,6 +166,7 @@ def load_ssp(
     or wavelengths that the library does not cover.
     """
     library = read_library(name)
+    imf = library.meta["imf"] if library.meta["imf"] in TURNED else "Chabrier"
     edges, fwhm = library.edges, 0.0
     if wave is not None:
         edges, fwhm = checked_edges(name, wave, fwhm_kms, extend), float(fwhm_kms)
@@ -194,7 +188,7 @@ def load_ssp(
         AGES.copy(),
         library.zmet.copy(),
         np.concatenate(parts, axis=-1).astype(np.float32),
-        surviving_fraction(library.zmet, AGES),
+        surviving_fraction(library.zmet, AGES, imf=imf),
         meta,
     )
 
