@@ -42,7 +42,7 @@ from ..regression.intervals import few_families
 from ..regression.protocol import LEAST_FIT
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
-from ..regression.support import SupportReport, fit_support_model, support_table
+from ..regression.support import LEAST_JUDGED, SupportReport, fit_support_model, is_blind, support_table
 from ..regression.trial_targets import Stock, TrialTargets, trial_signals
 from ..synthesis.recipes import Suite
 
@@ -75,7 +75,11 @@ def held_groups(families: dict, n: int) -> list:  # of tuples of numbers
     return held + ([] if main is None else family_pairs(main))
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #50b32208
-LEAST_JUDGED = 100  # galaxies, with fewer of which a set from an unseen library looks like one inside
+def enough_to_judge(survey: Sample, support: SupportReport, kin: np.ndarray | None) -> bool:  # kin: families
+    """Whether a survey inside the range has galaxies enough, and the simulations have families enough, for
+    light to tell that a family is new; `is_blind` says whether it does.
+    """
+    return support.tier == "inside" and len(survey) >= LEAST_JUDGED and not few_families(kin)
 
 
 @dataclass(frozen=True)
@@ -96,15 +100,18 @@ class ViewEvidence:
     trials: TrialSets | None = None  # targets of random libraries; None where there are none
     trial_neighbours: list = field(default_factory=list)  # from `trial_neighbours`, one dict a source
     slices: bool = False  # whether the simulations share families that cannot be held out, from `are_slices`
+    blind: bool = False  # whether simulations of a new family would be called inside, from `is_blind`
 
     @property
     def unseen(self) -> bool:
         """Whether the forecast is that for a family which no simulation shares: at the edge of the range, for
-        fewer galaxies than the range can be judged by, and for simulations of fewer than five families, of
-        which those held out one at a time say nothing about a new one.
+        fewer galaxies than the range can be judged by, for simulations of fewer than five families, of which
+        those held out one at a time say nothing about a new one, and where most simulations are called inside
+        without their family.
         """
-        few = len(self.survey) < LEAST_JUDGED or few_families(self.kin)
-        return self.support.tier == "edge" or (self.support.tier == "inside" and few)
+        if self.support.tier == "inside":
+            return self.blind or not enough_to_judge(self.survey, self.support, self.kin)
+        return self.support.tier == "edge"
 
     @property
     def units(self) -> np.ndarray:
@@ -215,7 +222,8 @@ def gather_view(
     neighbours = find_neighbours(simulations, properties, lacking, mine, progress)
     more = (trials, find_trial_neighbours(simulations, properties, lacking, trials, progress))
     known = (simulations, observed, survey, features, properties, consensus, neighbours)
-    return ViewEvidence(*known, families, main, support, inside, *more, are_slices(suite, families))
+    blind = is_blind(inside.get("tier_family_out", ()))
+    return ViewEvidence(*known, families, main, support, inside, *more, are_slices(suite, families), blind)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #02d44086
 def variant_path(simulations: Simulations, stage: str, property: str, variant: int) -> Path:
