@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.base import digest
 from ..core.cache import remember_call
 from ..core.progress import Progress
 from ..core.properties import HISTORIES
@@ -21,7 +20,8 @@ from ..core.sample import Sample
 from ..data.suites import main_family, suite_families
 from ..features.table import Features, feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
-from .consensus import consensus_of, neighbours_of, trial_neighbours
+from .consensus import neighbours_of, trial_neighbours
+from .consensus_groups import find_consensus, held_tag
 from .distances import measure_distances, survey_distances
 from .family_pairs import find_pairs
 from .parts import Simulations, load_labels, load_rows
@@ -130,39 +130,6 @@ class ViewEvidence:
         return self.families.get(self.main_family)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #d1cb2a47
-def held_tag(held: tuple, names: tuple) -> str:
-    "A name for files about some simulations held out."
-    if not held:
-        return "all"
-    if len(held) == 1:
-        return f"without-{names[held[0]]}"
-    return f"without-{digest([names[i] for i in held])[:12]}"
-
-
-def find_consensus(
-    simulations: Simulations,
-    properties: tuple,
-    held: list,  # from `held_groups`
-    noise: np.ndarray,
-    survey: np.ndarray,
-    noise_free: bool,
-    progress: Progress,
-    units: tuple = (),  # family of each simulation
-    hard: tuple = (),  # those in `held` for which there is a cautious consensus as well
-    trials: TrialSets | None = None,
-    usable: np.ndarray | None = None,  # which of the observed galaxies are in range; None: all
-) -> dict:
-    "The consensus with each group of simulations held out; only the one of all predicts for the survey."
-    tasks, two = [], set(family_pairs(np.array(units)))
-    for h in held:
-        path = simulations.cache / f"consensus-{simulations.view}-{held_tag(h, simulations.names)}.npz"
-        features = survey[:0] if h else survey
-        tried = None if h in two else trials  # the trial targets need no two families held out
-        more = (units, tried, None if h else usable) if h in hard else ()
-        tasks.append((path, consensus_of, simulations, properties, h, noise, features, noise_free, *more))
-    return dict(zip(held, progress.map(f"{simulations.view}: consensus", remember_call, tasks)))
-
-
 def find_neighbours(
     simulations: Simulations, properties: tuple, noise: np.ndarray, survey: np.ndarray, progress: Progress
 ) -> list:
