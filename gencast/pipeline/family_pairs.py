@@ -15,7 +15,8 @@ import numpy as np
 from ..core.cache import remember_call
 from ..core.progress import Progress
 from ..models.timebins import label_columns
-from .consensus import mean_equations, noisy_basis, sample_basis
+from .consensus import Group, mean_equations
+from .consensus_groups import find_basis, make_bases
 from .parts import Simulations, row_blocks
 from gencast.regression.consensus import (
     CautiousConsensus,
@@ -31,9 +32,8 @@ def fit_without(
     simulations: Simulations, properties: tuple, held: tuple, noise: np.ndarray, noise_free: bool
 ) -> tuple[Consensus, list]:  # and the numbers of the simulations it is made of
     "The consensus of all simulations but those held out."
-    use = [i for i in range(len(simulations.names)) if i not in held]
-    basis = sample_basis(simulations, use)
-    basis = noisy_basis(basis, noise) if noise_free else basis
+    group = Group(held, noise, noise_free)
+    basis, use = group.basis(find_basis(simulations, held)), group.use(len(simulations.names))
     parts = [mean_equations(simulations, simulations.names[i], properties, [basis])[0] for i in use]
     gram, moment, square = map(np.array, zip(*parts))
     return Consensus(basis, gram, moment, noise_penalty(basis, noise), square), use
@@ -137,6 +137,7 @@ def find_pairs(
     groups = [] if families is None else family_groups(families)
     if not 2 < len(groups) <= MOST_FAMILIES:
         return {}
+    make_bases(simulations, groups, progress)
     labels, tasks = tuple(map(str, families)), []
     for k, held in enumerate(groups):
         path = simulations.cache / f"apart-{simulations.view}-{k:02d}.npz"
