@@ -14,11 +14,16 @@ from .domains import read_table as read_table
 from .errors import ErrorKind as ErrorKind
 from .errors import LARGEST_LOG_ERROR as LARGEST_LOG_ERROR
 from .errors import NAMED_IVAR as NAMED_IVAR
+from .errors import NAMED_RATIO as NAMED_RATIO
+from .errors import NAMED_SQUARE as NAMED_SQUARE
 from .errors import NAMED_VARIANCE as NAMED_VARIANCE
 from .errors import error_kind as error_kind
+from .errors import is_named_variance as is_named_variance
 from .errors import linear_error as linear_error
 from .errors import no_error as no_error
 from .errors import sigma as sigma
+from .faint import asinh_brightness as asinh_brightness
+from .faint import soften as soften
 from .fetch import COLUMNS as COLUMNS
 from .fetch import REFERENCE as REFERENCE
 from .fetch import fetch_3dhst as fetch_3dhst
@@ -126,6 +131,8 @@ from .zero_points import AGREE as AGREE
 from .zero_points import IN_UNITS as IN_UNITS
 from .zero_points import IS as IS
 from .zero_points import NUMBER as NUMBER
+from .zero_points import OTHERWISE as OTHERWISE
+from .zero_points import SCALED as SCALED
 from .zero_points import STATED as STATED
 from .zero_points import SURVEYS as SURVEYS
 from .zero_points import UNIT_ZERO_POINTS as UNIT_ZERO_POINTS

@@ -659,9 +659,9 @@ def _whole_words(values: np.ndarray, name: str) -> np.ndarray:
     top = LARGEST_WHOLE.get(values.dtype.itemsize, 2**53)
     good = np.isfinite(values)
     whole = good & (values == np.round(np.where(good, values, 0)))
-    if (np.abs(values[whole]) > top).any():
+    if (np.abs(values[whole]) >= top).any():  # that number itself may be its neighbour, rounded
         raise KeyError(
-            f"column {name!r} holds whole numbers above {top:,} as {values.dtype}, which cannot tell "
+            f"column {name!r} holds whole numbers of {top:,} or more as {values.dtype}, which cannot tell "
             "neighbours apart; write ids as whole numbers or words"
         )
     return np.array(

@@ -61,13 +61,21 @@ def split_line(
     return [f.strip() for f in next(csv.reader([text], delimiter=separator, strict=True), [])]
 
 
+def _count_fields(line: str, separator: str) -> int:
+    "How many fields a line has; one where quotation marks stand in the way of a separator."
+    try:
+        return len(split_line(line, separator))
+    except csv.Error:
+        return 1
+
+
 def find_separator(
     first: str,  # the first line
     second: str,  # the second line
     ending: str,  # of the file's name, e.g. .csv
 ) -> str:  # a comma, a tab …; empty: blanks
     "What separates the columns of two lines that follow each other."
-    counts = {s: [len(split_line(line, s)) for line in (first, second) if line] for s in SEPARATORS}
+    counts = {s: [_count_fields(line, s) for line in (first, second) if line] for s in SEPARATORS}
     alike = {s: n[0] for s, n in counts.items() if len(set(n)) == 1 and n[0] > 1}
     best = max((s for s in alike if s != " "), key=alike.get, default=" " if " " in alike else None)
     if best is not None:
@@ -257,7 +265,8 @@ def known_dialect(
     if re.match(r"\s*<\?xml|\s*<VOTABLE", text) and "VOTABLE" in text:
         return "votable"
     if re.match(r"(\\.*\r?\n)*\|.*\|\s*\r?\n", text):
-        return "ascii.ipac"
+        framed = all(line.strip().startswith("|") for line in head if line.strip())
+        return "ascii.fixed_width" if framed else "ascii.ipac"
     if head and re.match(r"#\s+1\s+[A-Za-z_]\w*\s", head[0]):
         return "ascii.sextractor"
     return ""
