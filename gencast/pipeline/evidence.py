@@ -23,7 +23,7 @@ from ..models.timebins import label_columns, labels_of, pick_labels
 from .consensus import neighbours_of, trial_neighbours
 from .consensus_groups import find_consensus, held_tag
 from .distances import measure_distances, survey_distances
-from .family_pairs import find_pairs
+from .family_pairs import find_pairs, group_pairs
 from .parts import Simulations, load_labels, load_rows
 from .selection import importance_without, ranking_of, select_features
 from .settings import SelectionSettings
@@ -217,7 +217,7 @@ def gather_view(
     consensus = find_consensus(simulations, properties, held, lacking, features.values, *options)
     sizes = [len(load_labels(simulations, n, "test", properties[0])) for n in simulations.names]
     options = (families.get(main), sizes, lacking, noise_free, progress)
-    if not set(family_pairs(units)) <= set(consensus):  # these know nothing of any other simulation
+    if not set(group_pairs(units)) <= set(consensus):  # these know nothing of any other simulation
         consensus = find_pairs(simulations, properties, *options) | consensus
     mine = features.values[support.usable]
     neighbours = find_neighbours(simulations, properties, lacking, mine, progress)
