@@ -71,10 +71,10 @@ def moved(x, light, wave, shift):
     return found
 
 
-def aliens(wave, rng):
+def aliens(wave, rng, bands):
     "Name -> change of features, shape (n_gal, n_feature), dex; `wave` is nan for log(1 + z)."
     light = np.isfinite(wave)
-    w, bands = wave[light], len(wave) < 50
+    w = wave[light]
 
     def at_light(change):
         return lambda x: np.where(light, change(x), x)
@@ -146,7 +146,7 @@ def read_own(run: Path, n: int) -> tuple:
 def alien_table(model, new: list, wave, view: str) -> pd.DataFrame:
     "Tiers, AUROC and flagged galaxies for each alien."
     rows, calm = {}, None
-    for name, change in aliens(wave, rng_for(0, "aliens", view)).items():
+    for name, change in aliens(wave, rng_for(0, "aliens", view), view == "photometry").items():
         reports = [model.judge(model.compare(change(x)), out=(k,)) for k, x in new]
         score = np.array([r.score for r in reports])
         calm = score if calm is None else calm
