@@ -159,7 +159,7 @@ def test_units_of_the_file_count_where_the_mapping_says_none(tmp_path):
         path = write(
             tmp_path / f"t{kind}",
             {
-                **columns(),
+                **columns(err=1e34 * 0.05 * LUM),
                 **{f"L_{b}": 1e34 * LUM[:, k] for k, b in enumerate("ugr")},
                 "mass": 10**MASS * u.M_sun.to(u.kg),
             },

@@ -371,6 +371,100 @@ def test_dialects_of_text(tmp_path, name, content):
         assert_allclose(found.flux[:, 0], luminosity([10, 20], [0.1, 0.5]), rtol=1e-6)
 
 
+def test_ids_with_and_without_a_point_are_the_same_ids(tmp_path):
+    (tmp_path / "z.csv").write_text("id,z\n1,0.1\n2,0.5\n3,0.9\n")
+    path = text(tmp_path / "t.csv", "id,f,e\n3.0,10,1\n1,20,2\n2.,30,3\n")
+    z = {"redshift": {"column": "z", "file": "z.csv"}, "frame": "observed", "bad": "refuse"}
+    found = load_table(path, z | {"bands": {"r": BAND["r"] | {"unit": "uJy"}}, "ids": "id"})
+    assert found.ids == ("3", "1", "2")
+    assert_allclose(found.redshift, [0.9, 0.1, 0.5])
+    text(path, "id,f,e\n3.0,10,1\n3,20,2\n")
+    with pytest.raises(InputError, match="the id '3' stands in rows 1 and 2"):
+        load_table(path, z | {"redshift": 0.1, "bands": {"r": BAND["r"] | {"unit": "uJy"}}, "ids": "id"})
+
+
+@pytest.mark.parametrize("ending", ["fits", "hdf5", "parquet", "npy"])
+@pytest.mark.parametrize("column", ["z", "f", "e", "mass"])
+def test_columns_of_true_and_false_are_no_numbers(tmp_path, ending, column):
+    table = Table({"z": [0.1, 0.5], "f": [10.0, 20.0], "e": [1.0, 2.0], "mass": [1e10, 1e11]})
+    table[column] = [True, False]
+    if ending == "npy":
+        np.save(tmp_path / "t.npy", table.as_array())
+    elif ending == "parquet":
+        table.to_pandas().to_parquet(tmp_path / "t.parquet")
+    else:
+        table.write(tmp_path / f"t.{ending}", **({"path": "t"} if ending == "hdf5" else {}))
+    wanted = OBSERVED | {"bands": {"r": BAND["r"] | {"unit": "uJy"}}}
+    wanted |= {"properties": {"log_mstar": {"column": "mass", "unit": "Msun"}}}
+    if ending == "hdf5":
+        wanted["part"] = "t"
+    with pytest.raises(InputError, match=f"column '{column}' holds true and false, not numbers"):
+        load_table(tmp_path / f"t.{ending}", wanted)
+
+
+TWO_ROWS = "1,0.1,10,1000\n2,0.5,20,2000\n"
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("below.csv", "id,z,f,e\n,,uJy,nJy\n" + TWO_ROWS),
+        ("none.csv", "id,z,f,e\n-,none,(uJy),nJy\n" + TWO_ROWS),
+        ("crlf.csv", "\ufeffid,z,f,e\n,,uJy,nJy\n".replace("\n", "\r\n") + TWO_ROWS.replace("\n", "\r\n")),
+        ("commented.csv", "id,z,f,e\n#,,uJy,nJy\n" + TWO_ROWS),
+        ("under.csv", "# id,z,f,e\n,,uJy,nJy\n" + TWO_ROWS),
+        ("both.csv", "# Of a colleague\n# id,z,f,e\n# -,,uJy,nJy\n" + TWO_ROWS),
+        ("sheet.csv", "id;z;f;e\n;;uJy;nJy\n" + TWO_ROWS.replace(",", ";")),
+        (
+            "vizier.tsv",
+            "#RESOURCE=x\nid\tz\tf\te\n\t\tuJy\tnJy\n---\t---\t---\t---\n" + TWO_ROWS.replace(",", "\t"),
+        ),
+        ("rule.dat", "id  z  f  e\n--- --- --- ---\n-  -  uJy  nJy\n" + TWO_ROWS.replace(",", "  ")),
+        ("words.dat", "# id z f e\n#  - - uJy nJy\n" + TWO_ROWS.replace(",", " ")),
+        (
+            "unlike.dat",
+            "# id z f e\n# str dimensionless uJy nJy\n"
+            + TWO_ROWS.replace(",", " ").replace("\n", "\nN").rstrip("N"),
+        ),
+    ],
+)
+def test_lines_of_units_below_the_names(tmp_path, name, content):
+    path = text(tmp_path / name, content)
+    packed = tmp_path / f"{name}.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    for file in (path, packed):
+        found = load_table(file, OBSERVED | {"bands": BAND, "ids": "id"})
+        assert found.ids == ("1", "N2" if "unlike" in name else "2")
+        assert_allclose(found.flux[:, 0], luminosity([10, 20], [0.1, 0.5]), rtol=1e-6)
+        assert_allclose(found.flux_err / found.flux, 0.1, rtol=1e-6, err_msg="nJy below uJy")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("id,z,f,e\n,,uJy,blob\n" + TWO_ROWS, "line 2 holds units, but 'blob' is none that is known"),
+        ("id,z,f,e\n,deg,uJy,blob\n" + TWO_ROWS, "line 2 holds units, but 'blob' is none that is known"),
+        ("id,z,f,e\n,,[uJy],[nJy]\n" + TWO_ROWS, "its unit is not stated"),
+        ("id,z,f,e\n,km/s,uJy,nJy\n" + TWO_ROWS, "a redshift has no unit"),
+        (
+            "id z f e\n  uJy nJy\n" + TWO_ROWS.replace(",", " "),
+            "2 fields, the header has 4; .*begin the line with #",
+        ),
+        ("id,z,f,e\ng1,N,N,N\n" + TWO_ROWS, "'N' is not a number"),
+    ],
+)
+def test_lines_below_the_names_that_are_no_units(tmp_path, content, message):
+    path = text(tmp_path / ("t.csv" if "," in content else "t.dat"), content)
+    with pytest.raises(InputError, match=message):
+        load_table(path, OBSERVED | {"bands": BAND, "ids": "id"})
+
+
+def test_a_first_galaxy_without_values_is_no_line_of_units(tmp_path):
+    path = text(tmp_path / "t.csv", "id,z,f,e\ng1,--,null,\ng2,0.5,20,2\n")
+    found = load_table(path, OBSERVED | {"unit": "uJy", "bands": BAND, "ids": "id"})
+    assert found.ids == ("g2",) and sum(found.meta["left_out"].values()) == 1
+
+
 @pytest.mark.parametrize("form", ["mrt", "ipac", "votable", "ecsv"])
 def test_texts_that_describe_themselves(tmp_path, form):
     table = Table(

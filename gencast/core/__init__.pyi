@@ -68,7 +68,9 @@ from .locks import hold_folder as hold_folder
 from .logs import FEW_NEGATIVES as FEW_NEGATIVES
 from .logs import LARGEST_LOG as LARGEST_LOG
 from .logs import NAMED_LOG as NAMED_LOG
+from .logs import NAMED_REDDENING as NAMED_REDDENING
 from .logs import SIGNS as SIGNS
+from .logs import check_attenuation as check_attenuation
 from .logs import check_declared as check_declared
 from .logs import looks_logged as looks_logged
 from .progress import OnDisk as OnDisk
@@ -87,9 +89,12 @@ from .resampling import spread as spread
 from .sample import Sample as Sample
 from .sample import load_sample as load_sample
 from .sample import save_sample as save_sample
+from .sample_arrays import column_names as column_names
+from .sample_arrays import is_table as is_table
 from .sample_arrays import pixel_order as pixel_order
 from .sample_arrays import plain_array as plain_array
 from .sample_arrays import plain_property as plain_property
+from .sample_arrays import table_array as table_array
 from .unit_names import AB as AB
 from .unit_names import LOG as LOG
 from .unit_names import QUANTITY as QUANTITY

@@ -16,7 +16,14 @@ from .base import InputError
 from .display import card, sparkline
 from .files import load_arrays, save_arrays
 from .properties import PROPERTIES
-from .sample_arrays import pixel_order, plain_array, plain_property
+from gencast.core.sample_arrays import (
+    column_names,
+    is_table,
+    pixel_order,
+    plain_array,
+    plain_property,
+    table_array,
+)
 
 # %% ../../nbs/core/10_sample.ipynb #ba7db0af
 def _check_arrays(sample) -> None:
@@ -117,14 +124,19 @@ def _convert(sample) -> None:
     called = f"sample {sample.name!r}"
     bands = tuple(sample.bands) if isinstance(sample.bands, (list, tuple, np.ndarray)) else sample.bands
     flux, wave = sample.flux, plain_array(sample.wave, u.AA, f"{called}: wave", u.spectral())
+    bands = bands if np.size(bands) or not is_table(flux) else column_names(flux)
     if hasattr(flux, "columns") and not bands and wave is None:
         raise InputError(f"{called}: give the wavelengths of the columns with wave=")
     unit = u.L_sun if bands else u.L_sun / u.AA
     ways = u.spectral_density(wave * u.AA) if isinstance(wave, np.ndarray) and wave.ndim == 1 else []
+    light = {
+        key: table_array(value, unit, f"{called}: {key}", wave) if is_table(value) and len(ways) else value
+        for key, value in (("flux", flux), ("flux_err", sample.flux_err))
+    }
     found = {
         "wave": wave,
-        "flux": plain_array(flux, unit, f"{called}: flux", ways),
-        "flux_err": plain_array(sample.flux_err, unit, f"{called}: flux_err", ways),
+        "flux": plain_array(light["flux"], unit, f"{called}: flux", ways),
+        "flux_err": plain_array(light["flux_err"], unit, f"{called}: flux_err", ways),
         "redshift": plain_array(sample.redshift, None, f"{called}: redshift"),
         "bands": bands,
         "properties": _plain_properties(sample.properties, called),

@@ -20,6 +20,9 @@ AB = (
     "abmagnitudes",
     "magnitude(ab)",
     "m(ab)",
+    "mab",
+    "mag(abmag)",
+    "mag(mab)",
 )
 WORDS = {
     r"(?:10|1\.?0*[eE])\s*(?:\^|\*\*)?\s*\(([+-]?\d+)\)": r"1e\1",  # 10^(-17)

@@ -14,7 +14,7 @@ from astropy import units as u
 
 from .base import InputError
 from .cosmology import find_cosmology
-from .logs import check_declared
+from .logs import check_attenuation, check_declared
 from .properties import Z_SUN, Property
 from .unit_names import plain_unit
 
@@ -143,6 +143,8 @@ def convert_property(
     )
     slope, log_out = log_slope(source), isinstance(wanted, u.DexUnit)
     log_in = bool(entry.get("log", slope is not None))
+    if slope is not None and not log_in:
+        raise InputError(f"{where}: its unit {source} is a logarithm, and log: is false; correct one of them")
     if log_in and slope is not None:
         values = values * slope
     source, wanted = (unit if log_slope(unit) is None else unit.physical_unit for unit in (source, wanted))
@@ -155,6 +157,8 @@ def convert_property(
         ) from err
     if log_out and not log_in and "log" not in entry:
         check_declared(values, source, where, str(entry.get("column", "")))
+    if target.name == "a_v" and not log_in and "log" not in entry:
+        check_attenuation(values, where, str(entry.get("column", "")))
     lifted = 0
     if "floor" in entry:  # a negative mass or rate is none, however low the floor
         low = (values < entry["floor"]) & (log_in | (values >= 0) | (not log_out))

@@ -6,6 +6,7 @@
 __all__ = ['ID_NAMES', 'read_blank_table', 'plain_id', 'Catalogue', 'write_catalogue']
 
 # %% ../../nbs/data/50_catalogues.ipynb #538c8a5b
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def read_blank_table(
         values = np.array([row[1:] for _, row in rows], dtype=float).reshape(len(rows), -1)
     except ValueError as err:
         raise InputError(f"{path}: {err}; all columns but the ids must be numbers") from err
+    lost = next((n for n, row in rows if re.fullmatch(r"[+-]?\d\.\d*[eE]\+?\d\d+", row[0])), None)
+    if lost is not None:
+        raise InputError(f"{path}, line {lost}: the id is a rounded number; write ids as whole numbers")
     ids = np.array([plain_id(row[0]) for _, row in rows])
     words = np.array([not i.lstrip("-").isdigit() for i in ids.tolist()])
     if 0 < words.mean() < 0.5:

@@ -519,12 +519,20 @@ def _pick(names: list, get, want: str) -> Column:
     if not several:
         raise KeyError(f"there is no column {want!r}; {guess(want, names)}")
     found = [get(n) for n in several]
+    for f, n in zip(found, several):
+        _refuse_flags(f.values, n)
     if other := next((n for f, n in zip(found, several) if f.unit != found[0].unit), None):
         raise KeyError(
             f"{want!r} fits columns of several units: {several[0]!r} in {found[0].unit or 'none'}, "
             f"{other!r} in {found[several.index(other)].unit or 'none'}; name them one by one"
         )
     return Column(np.column_stack([as_numbers(f.values, n) for f, n in zip(found, several)]), found[0].unit)
+
+
+def _refuse_flags(values: np.ndarray, name: str) -> None:
+    "KeyError for a column of true and false, which would become 1 and 0."
+    if np.asanyarray(values).dtype.kind == "b":
+        raise KeyError(f"column {name!r} holds true and false, not numbers; name the column that holds them")
 
 
 BLANK = ("", "na", "n/a", "null", "none", "--", "-", "...", "indef", "masked", "<na>", "#n/a")
@@ -577,13 +585,16 @@ def read_columns(
     part: str | int = "",  # FITS extension or HDF5 group
     text: tuple = (),  # those of the names that hold words, such as identifiers
     single: tuple = (),  # those of the names that may be one number for all rows
+    flags: tuple = (),  # those of the names that may hold true and false, which become 1 and 0
 ) -> dict:  # name -> `Column`, numbers as float64, all of the same length
-    """Some columns of a table. `InputError` names file, column and row: missing, not a number, of another
-    length.
+    """Some columns of a table. `InputError` names file, column and row: missing, not a number, true or false,
+    of another length.
     """
     with open_columns(path, part) as (known, get):
         try:
             found = {n: _pick(known, get, n) for n in dict.fromkeys(names)}
+            for n in set(found) - {*text, *flags}:
+                _refuse_flags(found[n].values, n)
             found = {
                 n: Column(as_text(c.values, n) if n in text else as_numbers(c.values, n), c.unit)
                 for n, c in found.items()
@@ -631,8 +642,11 @@ def as_text(
             "numbers"
         )
     filled = [w for w in np.ravel(found) if w and w.lower() != "nan"]
-    if filled and all(re.fullmatch(r"[+-]?\d+\.0+", w) for w in filled):  # as pandas writes them
-        if any(abs(float(w)) > 2**53 for w in filled):
+    pointed = [w for w in filled if "." in w]
+    if pointed and all(
+        re.fullmatch(r"[+-]?\d+(\.0*)?", w) for w in filled
+    ):  # as pandas and spreadsheets write them
+        if any(abs(float(w)) > 2**53 for w in pointed):
             raise KeyError(
                 f"column {name!r} holds whole numbers above 2**53 with a point, so digits may be lost"
             )
@@ -645,9 +659,9 @@ def _whole_words(values: np.ndarray, name: str) -> np.ndarray:
     top = LARGEST_WHOLE.get(values.dtype.itemsize, 2**53)
     good = np.isfinite(values)
     whole = good & (values == np.round(np.where(good, values, 0)))
-    if (np.abs(values[whole]) > top).any():
+    if (np.abs(values[whole]) >= top).any():  # that number itself may be its neighbour, rounded
         raise KeyError(
-            f"column {name!r} holds whole numbers above {top:,} as {values.dtype}, which cannot tell "
+            f"column {name!r} holds whole numbers of {top:,} or more as {values.dtype}, which cannot tell "
             "neighbours apart; write ids as whole numbers or words"
         )
     return np.array(

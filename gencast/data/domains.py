@@ -126,7 +126,8 @@ class TableData:
             if self.mapping.get("spectra")
             else next(iter(self.mapping["bands"].values()))
         )
-        read = read_joined(self.path, self.mapping, [place], text=text, first=column_place(light))
+        base = column_place(light)
+        read = read_joined(self.path, self.mapping, [place], text=text, first=base, flags=(place,))
         return read[place].values[self.rows]
 
 

@@ -104,6 +104,7 @@ def read_joined(
     text: tuple = (),  # those that hold words
     single: tuple = (),  # those that may be one number for all rows
     first: Place | None = None,  # decides which rows there are; default: the first of the places
+    flags: tuple = (),  # those that may hold true and false, which become 1 and 0
 ) -> dict:  # `Place` -> `Column`, all of the same length
     """Columns of one table, of several extensions, or of several files, joined by ids. Raises `InputError`
     where there are no ids to join by.
@@ -120,11 +121,12 @@ def read_joined(
         names = [p.column for p in members]
         words = tuple(p.column for p in members if p in text)
         one = tuple(p.column for p in members if p in single)
+        true_or_false = tuple(p.column for p in members if p in flags)
         if (file, part) == home:
-            columns = read_columns(source, names, part, words, one)
+            columns = read_columns(source, names, part, words, one, true_or_false)
         else:
             keys = _ids(path, mapping, home, base) if keys is None else keys
-            columns = _matched(source, part, members, mapping, words, one, keys)
+            columns = _matched(source, part, members, mapping, (words, one, true_or_false), keys)
         found |= {p: columns[p.column] for p in members}
     return {p: found[p] for p in places}
 
@@ -141,7 +143,7 @@ def _ids(path: Path, mapping: dict, home: tuple, base: Place) -> np.ndarray:
     return read_columns(source, [name], home[1], text=(name,))[name].values
 
 
-def _matched(source: Path, part: str, members: list, mapping: dict, words: tuple, one: tuple, keys) -> dict:
+def _matched(source: Path, part: str, members: list, mapping: dict, kinds: tuple, keys) -> dict:
     "Columns of another table in the order of `keys`; NaN, or no word, for galaxies that it does not have."
     name = next((p.ids for p in members if p.ids), str(mapping["ids"]))
     names = [p.column for p in members]
@@ -157,7 +159,7 @@ def _matched(source: Path, part: str, members: list, mapping: dict, words: tuple
         twice = next(k for k in order if (ids == k).sum() > 1)
         raise InputError(f"{source}: the id {twice!r} stands in two rows, so rows cannot be joined by it")
     at = np.array([order.get(k, -1) for k in keys.tolist()])
-    columns = read_columns(source, names, part, words, one)
+    columns = read_columns(source, names, part, *kinds)
     return {n: Column(_take(c.values, at), c.unit) for n, c in columns.items()}
 
 

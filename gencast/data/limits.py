@@ -23,21 +23,26 @@ def is_code(
 ) -> np.ndarray:  # boolean, shape of values
     "Which values are codes for missing values, in whatever precision the file has them."
     values = np.asarray(values, float)
-    found, half = np.zeros(values.shape, bool), _is_half(values)
+    found, half = np.zeros(values.shape, bool), _half_evidence(values)
     for code in codes:
         with np.errstate(invalid="ignore"):
             found |= np.abs(values - code) <= SAME * abs(code)
-        if half and abs(code) < LARGEST_HALF:
+        plain = float(str(np.float16(code))) == code if abs(code) < LARGEST_HALF else False
+        if half == "sure" and abs(code) < LARGEST_HALF or half and plain:  # 9.9999 would be 10, a number
             found |= values == float(np.float16(code))
     return found
 
 
-def _is_half(values: np.ndarray) -> bool:
-    "Whether all values are numbers of half precision."
+def _half_evidence(values: np.ndarray) -> str:
+    """Whether all values are numbers of half precision: `sure` where one is no short decimal (0.10009766 for
+    0.1), `perhaps` where all could have been written so, empty where they are not.
+    """
     good = values[np.isfinite(values)]
     if not good.size or np.abs(good).max() > LARGEST_HALF:
-        return False
-    return np.array_equal(good.astype(np.float16).astype(float), good)
+        return ""
+    if not np.array_equal(good.astype(np.float16).astype(float), good):
+        return ""
+    return "sure" if any(float(f"{v:.5g}") != v for v in good[:1000].tolist()) else "perhaps"
 
 
 def shown(
@@ -81,6 +86,7 @@ LIMITS = {
 USUAL_LIGHT = {"photometry": (1e3, 1e15), "spectra": (1e-2, 1e12)}  # of the median galaxy; unit as in LIGHT
 USUAL = {"log_mstar": (3, 13), "log_age": (-4, 1.2), "log_zmet": (-5, 1), "log_sfr": (-20, 4)}  # likewise
 LARGEST_ERROR = 1e8  # times the brightness, beyond which an error is a code
+LEAST_ERROR = 1e-9  # times the brightness, below which it is one, such as an inverse variance of 1e20
 
 # %% ../../nbs/data/09_limits.ipynb #7c3f9405
 def odd_light(
@@ -88,14 +94,22 @@ def odd_light(
     err: np.ndarray | None,  # unit and shape of flux
     names: list,  # of the columns: one for each band, or one for all pixels
     view: str,  # `photometry` or `spectra`
+    signed: bool = False,  # whether light may be zero or negative, as for the flux scale `asinh`
 ) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
     "Galaxies whose luminosity is outside the limits, or whose error is none."
     low, high = LIGHT[view]
+    low = -high if signed else low
     unit = "Lsun" if view == "photometry" else "Lsun / AA"
     reason = (
         f"gives a luminosity outside {low:g} to {high:g} {unit}; a code for missing values, or another unit?"
     )
-    found = {}
+    size, found = np.abs(flux), {}
+    if signed:  # a faint band may have an error of many times its flux
+        level = np.median(flux, axis=1)
+        found[names[0], "lies in a spectrum or galaxy whose median is zero or negative: not detected"] = (
+            level <= 0
+        )
+        size = np.broadcast_to(np.abs(level)[:, None], flux.shape)
     for k, name in enumerate(names):
         cut = [k] if view == "photometry" else slice(None)
         inside = (flux[:, cut] >= low) & (flux[:, cut] <= high)
@@ -104,9 +118,13 @@ def odd_light(
             finite = np.isfinite(err[:, cut]).all(axis=1)
             found[f"error of {name}", "becomes infinite as a luminosity"] = ~finite
             with np.errstate(invalid="ignore", over="ignore"):
-                huge = (err[:, cut] > LARGEST_ERROR * np.abs(flux[:, cut])).any(axis=1)
+                huge = (err[:, cut] > LARGEST_ERROR * size[:, cut]).any(axis=1)
             found[f"error of {name}", "is so large that it is none; a code for missing values?"] = (
                 huge & finite
+            )
+            tiny = (err[:, cut] < LEAST_ERROR * np.abs(flux[:, cut])).any(axis=1)
+            found[f"error of {name}", "is so small that it is none; a code for missing values?"] = (
+                tiny & finite & inside.all(axis=1)
             )
     return {k: v for k, v in found.items() if v.any()}
 

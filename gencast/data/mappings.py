@@ -97,7 +97,10 @@ def check_head(found: dict, where: str) -> None:
     if found["frame"] == "observed" and "redshift" not in found:
         raise InputError(f"{where}: frame 'observed' needs redshift: a column or a number")
     if "zero_point" in found:
-        number(found, "zero_point", where, 0, 50)
+        raise InputError(
+            f"{where}: zero_point: has no effect beside bands: or spectra:; give unit: instead, e.g. uJy for "
+            "an AB zero point of 23.9, nJy for 31.4"
+        )
 
 
 def check_frame(columns: dict, where: str) -> None:

@@ -58,13 +58,13 @@ class SurveyTable:
     def read(self, wanted: str, words: bool = False) -> np.ndarray | None:  # shape (n_gal,)
         "A column by its name; None where there is none."
         place = self.place(wanted)
-        return None if place is None else self.read_places([place], (place,) * words)[place].values
+        return None if place is None else self.read_places([place], (place,) * words, (place,))[place].values
 
-    def read_places(self, places: list, text: tuple = ()) -> dict:  # `Place` -> `Column`
+    def read_places(self, places: list, text: tuple = (), flags: tuple = ()) -> dict:  # `Place` -> `Column`
         "Columns in the order of the objects with fluxes; rows of other extensions are joined by id."
         first = Place(find_name(self.names, self.layout.known_by[0]), part=self.part)
         mapping = {"part": self.part, "ids": self.id_columns()[0]}
-        found = read_joined(self.path, mapping, places, text=text, first=first)
+        found = read_joined(self.path, mapping, places, text=text, flags=flags, first=first)
         for place, column in found.items():
             if column.values.ndim != 1:
                 raise InputError(

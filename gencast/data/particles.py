@@ -60,6 +60,12 @@ def particle_columns(path: str | Path, columns: dict) -> tuple:  # names, and co
     text = tuple(map(str, galaxy if isinstance(galaxy, list) else [galaxy]))
     found = read_columns(path, [*names.values(), *text], columns.get("part", ""), text=text)
     made = {k: found[name] for k, name in names.items()}
+    for k, column in made.items():
+        if column.values.ndim != 1:
+            raise InputError(
+                f"{path}: column {names[k]!r} has shape {column.values.shape}; a star has one {k}, e.g. "
+                f"{names[k]}[0], the total metallicity in GIZMO's files"
+            )
     if text:
         made["galaxy"] = [found[name].values for name in text]
     return names, made

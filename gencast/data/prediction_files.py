@@ -133,7 +133,8 @@ def read_numbers(
     "Some columns of a table with its ids, checked; `units`: the property whose unit they must have."
     part, id_name = entry.get("part", ""), entry.get("ids")
     text = () if id_name is None else (str(id_name),)
-    found = read_columns(path, [*map(str, names), *text], part, text=text)
+    flags = () if units else tuple(map(str, names))
+    found = read_columns(path, [*map(str, names), *text], part, text=text, flags=flags)
     ids = different_ids(path, text[0], found[text[0]].values) if text else None
     for n in names if units else ():
         check_property_unit(path, str(n), found[str(n)].unit, units)

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from astropy import units as u
 
 from ..core.base import InputError
 from ..core.cosmology import find_cosmology
+from ..core.units import parse_unit
+from .columns import word
 
 # %% ../../nbs/data/63_snapshots.ipynb #ec1eea47
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ NAMES = {
     "scale": ("ExpansionFactor", "Scale-factor", "ScaleFactor", "scale_factor", "aexp"),
     "time": ("Time",),
     "hubble": ("HubbleParam", "h", "hubble"),
-    "matter": ("Omega0", "Omega_m", "Omega_Matter", "OmegaMatter", "omega_m"),
-    "lambda": ("OmegaLambda", "Omega_lambda", "Omega_Lambda", "omega_l"),
+    "matter": ("Omega0", "Omega_m", "Omega_Matter", "OmegaMatter", "OmegaM", "Omega_m0", "Om0"),
+    "lambda": ("OmegaLambda", "Omega_Lambda", "Omega_l", "OmegaL"),
 }
 GROUPS = ("Header", "Cosmology", "Parameters")
 HDF5 = (".hdf5", ".h5", ".hdf")
@@ -60,8 +63,9 @@ def pick(
     found: dict,  # attributes of a header
     what: str,  # what is looked for, for the message
 ) -> float:  # its value
-    "The first known spelling of a quantity; NaN where there is none."
-    return next((found[name] for name in NAMES[what] if name in found), np.nan)
+    "The first known spelling of a quantity, in whatever case; NaN where there is none."
+    small = {name.lower(): value for name, value in reversed(found.items())}
+    return next((small[name.lower()] for name in NAMES[what] if name.lower() in small), np.nan)
 
 
 def read_header(
@@ -115,8 +119,10 @@ def settle_cosmology(path: str | Path, given, header: SnapshotHeader, redshift: 
     if header.cosmology is None:
         return find_cosmology(given, str(path))
     if given is not None:
-        ages = [c.age(redshift).value for c in (find_cosmology(given, str(path)), header.cosmology)]
-        if abs(ages[0] / ages[1] - 1) > 0.005:
+        both = find_cosmology(given, str(path)), header.cosmology
+        ages = [c.age(redshift).value for c in both]
+        apart = [abs(ages[0] / ages[1] - 1), abs(both[0].H0 / both[1].H0 - 1), abs(both[0].Om0 - both[1].Om0)]
+        if max(apart) > 0.01 or apart[0] > 0.005:
             raise InputError(
                 f"{path}: at the snapshot the Universe is {ages[0]:.2f} Gyr old in the cosmology given, and "
                 f"{ages[1]:.2f} Gyr in that of its header (H0 = {header.cosmology.H0.value:g}, Om0 = "
@@ -130,6 +136,11 @@ PER_H = re.compile(r"/\s*h\b|\bh\s*(\*\*|\^)?\s*\(?-1\)?")
 CONVERSIONS = (
     ("to_cgs", "h_scaling", "a_scaling"),
     ("CGSConversionFactor", "h-scale-exponent", "aexp-scale-exponent"),
+    (
+        "Conversion factor to CGS (not including cosmological corrections)",
+        "h-scale exponent",
+        "a-scale exponent",
+    ),
 )  # attributes of a data set: g in one unit of the file, exponents of h and of the scale factor
 
 
@@ -155,7 +166,19 @@ def stated_mass(path: Path, name: str, header: SnapshotHeader) -> float:  # Msun
             value, h, a = (float(np.ravel(attributes.get(key, 0))[0]) for key in (grams, of_h, of_a))
             hubble = 1.0 if h == 0 else header.hubble
             return value * hubble**h * (1 + header.redshift if a else 1.0) ** -a / SOLAR_MASS
-    return np.nan
+    unit = next(
+        (word(attributes[key]) for key in ("unit", "units", "Unit", "Units") if key in attributes), ""
+    )
+    return mass_of_unit(unit, header)
+
+
+def mass_of_unit(unit: str, header: SnapshotHeader) -> float:  # Msun; NaN where it is none that is known
+    "A unit of mass as a data set states it in words, e.g. `1e10 Msun/h`."
+    try:
+        plain, per_h = without_h(unit, header.hubble, "unit")
+        return per_h * parse_unit(plain, "unit").to("Msun")
+    except (InputError, u.UnitConversionError):
+        return np.nan
 
 
 def mass_scale(path: Path, columns: dict, header: SnapshotHeader, to_msun) -> float:  # Msun

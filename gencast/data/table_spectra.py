@@ -44,7 +44,7 @@ def pixel_columns(
 ) -> dict:  # role -> `Column`
     "Flux, errors, inverse variances and mask of a table. Raises `InputError` for another number of pixels."
     names = {role: str(entry[role]) for role in ("column", "error", "ivar", "mask") if role in entry}
-    read = read_columns(path, names.values(), part)
+    read = read_columns(path, names.values(), part, flags=(names.get("mask"),))
     found = {}
     for role, name in names.items():
         values = read[name].values

@@ -125,6 +125,7 @@ def family_places(
 
 # %% ../../nbs/figures/10_style.ipynb #82a3a6d6
 FORMATS = ("pdf", "svg", "png")
+OTHER_FORMATS = ("jpg", "jpeg", "tif", "tiff", "webp", "eps", "ps")  # written where the path asks for them
 DATELESS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
 
 
@@ -141,14 +142,15 @@ def split_ending(
     formats,  # endings that were asked for; None: not said
 ) -> tuple:  # path without ending; formats
     "What a path asks for: `fig.png` is one file. Raises `InputError` where path and formats disagree."
-    ending = next((e for e in FORMATS if str(path).lower().endswith(f".{e}")), None)
+    known = (*FORMATS, *OTHER_FORMATS)
+    ending = next((e for e in known if str(path).lower().endswith(f".{e}")), None)
     if ending is None:
         return path, FORMATS if formats is None else formats
     if formats is not None and tuple(formats) != (ending,):
         raise InputError(
             f"{path} asks for {ending}, formats for {', '.join(map(str, formats))}; give one of both"
         )
-    return str(path)[: -len(ending) - 1], (ending,)
+    return str(path)[: -len(ending) - 1], (str(path)[-len(ending) :],)
 
 
 def save_figure(
@@ -168,14 +170,15 @@ def save_figure(
     import matplotlib
 
     path, formats = split_ending(path, formats)
-    if not formats or not set(formats) <= set(FORMATS):
+    if not formats or not {f.lower() for f in formats} <= {*FORMATS, *OTHER_FORMATS}:
         raise InputError(
             f"a figure cannot be saved as {', '.join(map(str, formats)) or 'nothing'}; choose from "
-            f"{', '.join(FORMATS)}"
+            f"{', '.join((*FORMATS, *OTHER_FORMATS))}"
         )
     figure, paths = _figure_of(drawn), [Path(f"{path}.{ending}") for ending in formats]
     layout = {"facecolor": "white", "bbox_inches": "tight", "pad_inches": 0.05}
     for ending, made in zip(formats, paths, strict=True):
         with house_style(), matplotlib.rc_context({"svg.hashsalt": "gencast"}), whole_file(made) as file:
-            figure.savefig(file, format=ending, dpi=dpi, metadata=DATELESS[ending], **layout)
+            kind = ending.lower()
+            figure.savefig(file, format=kind, dpi=dpi, metadata=DATELESS.get(kind), **layout)
     return paths

@@ -13,6 +13,8 @@ from ..core.base import InputError
 from ..core.cosmology import cosmology_name
 from ..core.failures import read_failures
 from ..core.files import read_sealed
+from ..data.faint import check_flux_scale
+from ..data.fields import refuse_two_cosmologies
 from ..data.suites import load_suite, restore_suite, suite_properties, suite_views
 from ..models.estimators import MODELS
 from ..models.factories import import_path, is_import_path, split_path
@@ -64,8 +66,11 @@ def make_settings(
     # any field of `Settings`; cosmology: name, parameters or cosmology of astropy, instead of the suite's
     **changes,  # any field of `Settings`
 ) -> Settings:  # checked
-    "Settings of a run, checked. Raises `InputError` for an unknown property, view, law or distance."
+    """Settings of a run, checked. Raises `InputError` for an unknown property, view, law or distance, and for
+    a cosmology other than that of the mapping.
+    """
     loaded = load_suite(suite)
+    refuse_two_cosmologies(changes.get("columns"), changes.get("cosmology"))
     if changes.get("cosmology"):
         loaded = replace(loaded, cosmology=cosmology_name(changes["cosmology"]))
     changes.pop("cosmology", None)
@@ -146,6 +151,7 @@ def check_settings(settings: Settings) -> Settings:  # the same
     "`InputError` for a setting of another kind, an unknown name, or too few galaxies."
     check_kinds(settings)
     check_names(settings)
+    check_flux_scale(settings.flux_scale)
     if settings.model == "cnn":
         check_network(settings)
     if settings.n_galaxies < 100:
