@@ -16,6 +16,7 @@ from gencast.regression import (
     toy_galaxies,
 )
 from gencast.regression.consensus import PENALTIES, fit_consensus, held_errors, scatter_of
+from gencast.regression.evidence import take_survey
 from gencast.regression.shifts import learn_shifts, shift_evidence, shift_trials
 from gencast.regression.signals import LAW_SIGNALS
 from gencast.regression.trial_targets import Stock, TrialTargets
@@ -143,7 +144,7 @@ def test_two_libraries_are_too_few_to_mix():
         known_libraries(few)
 
 
-def made_up_trials(n_trial: int = 12, n_gal: int = 40):
+def made_up_trials(n_trial: int = 12, n_gal: int = 500):
     "Trial targets whose consensus is too high, and the mean of the models too low, by amounts of their own."
     rng = np.random.default_rng(3)
     truth = [rng.normal(10, 0.5, n_gal) for _ in range(n_trial)]
@@ -199,11 +200,20 @@ def test_nothing_moves_on_the_word_of_a_few_trial_targets():
     assert_array_equal(shift_trials(trials, shifts).consensus[()], trials.consensus[()])
 
 
+def test_few_galaxies_move_less():
+    evidence, _ = toy_evidence()
+    few = take_survey(evidence, np.arange(len(evidence.survey_consensus)) < 2)
+    moved = [shift_evidence(e, {(): 0.5}).survey_consensus - e.survey_consensus for e in (evidence, few)]
+    own = [np.mean(e.predicted[:, e.edges[-2] :].mean(axis=0) - e.survey_consensus) for e in (evidence, few)]
+    assert moved[0] == pytest.approx(0.5 * own[0] * 300 / 310)
+    assert moved[1] == pytest.approx(0.5 * own[1] * 2 / 12)
+
+
 def test_a_moved_history_is_a_history():
     rng = np.random.default_rng(0)
     trials = made_up_trials()
-    shares = rng.dirichlet(np.ones(4), size=480)
-    models = np.array([rng.dirichlet(np.ones(4) / 2, size=480) for _ in range(6)])
+    shares = rng.dirichlet(np.ones(4), size=6000)
+    models = np.array([rng.dirichlet(np.ones(4) / 2, size=6000) for _ in range(6)])
     of_histories = replace(
         trials, truth=np.split(shares, 12), predicted=models, consensus={(): np.roll(shares, 1, axis=1)}
     )
