@@ -16,6 +16,7 @@ from gencast.regression import (
     toy_galaxies,
 )
 from gencast.regression.consensus import PENALTIES, fit_consensus, held_errors, scatter_of
+from gencast.regression.evidence import take_survey
 from gencast.regression.shifts import learn_shifts, shift_evidence, shift_trials
 from gencast.regression.signals import LAW_SIGNALS
 from gencast.regression.trial_targets import Stock, TrialTargets
@@ -143,7 +144,7 @@ def test_two_libraries_are_too_few_to_mix():
         known_libraries(few)
 
 
-def made_up_trials(n_trial: int = 12, n_gal: int = 40):
+def made_up_trials(n_trial: int = 12, n_gal: int = 500):
     "Trial targets whose consensus is too high, and the mean of the models too low, by amounts of their own."
     rng = np.random.default_rng(3)
     truth = [rng.normal(10, 0.5, n_gal) for _ in range(n_trial)]
@@ -199,11 +200,20 @@ def test_nothing_moves_on_the_word_of_a_few_trial_targets():
     assert_array_equal(shift_trials(trials, shifts).consensus[()], trials.consensus[()])
 
 
+def test_few_galaxies_move_less():
+    evidence, _ = toy_evidence()
+    few = take_survey(evidence, np.arange(len(evidence.survey_consensus)) < 2)
+    moved = [shift_evidence(e, {(): 0.5}).survey_consensus - e.survey_consensus for e in (evidence, few)]
+    own = [np.mean(e.predicted[:, e.edges[-2] :].mean(axis=0) - e.survey_consensus) for e in (evidence, few)]
+    assert moved[0] == pytest.approx(0.5 * own[0] * 300 / 310)
+    assert moved[1] == pytest.approx(0.5 * own[1] * 2 / 12)
+
+
 def test_a_moved_history_is_a_history():
     rng = np.random.default_rng(0)
     trials = made_up_trials()
-    shares = rng.dirichlet(np.ones(4), size=480)
-    models = np.array([rng.dirichlet(np.ones(4) / 2, size=480) for _ in range(6)])
+    shares = rng.dirichlet(np.ones(4), size=6000)
+    models = np.array([rng.dirichlet(np.ones(4) / 2, size=6000) for _ in range(6)])
     of_histories = replace(
         trials, truth=np.split(shares, 12), predicted=models, consensus={(): np.roll(shares, 1, axis=1)}
     )
@@ -221,3 +231,23 @@ def test_ranks_of_a_familys_interval_may_be_fractions():
     assert abs(np.mean(hits) - 0.9) < 0.03 and np.mean(whole) > np.mean(hits) + 0.015
     whole_rank = [rng.normal(size=5) for _ in range(39)]  # 5 % of 40 is 2
     assert family_interval(whole_rank) == conformal_interval(whole_rank)
+
+
+def test_the_consensus_stays_where_the_library_is_known():
+    from types import SimpleNamespace
+
+    from gencast.pipeline.evidence import move_consensus
+
+    evidence, _ = toy_evidence()
+    trials, moved = (
+        made_up_trials(),
+        replace(evidence, consensus=evidence.consensus | {(0, 1): evidence.consensus[()]}),
+    )
+    known = {h: trials.consensus[()] for h in ((), (0, 1), (0, 2))}
+    usable = {h: np.ones(12, bool) for h in known}
+    trials = replace(trials, predicted=np.tile(trials.predicted, (2, 1))[:8], consensus=known, usable=usable)
+    units = SimpleNamespace(units=np.repeat(np.arange(4), 2))
+    found = move_consensus(units, moved, trials)[1]
+    assert set(found.shifts) == {(), (0, 1)}
+    assert_array_equal(found.consensus[0, 2], known[0, 2])
+    assert (found.consensus[0, 1] != known[0, 1]).any()

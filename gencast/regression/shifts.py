@@ -16,13 +16,15 @@ from .trial_targets import TrialTargets
 
 # %% ../../nbs/regression/19_shifts.ipynb #5f9be30c
 LEAST_TRIALS = 10  # trial targets that tell how far to move; with fewer the consensus stays
+HALF = 10  # galaxies that tell half of their set's offset
 
 
 def mean_offset(
     predicted: np.ndarray, consensus: np.ndarray
 ) -> np.ndarray:  # shape (), of a history (n_bin,)
     "Mean over galaxies of the mean prediction of the models, (n_model, n_gal), minus the consensus."
-    return (predicted.mean(axis=0) - consensus).mean(axis=0)
+    n = len(consensus)
+    return (predicted.mean(axis=0) - consensus).mean(axis=0) * n / (n + HALF)
 
 
 def others_of(n_sim: int, *held_out: int) -> np.ndarray:
