@@ -476,6 +476,12 @@ CALLS = [
         lambda f, g: len(f) == (g["n_galaxies"] or 100),
     ),
     Call(
+        "data.faint.asinh_brightness",
+        lambda: dict(flux=FLUX[:6] - 0.1 * FLUX[:6].mean(), softening=np.full(FLUX.shape[1], 0.1)),
+        lambda f, g: f.shape == np.shape(g["flux"]),
+    ),
+    Call("data.faint.soften", lambda: dict(survey=sample())),
+    Call(
         "data.observing.observe_spectra",
         lambda: dict(sample=sample(), survey=sample(), seed=1, limit=30.0, block=5),
         lambda f, g: len(f) <= 24,

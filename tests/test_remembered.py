@@ -11,7 +11,7 @@ from gencast.core.base import InputError
 from gencast.core.cache import call_key, code_key, imported_modules, read_arrays
 from gencast.pipeline import settings as parts_of_settings
 from gencast.pipeline.configure import make_settings
-from gencast.pipeline.consensus import consensus_of, neighbours_of
+from gencast.pipeline.consensus import basis_without, consensus_of, neighbours_of
 from gencast.pipeline.distances import measure_distances, survey_distances
 from gencast.pipeline.job import run
 from gencast.pipeline.selection import ranking_of, select_features
@@ -32,6 +32,7 @@ TINY = {
 }
 STAGES = (
     make_galaxies,
+    basis_without,
     consensus_of,
     neighbours_of,
     ranking_of,
@@ -63,7 +64,7 @@ def stamps(folder) -> dict:  # (stage, rest of the name) -> when it was written
 MODELS = {"model", "errors", "sdss_spectra", "baselines", "trials"}
 CHOICE = {"features", "distances", "baselines"}
 SURVEY = {"consensus", "neighbours", "distances", "sdss_spectra", "baselines"}
-EVERYTHING = {"simulations", "ranking", "consensus", "neighbours"} | MODELS | CHOICE
+EVERYTHING = {"simulations", "ranking", "basis", "consensus", "neighbours"} | MODELS | CHOICE
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,15 @@ Clean = Annotated[
         show_default=False,
     ),
 ]
+FluxScale = Annotated[
+    str | None,
+    typer.Option(
+        "--flux-scale",
+        help="How the brightness enters the features: log, or asinh, which keeps pixels and bands that are "
+        "zero or negative (for faint galaxies, S/N below about 10 in a pixel). [default: log]",
+        show_default=False,
+    ),
+]
 Catalogue = Annotated[
     Path | None,
     typer.Option(
@@ -124,6 +133,7 @@ def job_choices(
         "aperture": given["aperture"] or None,
         "skip": given["skip"] or None,
         "observed": False if given["clean"] else None,
+        "flux_scale": given["flux_scale"],
         "catalogue": str(catalogue) if catalogue else None,
         "columns": str(columns) if columns else None,
         "law": given["law"],
@@ -229,6 +239,7 @@ def run(
     skip: Skip = False,
     cosmology: Cosmology = None,
     clean: Clean = False,
+    flux_scale: FluxScale = None,
     catalogue: Catalogue = None,
     columns: Columns = None,
     law: Law = None,

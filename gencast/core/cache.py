@@ -54,6 +54,23 @@ def read_arrays(
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
         return {k: stored[k] for k in stored.files}
 
+# %% ../../nbs/core/85_cache.ipynb #868e1423
+def recall(
+    path: Path,  # `.npz` file
+    key: str,  # fingerprint of all that the result depends on
+) -> dict | None:  # the arrays; None where they are absent, damaged, or of another key
+    "The stored arrays if their key fits."
+    try:
+        arrays = read_arrays(path)
+        return arrays if str(arrays.pop("key")) == key else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def keep(path: Path, key: str, arrays: dict) -> None:
+    "Store arrays under a key."
+    write_arrays(path, {"key": np.array(key), **arrays})
+
 # %% ../../nbs/core/85_cache.ipynb #dfa8bd84
 def remember(
     path: Path,  # `.npz` file
@@ -61,14 +78,10 @@ def remember(
     make,  # function without arguments that returns a dict of arrays
 ) -> dict:  # the arrays
     "The stored arrays if their key fits, else new ones, which are stored."
-    try:
-        arrays = read_arrays(path)
-        if str(arrays.pop("key")) == key:
-            return arrays
-    except (OSError, ValueError):
-        pass  # absent or damaged: make it again
-    arrays = make()
-    write_arrays(path, {"key": np.array(key), **arrays})
+    arrays = recall(path, key)
+    if arrays is None:
+        arrays = make()
+        keep(path, key, arrays)
     return arrays
 
 # %% ../../nbs/core/85_cache.ipynb #6ab75433

@@ -22,6 +22,8 @@ from .errors import is_named_variance as is_named_variance
 from .errors import linear_error as linear_error
 from .errors import no_error as no_error
 from .errors import sigma as sigma
+from .faint import asinh_brightness as asinh_brightness
+from .faint import soften as soften
 from .fetch import COLUMNS as COLUMNS
 from .fetch import REFERENCE as REFERENCE
 from .fetch import fetch_3dhst as fetch_3dhst

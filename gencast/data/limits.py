@@ -94,14 +94,22 @@ def odd_light(
     err: np.ndarray | None,  # unit and shape of flux
     names: list,  # of the columns: one for each band, or one for all pixels
     view: str,  # `photometry` or `spectra`
+    signed: bool = False,  # whether light may be zero or negative, as for the flux scale `asinh`
 ) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
     "Galaxies whose luminosity is outside the limits, or whose error is none."
     low, high = LIGHT[view]
+    low = -high if signed else low
     unit = "Lsun" if view == "photometry" else "Lsun / AA"
     reason = (
         f"gives a luminosity outside {low:g} to {high:g} {unit}; a code for missing values, or another unit?"
     )
-    found = {}
+    size, found = np.abs(flux), {}
+    if signed:  # a faint band may have an error of many times its flux
+        level = np.median(flux, axis=1)
+        found[names[0], "lies in a spectrum or galaxy whose median is zero or negative: not detected"] = (
+            level <= 0
+        )
+        size = np.broadcast_to(np.abs(level)[:, None], flux.shape)
     for k, name in enumerate(names):
         cut = [k] if view == "photometry" else slice(None)
         inside = (flux[:, cut] >= low) & (flux[:, cut] <= high)
@@ -110,7 +118,7 @@ def odd_light(
             finite = np.isfinite(err[:, cut]).all(axis=1)
             found[f"error of {name}", "becomes infinite as a luminosity"] = ~finite
             with np.errstate(invalid="ignore", over="ignore"):
-                huge = (err[:, cut] > LARGEST_ERROR * np.abs(flux[:, cut])).any(axis=1)
+                huge = (err[:, cut] > LARGEST_ERROR * size[:, cut]).any(axis=1)
             found[f"error of {name}", "is so large that it is none; a code for missing values?"] = (
                 huge & finite
             )

@@ -14,6 +14,7 @@ from ..core.arguments import Number, takes
 from ..core.base import InputError, rng_for
 from ..core.constants import C_ANGSTROM, C_KMS, FWHM_OVER_SIGMA, L_SUN
 from ..core.sample import Sample
+from .faint import median_light, scale_of, scaled_errors, sum_negative
 from .photometry import band_luminosity, band_wavelengths, observe_photometry, survey_partners
 
 # %% ../../nbs/data/60_observing.ipynb #1fd0e84e
@@ -61,9 +62,15 @@ def check_pair(sample: Sample, survey: Sample) -> None:
 
 
 def relative_errors(survey: Sample) -> tuple:  # relative errors; True where not measured, (n_gal, n_wave)
-    "Relative errors of a survey. Raises `InputError` where a spectrum has no measured pixel."
-    relative = (np.asarray(survey.flux_err) / survey.flux).astype(np.float32)
-    hidden = ~(relative < UNMEASURED)
+    """Relative errors of a survey; of a faint one as fractions of each galaxy's median. Raises `InputError`
+    where a spectrum has no measured pixel.
+    """
+    if "softening" in survey.meta:  # a pixel at the noise is measured, too
+        relative = scaled_errors(survey).astype(np.float32)
+        hidden = ~np.isfinite(relative)
+    else:
+        relative = (np.asarray(survey.flux_err) / survey.flux).astype(np.float32)
+        hidden = ~(relative < UNMEASURED)
     if hidden.all(axis=1).any():
         raise InputError(
             f"survey {survey.name!r}: {hidden.all(axis=1).sum()} of its spectra have no pixel that was "
@@ -100,14 +107,15 @@ def noisy_block(
     wave: np.ndarray,  # Angstrom, shape (n_wave,)
     fwhm_kms: float,  # resolution of the survey
     rng: np.random.Generator,
+    faint: bool = False,  # errors are relative to the median of a galaxy, not to each pixel
 ) -> tuple:  # noisy spectra and their errors, shape (n, n_wave)
     "Spectra with noise; pixels that were not measured are bridged."
-    error = np.where(hidden, 0, relative) * clean
+    error = np.where(hidden, 0, relative) * (median_light(clean)[:, None] if faint else clean)
     noisy = clean + error * correlated_noise(len(clean), wave, fwhm_kms, rng)
     for i in np.flatnonzero(hidden.any(axis=1)):
         gap = hidden[i]
         noisy[i, gap] = np.interp(wave[gap], wave[~gap], noisy[i, ~gap])
-        error[i, gap] = np.abs(noisy[i, gap])
+        error[i, gap] = np.inf if faint else np.abs(noisy[i, gap])
     return noisy, error
 
 # %% ../../nbs/data/60_observing.ipynb #c6237e8e
@@ -154,20 +162,25 @@ def observe_spectra(
     partner = survey_partners(log_level(sample), log_level(survey), rng)
     relative, hidden = relative_errors(survey)
     drowned, faint = np.zeros(len(sample), bool), np.zeros(len(sample), bool)
+    negative = np.zeros(len(sample), int)  # pixels
     if limit is not None:
         faint = r_magnitude(sample, np.asarray(survey.redshift)[partner]) > limit
     flux = sample.flux if in_place else np.empty(sample.flux.shape, np.float32)
     err = None if in_place else np.empty(sample.flux.shape, np.float32)
-    fwhm_kms = float(survey.meta.get("fwhm_kms", 0.0))
+    fwhm_kms, soft = float(survey.meta.get("fwhm_kms", 0.0)), "softening" in survey.meta
     for start in range(0, len(sample), block):
         rows = slice(start, start + block)
         like = partner[rows]
         clean = np.array(sample.flux[rows], np.float32)
-        flux[rows], error = noisy_block(clean, relative[like], hidden[like], sample.wave, fwhm_kms, rng)
-        drowned[rows] = (flux[rows] <= 0).any(axis=1)
+        noise = (relative[like], hidden[like], sample.wave, fwhm_kms, rng, soft)
+        flux[rows], error = noisy_block(clean, *noise)
+        negative[rows] = (flux[rows] <= 0).sum(axis=1)
+        drowned[rows] = median_light(flux[rows]) <= 0 if soft else negative[rows] > 0
         if err is not None:
             err[rows] = error
     meta = observation_meta(sample, survey, drowned, faint, partner, relative, hidden)
+    if soft:
+        meta |= scale_of(survey) | sum_negative(negative[~(drowned | faint)])
     ids = sample.ids or tuple(map(str, range(len(sample))))
     observed = replace(sample, flux=flux, flux_err=err, ids=ids, meta=meta)
     dropped = drowned | faint

@@ -24,6 +24,7 @@ from ..core.cosmology import cosmology_name, find_cosmology
 from ..core.resampling import pixel_edges
 from ..core.sample import Sample
 from .bands import band_curve, effective_wavelength
+from .faint import check_flux_scale, is_detected, median_light, scaled_errors, soft_facts
 
 # %% ../../nbs/data/45_photometry.ipynb #8effd08b
 SDSS_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z")  # speclite's names
@@ -119,13 +120,18 @@ def _kcorrect_file(name: str = "data/test/gst_tests_small.fits") -> Path:
     return path
 
 
-def _reasons(flux, ivar, petro, ratio, redshift) -> dict:
+def _reasons(flux, ivar, petro, ratio, redshift, flux_scale: str = "log") -> dict:
     "Why galaxies are left out: reason -> boolean array; a galaxy counts for the first reason that it meets."
+    dark, measured = flux <= 0, (ivar > 0) & np.isfinite(flux * ivar)
+    reason = "flux or error missing, zero or negative in a band"
+    if flux_scale == "asinh":
+        dark, reason = (
+            median_light(flux)[:, None] <= 0,
+            "flux or error missing in a band, or nothing detected",
+        )
     with np.errstate(invalid="ignore"):
         checks = {
-            "flux or error missing, zero or negative in a band": ~(
-                (flux > 0) & (ivar > 0) & np.isfinite(flux * ivar)
-            ).all(axis=1),
+            reason: ~(~dark & measured).all(axis=1),
             "Petrosian and model flux in r differ by more than a factor of 2": ~(
                 (petro > 0) & (ratio > 0.5) & (ratio < 2)
             ),
@@ -158,8 +164,10 @@ def nu_l_nu(
 
 def load_sdss_photometry(
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
+    flux_scale: str = "log",  # `asinh`: keep galaxies with bands that are zero or negative
 ) -> Sample:  # flux and flux_err: nu L_nu in Lsun in ugriz; redshift; meta counts what was left out
     "The 10,000 SDSS galaxies of the kcorrect package (Blanton & Roweis 2007), less those that fail the cuts."
+    check_flux_scale(flux_scale)
     with fits.open(_kcorrect_file()) as hdus:
         table = {
             k: np.asarray(hdus[1].data[k], float)
@@ -167,9 +175,11 @@ def load_sdss_photometry(
         }
     flux, ivar, z, petro = table["MODELFLUX"], table["MODELFLUX_IVAR"], table["Z"], table["PETROFLUX"][:, 2]
     ratio = petro / np.where(flux[:, 2] > 0, flux[:, 2], np.nan)
-    left_out = _reasons(flux, ivar, petro, ratio, z)
+    left_out = _reasons(flux, ivar, petro, ratio, z, flux_scale)
     keep = np.flatnonzero(~np.any(list(left_out.values()), axis=0))
-    wave, relative = band_wavelengths(), 1 / (flux[keep] * np.sqrt(ivar[keep]))
+    wave = band_wavelengths()
+    with np.errstate(divide="ignore"):
+        relative = 1 / (np.abs(flux[keep]) * np.sqrt(ivar[keep]))
     total = flux[keep] * ratio[keep, None] * 10 ** (0.4 * (table["EXTINCTION"][keep] - AB_OFFSETS))
     lum = nu_l_nu(total, z[keep], wave, cosmology)
     meta = {
@@ -189,7 +199,7 @@ def load_sdss_photometry(
         flux=lum,
         wave=wave,
         bands=SDSS_BANDS,
-        flux_err=lum * np.sqrt(relative**2 + ERROR_FLOOR**2),
+        flux_err=np.abs(lum) * np.sqrt(relative**2 + ERROR_FLOOR**2),
         redshift=z[keep],
         ids=tuple(map(str, keep)),
         meta=meta,
@@ -310,7 +320,7 @@ def observe_at_redshift(
     err = np.hypot(background[partner] * (flux[:, r] / seen[partner, r])[:, None], floor * flux)
     noisy = flux + err * rng.standard_normal(flux.shape)
     faint, bright = flux[:, r] < seen[:, r].min(), flux[:, r] > seen[:, r].max()
-    keep = (noisy > 0).all(axis=1) & ~faint
+    keep = is_detected(noisy, survey) & ~faint
     meta = sample.meta | {
         "observed_as": survey.name,
         "n_simulated": len(sample),
@@ -318,6 +328,7 @@ def observe_at_redshift(
         "n_not_detected": int((~keep & ~faint).sum()),
         "n_outside_luminosity_range": int((bright & keep).sum()),
     }
+    meta |= soft_facts(noisy[keep], survey)
     ids = sample.ids or tuple(map(str, range(len(sample))))
     if not keep.any():
         raise InputError(
@@ -353,9 +364,11 @@ def observe_photometry(
     partner = survey_partners(log_lum, log_lum_survey, rng)
     redshift = survey.redshift[partner]
     clean = band_luminosity(sample.wave, sample.flux, redshift, survey.bands)
-    err = clean * (survey.flux_err / survey.flux)[partner]
+    soft = "softening" in survey.meta
+    relative = scaled_errors(survey) if soft else survey.flux_err / survey.flux
+    err = (median_light(clean)[:, None] if soft else clean) * relative[partner]
     noisy = clean + err * rng.standard_normal(clean.shape)
-    keep = (noisy > 0).all(axis=1)
+    keep = is_detected(noisy, survey)
     outside = (log_lum < log_lum_survey.min()) | (log_lum > log_lum_survey.max())
     meta = sample.meta | {
         "observed_as": survey.name,
@@ -363,9 +376,8 @@ def observe_photometry(
         "n_not_detected": int((~keep).sum()),
         "n_outside_luminosity_range": int(outside.sum()),
     }
-    ids = sample.ids or tuple(
-        map(str, range(len(sample)))
-    )  # so that a galaxy can be found again in the spectra
+    meta |= soft_facts(noisy[keep], survey)
+    ids = sample.ids or tuple(map(str, range(len(sample))))  # found again in the spectra by these
     seen = replace(
         sample,
         flux=noisy,

@@ -148,12 +148,13 @@ N_REDSHIFT = 501  # redshifts from 0 to 1 between which templates are interpolat
 
 
 def _tabulate(fitter, redshift: np.ndarray) -> None:
-    """Let templates be seen at the redshifts of the table on both sides of each galaxy's, and at zero; all
-    would take seconds.
+    """Let templates be seen at the redshifts of the table around each galaxy's, and at zero; all would take
+    seconds. One more than the two on both sides is for galaxies at one of them, which rounding may shift.
     """
     table = np.arange(N_REDSHIFT, dtype=np.float32) / np.float32(N_REDSHIFT - 1)
     above = np.clip(np.searchsorted(table, redshift), 1, N_REDSHIFT - 1)
-    fitter.redshifts = table[np.unique([0, 1, *above, *(above - 1)])]
+    beyond = np.minimum(above + 1, N_REDSHIFT - 1)
+    fitter.redshifts = table[np.unique([0, 1, *beyond, *above, *(above - 1)])]
     fitter.nredshift = len(fitter.redshifts)
     fitter.set_Amatrix()
     fitter.AmatrixOut = fitter.Amatrix
@@ -255,6 +256,8 @@ def load_spectra(
     # to use instead of the file's; a number, by file name, or a table with the columns name and z
     redshift: float | dict | str | Path | None = None,
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
+    # `asinh`: keep spectra with pixels that are zero or negative, for a run with --flux-scale asinh
+    flux_scale: str = "log",
     # flux and flux_err in Lsun/Angstrom, rest frame, shape (n_gal, n_wave); redshifts; reference values
 ) -> Sample:
     """Load spectra of SDSS, BOSS, DESI, LEGA-C, MaNGA or ESO's Phase 3 with the reference values that are
@@ -278,7 +281,7 @@ def load_spectra(
     if ebv is None and len(table):
         ebv = dust_of(table, paths)
     galaxies, refused = read_galaxies(paths, redshift, accept, ebv)
-    sample = put_on_grid(galaxies, refused, wave, fwhm_kms, skip, cosmology)
+    sample = put_on_grid(galaxies, refused, wave, fwhm_kms, skip, cosmology, flux_scale)
     if aperture:
         sample = whole_galaxies(sample, table)
     if not len(table):

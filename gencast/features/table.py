@@ -14,6 +14,7 @@ from ..core.arguments import Array, Number, takes
 from ..core.base import InputError
 from ..core.constants import ABSORPTION_LINES, C_KMS, EMISSION_LINES
 from ..core.sample import Sample
+from ..data.faint import asinh_features
 
 # %% ../../nbs/features/05_table.ipynb #677e0f11
 MARKED_LINES = {
@@ -60,7 +61,8 @@ def check_positive(flux: np.ndarray, sample: Sample) -> None:
         which = ", ".join(str(sample.ids[i] if sample.ids else i) for i in np.flatnonzero(bad)[:5])
         raise InputError(
             f"sample {sample.name!r}: {bad.sum()} galaxies have a brightness that is masked, not finite or "
-            f"not positive (first: {which}); fill these pixels, or leave the galaxies out"
+            f"not positive (first: {which}), so it has no logarithm; make the run with --flux-scale asinh, "
+            "which keeps negative pixels, fill these pixels, or leave the galaxies out"
         )
 
 # %% ../../nbs/features/05_table.ipynb #46bd9ed7
@@ -68,7 +70,8 @@ def feature_table(
     sample: Sample,  # spectra (rest frame) or photometry, luminosities
     mask_lines: bool = True,  # leave out pixels near emission lines (spectra only)
 ) -> Features:  # values, names and wavelengths
-    """Logarithmic brightness of each galaxy. Raises `InputError` for a brightness that is not positive.
+    """Logarithmic brightness of each galaxy; asinh brightness where `meta` has a `softening`
+    (`gencast.data.faint.soften`). Raises `InputError` for a brightness that has none.
 
     Example:
 
@@ -80,8 +83,13 @@ def feature_table(
     if mask_lines and not sample.bands:
         keep = line_mask(sample.wave)
     flux = np.asarray(sample.flux[:, keep])
-    check_positive(flux, sample)
-    values, wave = np.log10(flux).astype(np.float32), sample.wave[keep]
+    wave = sample.wave[keep]
+    if "softening" in sample.meta:
+        flux, wave = asinh_features(sample, keep)
+    else:
+        check_positive(flux, sample)
+        flux = np.log10(flux)
+    values = flux.astype(np.float32)
     names = tuple(np.array(sample.bands)[keep]) if sample.bands else tuple(f"{w:.1f}" for w in wave)
     if sample.bands and sample.redshift is not None:
         values = np.column_stack([values, np.log10(1 + sample.redshift)]).astype(np.float32)

@@ -34,6 +34,13 @@ from ..report.results import Results, select
 MATCH_COLORS = (ORANGE, BLUE, GREEN, PINK, AMBER)
 
 
+def _log_ratio(own: pd.DataFrame, part: pd.DataFrame) -> np.ndarray:  # dex; nan where one is not positive
+    "Observed over simulated brightness."
+    one, other = own.flux.to_numpy(), part.flux.to_numpy()
+    both = (one > 0) & (other > 0)
+    return np.log10(np.where(both, one, np.nan) / np.where(both, other, 1))
+
+
 def _draw_matches(ax, low, rows: pd.DataFrame, look: pd.DataFrame, scale: float, is_bands: bool) -> None:
     "The simulated galaxies above, and the observed one divided by each below."
     own = rows[rows["rank"] == 0]
@@ -45,7 +52,7 @@ def _draw_matches(ax, low, rows: pd.DataFrame, look: pd.DataFrame, scale: float,
         color, name = MATCH_COLORS[(rank - 1) % len(MATCH_COLORS)], part.simulation.iloc[0]
         label = f"{look.number[name]}  {name}\n{part.rms.iloc[0]:.3f} dex"
         ax.plot(part.wave, part.flux / scale, color=color, label=label, **style)
-        ratio = np.where(own.masked, np.nan, np.log10(own.flux.to_numpy() / part.flux.to_numpy()))
+        ratio = np.where(own.masked, np.nan, _log_ratio(own, part))
         if not is_bands:
             rest = {"lw": 0.7, "alpha": 1 if rank == 1 else 0.45}
         low.plot(own.wave, ratio, color=color, zorder=4 - rank, **rest)
@@ -111,12 +118,12 @@ def _cross_out(ax, low, own: pd.DataFrame) -> None:
 # %% ../../nbs/figures/75_overlays.ipynb #07817598
 def _finish_residuals(low, own: pd.DataFrame, best: pd.DataFrame, is_bands: bool) -> None:
     "Band of the errors, zero line, limits and labels of the residuals."
-    noise = (own.err / own.flux / np.log(10)).to_numpy()
+    noise = np.abs(own.err / own.flux / np.log(10)).to_numpy()
     measured, style = ~own.masked.to_numpy(bool), {"color": BAND, "alpha": 0.5, "lw": 0, "zorder": 0}
     low.fill_between(own.wave, -noise, noise, where=measured, **style)
     low.axhline(0, color=INK, lw=0.7)
-    residual = np.abs(np.log10(own.flux.to_numpy() / best.flux.to_numpy()))[own.compared.to_numpy(bool)]
-    limit = max(0.05, 1.3 * np.percentile(residual, 99.5))
+    residual = np.abs(_log_ratio(own, best))[own.compared.to_numpy(bool)]
+    limit = max(0.05, 1.3 * np.nanpercentile(residual, 99.5))
     xlabel = "rest-frame wavelength [Å]" if is_bands else "rest-frame wavelength in vacuum [Å]"
     low.set(ylim=(-limit, limit), ylabel="residual\n[dex]", xlabel=xlabel)
 

@@ -13,6 +13,7 @@ from ..core.base import InputError
 from ..core.cosmology import cosmology_name
 from ..core.failures import read_failures
 from ..core.files import read_sealed
+from ..data.faint import check_flux_scale
 from ..data.fields import refuse_two_cosmologies
 from ..data.suites import load_suite, restore_suite, suite_properties, suite_views
 from ..models.estimators import MODELS
@@ -150,6 +151,7 @@ def check_settings(settings: Settings) -> Settings:  # the same
     "`InputError` for a setting of another kind, an unknown name, or too few galaxies."
     check_kinds(settings)
     check_names(settings)
+    check_flux_scale(settings.flux_scale)
     if settings.model == "cnn":
         check_network(settings)
     if settings.n_galaxies < 100:

@@ -6,7 +6,7 @@
 __all__ = ['consensus_of', 'neighbours_of', 'trial_neighbours']
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #9fefd485
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,10 +14,16 @@ from ..models.timebins import label_columns, label_matrix
 from .parts import Simulations, load_rows, row_blocks
 from .trial_targets import TrialSets, load_trials
 from gencast.regression.consensus import (
+    Basis,
     CautiousConsensus,
     Consensus,
+    Scatter,
+    basis_of,
+    centre,
     choose_penalties,
-    fit_basis,
+    join_scatters,
+    leave_out,
+    measure_scatter,
     noise_penalty,
     normal_equations,
     scatter_of,
@@ -26,47 +32,151 @@ from gencast.regression.consensus import (
 from ..regression.neighbours import fit_neighbours, measure_neighbours
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #4c714430
-def sample_basis(simulations: Simulations, use: list):
-    "Directions in which galaxies differ, from at most 300 galaxies of each simulation in use."
-    return fit_basis(
-        np.concatenate([load_rows(simulations, simulations.names[i], "reference")[0][:300] for i in use])
-    )
+@dataclass(frozen=True)
+class Group:
+    "Simulations that are held out together, and for which galaxies the others then make a consensus."
+
+    held: tuple  # numbers of the simulations; empty for none
+    noise: np.ndarray  # of the features, beyond that of the simulations, dex, shape (n_feature,)
+    noise_free: bool = False  # whether the simulations' light may be free of noise
+    families: tuple = ()  # label of each simulation; what the cautious one holds out; empty: no cautious one
+
+    def use(self, n: int) -> list:  # of numbers
+        "Those of n simulations that are not held out."
+        return [i for i in range(n) if i not in self.held]
+
+    def basis(self, basis: Basis) -> Basis:
+        "The directions as these galaxies are seen, from those of the simulations that are not held out."
+        return noisy_basis(basis, self.noise) if self.noise_free else basis
 
 
-def noisy_basis(basis, noise: np.ndarray):
+def noisy_basis(basis: Basis, noise: np.ndarray) -> Basis:
     "The same directions, with the scatter that galaxies with noise have along them."
     along = (basis.components[: basis.scale.size] ** 2 @ np.broadcast_to(noise, basis.mean.shape) ** 2) ** 0.5
     return replace(basis, scale=np.hypot(basis.scale, along))
 
+# %% ../../nbs/pipeline/35_consensus.ipynb #11eab385
+SAMPLED = 300  # galaxies of each simulation whose directions make a basis
+SUMMED = 8  # simulations whose scatter is one task
 
+
+def sample_scatter(simulations: Simulations, names: tuple) -> Scatter:
+    "How some simulations scatter, from at most 300 galaxies of each."
+    sets = [load_rows(simulations, name, "reference", SAMPLED)[0] for name in names]
+    return measure_scatter(sets)
+
+
+def blocks_of(names: tuple) -> list:  # of tuples
+    "Names of the simulations that one task sums; the same on every machine, so that the sums are."
+    return [names[i : i + SUMMED] for i in range(0, len(names), SUMMED)]
+
+
+def scatter_of_all(simulations: Simulations) -> Scatter:
+    "How all simulations scatter."
+    return join_scatters([sample_scatter(simulations, names) for names in blocks_of(simulations.names)])
+
+
+def basis_without(
+    simulations: Simulations,
+    held: tuple,  # numbers of the simulations held out
+    scatter: Scatter,  # of all simulations
+) -> Basis:
+    "Directions in which the galaxies of the simulations that are not held out differ."
+    if not held:
+        return basis_of(scatter)
+    own = sample_scatter(simulations, tuple(simulations.names[i] for i in held))
+    return basis_of(leave_out(scatter, held, own))
+
+# %% ../../nbs/pipeline/35_consensus.ipynb #07837132
 def mean_equations(simulations: Simulations, name: str, properties: tuple, bases: list) -> list:
     """The normal equations of one simulation's training galaxies in each basis, [gram, moment, square],
     averaged over its blocks.
     """
     sizes, blocks = [], [[] for _ in bases]
     for x, sample in row_blocks(simulations, name, "train"):
-        labels = label_matrix(sample, properties)
+        light, labels = centre(x), label_matrix(sample, properties)
         sizes.append(len(x))
         for found, basis in zip(blocks, bases):
-            found.append(normal_equations(basis, x, labels))
+            found.append(normal_equations(basis, light, labels))
     share = np.array(sizes) / sum(sizes)
     return [[np.tensordot(share, np.array(part), 1) for part in zip(*found)] for found in blocks]
 
+
+def mean_scatters(simulations: Simulations, name: str, bases: list) -> list:  # of (scatter, galaxies)
+    "How far a simulation's test galaxies scatter along the components of each basis."
+    sizes, blocks = [], [[] for _ in bases]
+    for x, _ in row_blocks(simulations, name, "test") if bases else ():
+        light = centre(x)
+        sizes.append(len(x))
+        for found, basis in zip(blocks, bases):
+            found.append(scatter_of(basis.expand(light), len(basis.components))[0])
+    return [(np.array(sizes) @ np.array(found) / sum(sizes), sum(sizes)) for found in blocks]
+
+
+def measure_part(
+    simulations: Simulations,
+    name: str,
+    properties: tuple,
+    groups: list,  # of `Group`
+    bases: list,  # of each of them
+) -> dict:  # equations, scatter: number of a group -> from `mean_equations`, `mean_scatters`
+    "What one simulation contributes to the consensus of each group."
+    i = simulations.names.index(name)
+    used = [k for k, group in enumerate(groups) if i not in group.held]
+    hard = [k for k, group in enumerate(groups) if group.families]
+    equations = mean_equations(simulations, name, properties, [bases[k] for k in used])
+    scatters = mean_scatters(simulations, name, [bases[k] for k in hard])
+    return {"equations": dict(zip(used, equations)), "scatter": dict(zip(hard, scatters))}
+
 # %% ../../nbs/pipeline/35_consensus.ipynb #a30d908d
-def predict_all(
-    simulations: Simulations, consensus: Consensus, cautious: CautiousConsensus | None, use: list
-) -> dict:  # predicted and, with a cautious one, cautious; shape (n_label, n_all)
-    "What the others say about the test galaxies of every simulation."
-    basis, found = consensus.basis, {"predicted": [], "cautious": []}
-    for j, name in enumerate(simulations.names):
-        expanded = [basis.expand(x) for x, _ in row_blocks(simulations, name, "test")]
-        expanded = np.concatenate(expanded)
-        found["predicted"].append(expanded @ target_coefficients(consensus, use, j))
-        if cautious is not None:
-            left = (use.index(j),) if j in use else ()
-            scatter = scatter_of(expanded, len(basis.components))
-            found["cautious"].append(expanded @ cautious.coefficients(scatter, *left))
-    return {key: np.concatenate(parts).T.astype(np.float32) for key, parts in found.items() if parts}
+def fit_group(
+    group: Group,
+    basis: Basis,
+    equations: list,  # of the simulations in use, from `mean_equations`
+    use: list,  # their numbers
+    properties: tuple,
+) -> tuple[Consensus, CautiousConsensus | None]:
+    "The consensus of the simulations that are not held out, and the cautious one."
+    gram, moment, square = map(np.array, zip(*equations))
+    consensus = Consensus(basis, gram, moment, noise_penalty(basis, group.noise), square)
+    if len({group.families[i] for i in use if group.families}) < 2:
+        return consensus, None
+    kin = np.array([group.families[i] for i in use])
+    columns = tuple(label_columns(properties, p) for p in properties)
+    return consensus, choose_penalties(consensus, group.noise, kin, columns)
+
+
+def solve_targets(
+    consensus: Consensus,
+    cautious: CautiousConsensus | None,
+    use: list,  # numbers of the simulations it is made of
+    scatters: list,  # of each simulation's test galaxies, for the cautious one
+    n: int,  # simulations
+) -> dict:  # predicted and, with a cautious one, cautious; shape (n_sim, n_column, n_label)
+    "What the others say about each simulation, as coefficients."
+    found = {"predicted": np.array([target_coefficients(consensus, use, j) for j in range(n)])}
+    if cautious is not None:
+        left = [(use.index(j),) if j in use else () for j in range(n)]
+        each = [cautious.coefficients(scatter, *out) for scatter, out in zip(scatters, left)]
+        found["cautious"] = np.array(each)
+    return found
+
+
+def predict_part(
+    simulations: Simulations,
+    name: str,
+    bases: list,
+    coefficients: list,  # for each basis: from `solve_targets`, of this target, each of (n_column, n_label)
+) -> list:  # for each basis: the same keys, shape (n_label, n_gal)
+    "What the others say about the test galaxies of a simulation, for each basis."
+    found = [{key: [] for key in b} for b in coefficients]
+    for x, _ in row_blocks(simulations, name, "test"):
+        light = centre(x)
+        for basis, b, mine in zip(bases, coefficients, found):
+            expanded = basis.expand(light)
+            for key in b:
+                mine[key].append((expanded @ b[key]).T.astype(np.float32))
+    return [{key: np.concatenate(parts, axis=1) for key, parts in mine.items()} for mine in found]
 
 
 def predict_cautiously(
@@ -80,6 +190,23 @@ def predict_cautiously(
             scatter = scatter_of(expanded, len(basis.components))
             found.append(expanded @ cautious.coefficients(scatter))
     return np.concatenate(found).T.astype(np.float32)
+
+
+def predict_others(
+    consensus: Consensus,
+    cautious: CautiousConsensus | None,
+    seen: np.ndarray,  # features of the observed galaxies, dex, shape (n_survey, n_feature)
+    usable: np.ndarray | None,  # which of them the cautious one predicts; None: all
+    trials: TrialSets | None,
+) -> dict:  # survey and, with a cautious one, cautious_survey, cautious_trials, chosen
+    "What all simulations in use say about the observed galaxies and the trial targets."
+    found = {"survey": consensus.predict(consensus.basis.expand(seen)).T}
+    if cautious is None:
+        return found
+    mine, n_label = seen if usable is None else seen[usable], consensus.moment.shape[-1]
+    sets = {"cautious_survey": [mine]} | ({"cautious_trials": load_trials(trials)[0]} if trials else {})
+    more = {key: predict_cautiously(cautious, values, n_label) for key, values in sets.items()}
+    return found | more | {"chosen": np.array(cautious.chosen)}
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #db897b5a
 def consensus_of(
@@ -99,26 +226,22 @@ def consensus_of(
     observed galaxies, shape (n_label, n_survey), only where nothing is held out. With families the same of a
     cautious consensus, for targets of a family that no simulation shares.
     """
-    use = [i for i in range(len(simulations.names)) if i not in without]
-    basis = sample_basis(simulations, use)
-    basis = noisy_basis(basis, noise) if noise_free else basis
-    parts = [mean_equations(simulations, simulations.names[i], properties, [basis])[0] for i in use]
-    gram, moment, square = map(np.array, zip(*parts))
-    consensus = Consensus(basis, gram, moment, noise_penalty(basis, noise), square)
-    cautious = None
-    if len({families[i] for i in use if families}) > 1:
-        kin = np.array([families[i] for i in use])
-        columns = tuple(label_columns(properties, p) for p in properties)
-        cautious = choose_penalties(consensus, noise, kin, columns)
-    found = predict_all(simulations, consensus, cautious, use)
+    group, names = Group(without, noise, noise_free, families), simulations.names
+    basis, use = (
+        group.basis(basis_without(simulations, without, scatter_of_all(simulations))),
+        group.use(len(names)),
+    )
+    parts = [measure_part(simulations, name, properties, [group], [basis]) for name in names]
+    consensus, cautious = fit_group(group, basis, [parts[i]["equations"][0] for i in use], use, properties)
+    scatters = [part["scatter"].get(0) for part in parts]
+    b = solve_targets(consensus, cautious, use, scatters, len(names))
+    found = [
+        predict_part(simulations, name, [basis], [{key: each[j] for key, each in b.items()}])[0]
+        for j, name in enumerate(names)
+    ]
+    joined = {key: np.concatenate([each[key] for each in found], axis=1) for key in b}
     seen = survey if not without else survey[:0]
-    found["survey"] = consensus.predict(basis.expand(seen)).T
-    if cautious is None:
-        return found
-    mine = seen if usable is None else seen[usable]
-    sets = {"cautious_survey": [mine]} | ({"cautious_trials": load_trials(trials)[0]} if trials else {})
-    more = {key: predict_cautiously(cautious, values, len(moment[0][0])) for key, values in sets.items()}
-    return found | more | {"chosen": np.array(cautious.chosen)}
+    return joined | predict_others(consensus, cautious, seen, usable, trials)
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #f8a70536
 def neighbours_of(

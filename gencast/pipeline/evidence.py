@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.base import digest
 from ..core.cache import remember_call
 from ..core.progress import Progress
 from ..core.properties import HISTORIES
@@ -21,9 +20,10 @@ from ..core.sample import Sample
 from ..data.suites import main_family, suite_families
 from ..features.table import Features, feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
-from .consensus import consensus_of, neighbours_of, trial_neighbours
+from .consensus import neighbours_of, trial_neighbours
+from .consensus_groups import find_consensus, held_tag
 from .distances import measure_distances, survey_distances
-from .family_pairs import find_pairs
+from .family_pairs import find_pairs, group_pairs
 from .parts import Simulations, load_labels, load_rows
 from .selection import importance_without, ranking_of, select_features
 from .settings import SelectionSettings
@@ -40,6 +40,7 @@ from gencast.regression.evidence import (
 )
 from ..regression.intervals import few_families
 from ..regression.protocol import LEAST_FIT
+from ..regression.shifts import learn_shifts, shift_evidence, shift_trials
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
 from ..regression.support import LEAST_JUDGED, SupportReport, fit_support_model, is_blind, support_table
@@ -129,39 +130,6 @@ class ViewEvidence:
         return self.families.get(self.main_family)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #d1cb2a47
-def held_tag(held: tuple, names: tuple) -> str:
-    "A name for files about some simulations held out."
-    if not held:
-        return "all"
-    if len(held) == 1:
-        return f"without-{names[held[0]]}"
-    return f"without-{digest([names[i] for i in held])[:12]}"
-
-
-def find_consensus(
-    simulations: Simulations,
-    properties: tuple,
-    held: list,  # from `held_groups`
-    noise: np.ndarray,
-    survey: np.ndarray,
-    noise_free: bool,
-    progress: Progress,
-    units: tuple = (),  # family of each simulation
-    hard: tuple = (),  # those in `held` for which there is a cautious consensus as well
-    trials: TrialSets | None = None,
-    usable: np.ndarray | None = None,  # which of the observed galaxies are in range; None: all
-) -> dict:
-    "The consensus with each group of simulations held out; only the one of all predicts for the survey."
-    tasks, two = [], set(family_pairs(np.array(units)))
-    for h in held:
-        path = simulations.cache / f"consensus-{simulations.view}-{held_tag(h, simulations.names)}.npz"
-        features = survey[:0] if h else survey
-        tried = None if h in two else trials  # the trial targets need no two families held out
-        more = (units, tried, None if h else usable) if h in hard else ()
-        tasks.append((path, consensus_of, simulations, properties, h, noise, features, noise_free, *more))
-    return dict(zip(held, progress.map(f"{simulations.view}: consensus", remember_call, tasks)))
-
-
 def find_neighbours(
     simulations: Simulations, properties: tuple, noise: np.ndarray, survey: np.ndarray, progress: Progress
 ) -> list:
@@ -249,7 +217,7 @@ def gather_view(
     consensus = find_consensus(simulations, properties, held, lacking, features.values, *options)
     sizes = [len(load_labels(simulations, n, "test", properties[0])) for n in simulations.names]
     options = (families.get(main), sizes, lacking, noise_free, progress)
-    if not set(family_pairs(units)) <= set(consensus):  # these know nothing of any other simulation
+    if not set(group_pairs(units)) <= set(consensus):  # these know nothing of any other simulation
         consensus = find_pairs(simulations, properties, *options) | consensus
     mine = features.values[support.usable]
     neighbours = find_neighbours(simulations, properties, lacking, mine, progress)
@@ -420,6 +388,19 @@ def join_trials(
     )
 
 
+def move_consensus(
+    view: ViewEvidence, edge: Evidence, trials: TrialTargets | None
+) -> tuple[Evidence, TrialTargets | None]:
+    """A cautious consensus moved towards the mean of the models as trial targets say, and these with it. They
+    stand for new stellar libraries: with families by dust or history held out, the consensus stays.
+    """
+    if trials is None:
+        return edge, None
+    new = {(), *(members(view.units, k) for k in range(len(edge.names)))}
+    shifts = {held: share for held, share in learn_shifts(trials).items() if held in new}
+    return shift_evidence(edge, shifts), shift_trials(trials, shifts)
+
+
 def pairs_of(groups: list) -> list:  # of tuples
     "Groups of simulations, and any two of them together."
     return list(dict.fromkeys(tuple(sorted({*a, *b})) for a in groups for b in groups))
@@ -494,12 +475,12 @@ def gather_property(
     of_survey = find_survey_distances(view, property, choices[-1], progress)
     evidence = join_evidence(view, property, truth, fits, distances, of_survey)
     evidence = add_baselines(simulations, property, evidence, progress)
-    edge = cautious_evidence(view, property, evidence)
+    trials = join_trials(view, property, [found[2] for found in fits if len(found) > 2])
+    edge, trials = move_consensus(view, cautious_evidence(view, property, evidence), trials)
     map_tasks = partial(progress.map, f"{simulations.view}: signals")
     kinds = view.families | {view.main_family: view.units}
     table, by_family = compute_signals(evidence, kinds, map_tasks, unseen=edge)
     (edge_values,) = map_tasks(signal_version, [(edge, (), table.signals)])
-    trials = join_trials(view, property, [found[2] for found in fits if len(found) > 2])
     stock = find_stock(edge, trials, simulations.view, progress)
     predicted = np.array([observed["predicted"] for _, observed, *_ in fits])
     known = (property, view, choices[-1], distances, of_survey, errors, evidence, predicted)

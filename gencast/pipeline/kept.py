@@ -18,12 +18,13 @@ from ..core.progress import Progress
 from ..core.sample import Sample, load_sample, save_sample
 from ..data.suites import main_family
 from ..models.timebins import label_matrix, labels_of
-from .consensus import mean_equations, sample_basis
+from .consensus import mean_equations, mean_scatters
+from .consensus_groups import find_basis, make_bases
 from .evidence import ViewEvidence, are_slices, family_labels, measured_in, variant_path
 from .parts import Simulations, load_rows
 from .settings import Settings
 from .trial_targets import TrialSets, load_trials
-from ..regression.consensus import Basis, scatter_of
+from ..regression.consensus import Basis
 from ..regression.evidence import members
 from ..regression.neighbours import neighbour_axes
 
@@ -59,21 +60,16 @@ def unpack(packed: np.ndarray) -> np.ndarray:  # shape (n_sim, n_column, n_colum
     return upper + np.triu(upper, 1).swapaxes(1, 2)
 
 
-def scatters(simulations: Simulations, name: str, bases: list) -> list:  # of (scatter, galaxies)
-    "How far a simulation's test galaxies scatter along the components of each basis."
-    values = load_rows(simulations, name, "test")[0]
-    return [scatter_of(basis.expand(values), len(basis.components)) for basis in bases]
-
-
 def keep_consensus(simulations: Simulations, properties: tuple, held: list, progress: Progress) -> dict:
     "Basis and normal equations for each group of simulations held out."
     stage, n = f"{simulations.view}: keep", len(simulations.names)
     use = [[i for i in range(n) if i not in h] for h in held]
-    bases = progress.map(stage, sample_basis, [(simulations, u) for u in use])
+    make_bases(simulations, held, progress)
+    bases = [find_basis(simulations, h) for h in held]
     units = [unit_basis(b) for b in bases]
     tasks = [(simulations, name, properties, units) for name in simulations.names]
     found = progress.map(stage, mean_equations, tasks)
-    spread = progress.map(stage, scatters, [(simulations, name, bases) for name in simulations.names])
+    spread = progress.map(stage, mean_scatters, [(simulations, name, bases) for name in simulations.names])
     arrays = {"square": np.array([found[i][0][2] for i in range(n)])}
     for k, (basis, u) in enumerate(zip(bases, use)):
         arrays |= {f"mean-{k}": basis.mean, f"components-{k}": basis.components, f"scale-{k}": basis.scale}

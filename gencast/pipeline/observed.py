@@ -22,6 +22,7 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..core.workers import open_workers
+from ..data.faint import soften_like
 from ..data.fields import catalogue_options, keeps_columns, refuse_two_cosmologies, survey_catalogue
 from ..data.mappings import load_mapping
 from ..data.named_surveys import recognise_survey
@@ -79,7 +80,8 @@ def in_bands(settings: Settings, path: Path, columns, **options) -> Sample:
     "A catalogue in the bands and at the redshifts of a run's survey."
     survey = run_survey(settings, "photometry")
     ends = (float(survey.redshift.min()), float(survey.redshift.max()))
-    return survey_catalogue(path, columns, ends, snr=settings.snr, wanted=survey.bands, **options)
+    how = {"snr": settings.snr, "wanted": survey.bands, "flux_scale": settings.flux_scale}
+    return survey_catalogue(path, columns, ends, **how, **options)
 
 # %% ../../nbs/pipeline/85_observed.ipynb #c96c4e04
 def read_observed(
@@ -101,7 +103,8 @@ def read_observed(
     fwhm = suite.spectra.get("fwhm_kms", FWHM_KMS)
     known = [path for path in paths if keeps_columns(path)]
     if not columns and not known:
-        return load_spectra(paths, suite.wave(), fwhm_kms=fwhm, **options)
+        scale = {"flux_scale": settings.flux_scale}
+        return load_spectra(paths, suite.wave(), fwhm_kms=fwhm, **scale, **options)
     if len(paths) > 1:
         raise InputError(f"{len(paths)} tables were given; give one, or run once for each")
     if known and catalogue_options(columns) is not None:
@@ -111,7 +114,13 @@ def read_observed(
         common = fwhm if has_recipes(suite) or "fwhm_kms" in suite.spectra else None
         mapping = with_options(columns, options)
         found = load_table_rows(
-            paths[0], mapping, view="spectra", wave=suite.wave(), fwhm_kms=common, labelled=False
+            paths[0],
+            mapping,
+            view="spectra",
+            wave=suite.wave(),
+            fwhm_kms=common,
+            labelled=False,
+            flux_scale=settings.flux_scale,
         )
         return found[0]
     refuse_idle(paths[0], options, ("skip", "cosmology"))
@@ -306,7 +315,7 @@ def compared_with(
     "New galaxies in the form of a run's. Raises `InputError` where they cannot be compared."
     view = "photometry" if sample.bands else "spectra"
     given = noise_survey(settings.suite, view, survey, settings.observed)
-    sample = match_survey(settings.suite, view, sample, given, settings.seed)
+    sample = soften_like(match_survey(settings.suite, view, sample, given, settings.seed), survey)
     check_forecast(settings, sample, given)
     return sample, given
 

@@ -90,19 +90,21 @@ def load_part(
     simulations: Simulations,
     name: str,  # of the simulation
     part: str,  # `selection`, `train`, `model`, `reference` or `test`
+    most: int | None = None,  # galaxies, the first ones; None: all
 ) -> Sample:
     "The galaxies of one part of a simulation."
     sample = load_sample(sample_path(simulations.folder, simulations.view, name))
-    return sample.take(split_rows(len(sample), simulations, name)[part])
+    return sample.take(split_rows(len(sample), simulations, name)[part][:most])
 
 # %% ../../nbs/pipeline/10_parts.ipynb #a3c12b07
 def load_rows(
     simulations: Simulations,  # the simulations of a run, from `open_simulations`
     name: str,  # of the simulation
     part: str,  # `selection`, `train`, `model`, `reference` or `test`
+    most: int | None = None,  # galaxies, the first ones; None: all
 ) -> tuple[np.ndarray, Sample]:  # features, log10 of the brightness, shape (n_gal, n_feature), and galaxies
     "Features and galaxies of one part of a simulation. Raises `InputError` where it is missing or damaged."
-    sample = load_part(simulations, name, part)
+    sample = load_part(simulations, name, part, most)
     return feature_table(sample).values, sample
 
 

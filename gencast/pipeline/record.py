@@ -155,6 +155,8 @@ SIMULATION_FACTS = (
     "n_not_detected",
     "n_below_flux_limit",
     "n_outside_luminosity_range",
+    "n_negative",
+    "n_with_negative",
     "file",
     "sha256",
     "rows",

@@ -40,6 +40,9 @@ class SurveySettings:
     observed: bool = True  # simulated spectra have the noise of the observed ones; if not, they are clean
     # scale spectra to the whole galaxy, with the magnitudes in reference.csv beside them
     aperture: bool = False
+    # how the brightness enters the features: `log`, or `asinh`, which keeps pixels and bands that are zero or
+    # negative (Lupton, Gunn & Szalay 1999)
+    flux_scale: str = "log"
     catalogue: str = ""  # observed photometry: a .cat file, or a table; empty for SDSS ugriz
     columns: str = ""  # what is where in that table (YAML)
     snr: float = 20.0  # least S/N of galaxies of a .cat file

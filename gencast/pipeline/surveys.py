@@ -13,6 +13,7 @@ import numpy as np
 from ..core.base import InputError
 from ..core.resampling import pixel_edges
 from ..core.sample import Sample
+from ..data.faint import asinh_noise, soften
 from ..data.fields import survey_catalogue
 from ..data.photometry import band_luminosity, load_sdss_photometry
 from ..data.references import load_spectra
@@ -35,8 +36,10 @@ def load_survey(
     if isinstance(suite, OwnSuite):
         return load_own_survey(suite, wanted, view, seed)
     if view == "photometry":
-        return load_band_survey(suite, wanted)
-    return read_spectra(suite, wanted, suite.spectra["fwhm_kms"])
+        survey = load_band_survey(suite, wanted)
+    else:
+        survey = read_spectra(suite, wanted, suite.spectra["fwhm_kms"])
+    return soften(survey) if wanted.flux_scale == "asinh" else survey
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #6f4e433e
 def read_spectra(suite: Suite, wanted: SurveySettings, fwhm_kms: float) -> Sample:
@@ -50,6 +53,7 @@ def read_spectra(suite: Suite, wanted: SurveySettings, fwhm_kms: float) -> Sampl
         aperture=wanted.aperture,
         skip=wanted.skip,
         cosmology=suite.cosmology,
+        flux_scale=wanted.flux_scale,
     )
 
 
@@ -62,7 +66,7 @@ def load_band_survey(suite: Suite, wanted: SurveySettings) -> Sample:
             "fetch 3dhst` gets"
         )
     if not wanted.catalogue:
-        return load_sdss_photometry(suite.cosmology)
+        return load_sdss_photometry(suite.cosmology, wanted.flux_scale)
     if not suite.redshift_range:
         raise InputError(
             f"suite {suite.name!r} has a single epoch, z = {suite.redshift:g}; a catalogue needs a "
@@ -77,6 +81,7 @@ def load_band_survey(suite: Suite, wanted: SurveySettings) -> Sample:
         covered,
         wanted.snr,
         cosmology=suite.cosmology,
+        flux_scale=wanted.flux_scale,
     )
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #ef6ab13c
@@ -164,6 +169,8 @@ def survey_noise(
     keep = line_mask(survey.wave)
     if survey.flux_err is None:
         return np.full(keep.sum(), NOISE_FLOOR)
+    if "softening" in survey.meta:
+        return np.maximum(asinh_noise(survey, keep), NOISE_FLOOR)
     return relative_noise(survey.flux_err, survey.flux)[keep]
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #947156ad
@@ -279,6 +286,10 @@ def idle_options(suite: Suite, wanted: SurveySettings, views: tuple) -> list:  #
     if not wanted.observed and ("spectra" not in views or own):
         reason = "its tables are taken as they are" if own else "the run has no spectra"
         found.append(("--clean", reason))
+    if wanted.flux_scale != "log" and own:
+        found.append(("--flux-scale", "the brightness of a suite of tables enters as its logarithm"))
+    if wanted.flux_scale != "log" and not wanted.observed and "spectra" in views:
+        found.append(("--flux-scale", "simulations without noise (--clean) have no negative pixels"))
     if wanted.columns and not wanted.catalogue:
         found.append(("--map", "no --catalogue is given"))
     if wanted.catalogue and "photometry" not in views:

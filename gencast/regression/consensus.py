@@ -23,41 +23,120 @@ class Basis:
 
     def expand(
         self,
-        values: np.ndarray,  # features, dex, shape (n_gal, n_feature)
+        values: "np.ndarray | Centred",  # features, dex, shape (n_gal, n_feature)
     ) -> np.ndarray:  # one, scores, squares and products of leading scores, shape (n_gal, n_column)
         "Coordinates of galaxies. Raises `InputError` for features of another number."
-        if values.ndim != 2 or values.shape[1] != self.mean.size:
+        if len(values.shape) != 2 or values.shape[1] != self.mean.size:
             raise InputError(
                 f"the features have shape {values.shape}, the basis was learned from {self.mean.size} of "
                 "them; give the same features"
             )
-        scores = (values - self.mean).astype(np.float32) @ self.components.T.astype(np.float32)
+        scores = self.scores(values)
         lead = scores[:, : self.scale.size] / self.scale
         i, j = np.triu_indices(self.scale.size)
-        return np.column_stack([np.ones(len(values)), scores, lead[:, i] * lead[:, j]]).astype(float)
+        columns = [np.ones(len(scores)), scores, lead[:, i] * lead[:, j]]
+        return np.column_stack(columns).astype(float, copy=False)
+
+    def scores(self, values: "np.ndarray | Centred") -> np.ndarray:  # dex, float32, (n_gal, n_component)
+        "Coordinates of galaxies along the components, in single precision."
+        axes = self.components.T.astype(np.float32)
+        if not isinstance(values, Centred):
+            return (values - self.mean).astype(np.float32) @ axes
+        offset = (values.origin - self.mean) @ self.components.T
+        return values.rest @ axes + offset.astype(np.float32)
+
+# %% ../../nbs/regression/05_consensus.ipynb #975cf69e
+@dataclass(frozen=True, eq=False)
+class Centred:
+    "Features of galaxies less their mean, to be expanded in several bases."
+
+    origin: np.ndarray  # their mean, dex, shape (n_feature,)
+    rest: np.ndarray  # dex, float32, shape (n_gal, n_feature)
+
+    @property
+    def shape(self) -> tuple:  # (n_gal, n_feature)
+        "As of the features."
+        return self.rest.shape
+
+    def __len__(self) -> int:
+        return len(self.rest)
 
 
+def centre(
+    values: np.ndarray,  # features, dex, shape (n_gal, n_feature); at least one galaxy
+) -> Centred:
+    "The same features, centred on their own mean."
+    origin = values.mean(axis=0, dtype=float)
+    return Centred(origin, (values - origin).astype(np.float32))
+
+# %% ../../nbs/regression/05_consensus.ipynb #a24bb7ca
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    "How the galaxies of some simulations scatter, as sums."
+
+    sizes: np.ndarray  # galaxies of each simulation, shape (n_sim,)
+    means: np.ndarray  # of their features, dex, shape (n_sim, n_feature)
+    # products of two features' deviations from the own simulation's mean, summed over all galaxies, dex^2,
+    # shape (n_feature, n_feature)
+    within: np.ndarray
+
+
+def measure_scatter(
+    sets: list,  # features of each simulation's galaxies, dex, shape (n_gal, n_feature); at least one
+) -> Scatter:
+    "The scatter of some simulations' galaxies."
+    means, within = [], 0.0
+    for values in sets:
+        means.append(values.mean(axis=0, dtype=float))
+        centred = values - means[-1]
+        within = within + centred.T.astype(float) @ centred
+    return Scatter(np.array([len(values) for values in sets]), np.array(means), within)
+
+
+def join_scatters(parts: list) -> Scatter:
+    "The scatter of all simulations of several such sums, one after the other."
+    sizes, means = (np.concatenate([getattr(p, k) for p in parts]) for k in ("sizes", "means"))
+    return Scatter(sizes, means, sum(p.within for p in parts))
+
+
+def leave_out(
+    scatter: Scatter,
+    held: tuple,  # numbers of the simulations to leave out; not all of them
+    own: Scatter,  # of these simulations
+) -> Scatter:
+    "The scatter of the other simulations."
+    rest = np.setdiff1d(np.arange(len(scatter.sizes)), held)
+    return Scatter(scatter.sizes[rest], scatter.means[rest], scatter.within - own.within)
+
+
+def basis_of(scatter: Scatter, n_components: int = 120, n_squares: int = 6) -> Basis:
+    "Principal components of galaxies (Pearson 1901), from their sums."
+    n = scatter.sizes.sum()
+    mean = scatter.sizes @ scatter.means / n
+    offset = scatter.means - mean
+    covariance = (scatter.within + (offset.T * scatter.sizes) @ offset) / n
+    variance, vectors = np.linalg.eigh(covariance)
+    order = np.argsort(-variance)[: min(n_components, n - 1)]
+    order = order[variance[order] > 1e-12 * variance[order[0]]]
+    components = vectors[:, order].T
+    components *= np.sign(components[np.arange(len(order)), np.abs(components).argmax(axis=1)])[:, None]
+    return Basis(mean, components, np.sqrt(variance[order[:n_squares]]))
+
+# %% ../../nbs/regression/05_consensus.ipynb #6d4a429c
 def fit_basis(
     values: np.ndarray,  # features of many simulations' galaxies, dex, shape (n_gal, n_feature)
     n_components: int = 120,  # at most; fewer where there are fewer features or galaxies
     n_squares: int = 6,  # leading components whose squares and products are used too
 ) -> Basis:
-    """Principal components of the features (Pearson 1901). Raises `InputError` for fewer than ten galaxies or
-    values that are not finite.
+    """Principal components of the features. Raises `InputError` for fewer than ten galaxies or values that
+    are not finite.
     """
     if values.ndim != 2 or len(values) < 10 or not np.isfinite(values).all():
         raise InputError(
             "a basis needs finite features of at least ten galaxies, shape (n_gal, n_feature); got shape "
             f"{values.shape}"
         )
-    mean = values.mean(axis=0, dtype=float)
-    centred = values - mean
-    variance, vectors = np.linalg.eigh(centred.T.astype(float) @ centred / len(values))
-    order = np.argsort(-variance)[: min(n_components, len(values) - 1)]
-    order = order[variance[order] > 1e-12 * variance[order[0]]]
-    components = vectors[:, order].T
-    components *= np.sign(components[np.arange(len(order)), np.abs(components).argmax(axis=1)])[:, None]
-    return Basis(mean, components, np.sqrt(variance[order[:n_squares]]))
+    return basis_of(measure_scatter([values]), n_components, n_squares)
 
 # %% ../../nbs/regression/05_consensus.ipynb #59baf23d
 SQUARE_PENALTY = 0.01  # ridge penalty of squares and products, in units of their variance

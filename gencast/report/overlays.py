@@ -12,6 +12,7 @@ import pandas as pd
 from ..core.arguments import Number, takes
 from ..core.base import InputError
 from ..core.sample import Sample
+from ..data.faint import asinh_brightness, asinh_scale
 from ..features.table import line_mask
 
 # %% ../../nbs/report/80_overlays.ipynb #68e1d3e5
@@ -28,7 +29,19 @@ def unmeasured(
     """
     if sample.flux_err is None or sample.bands:
         return np.zeros(sample.flux.shape, bool)
+    if "softening" in sample.meta:  # noise as large as the light is a measurement, too
+        return ~np.isfinite(sample.flux_err)
     return np.asarray(sample.flux_err) >= 0.999 * np.abs(sample.flux)
+
+
+def log_light(
+    sample: Sample,  # galaxies, observed like the survey
+    survey: Sample,  # which says whether brightness is asinh
+) -> np.ndarray:  # dex, shape (n_gal, n_wave)
+    "Brightness in dex: the logarithm, or asinh where the survey has a softening."
+    if "softening" in survey.meta:
+        return asinh_brightness(np.asarray(sample.flux, float), np.array(survey.meta["softening"]))
+    return np.log10(np.maximum(sample.flux, 1e-30), dtype=float)
 
 
 def shape_rms(
@@ -50,13 +63,15 @@ class Observed:
         few = survey.take(slice(0, n_gal))
         self.sample, self.masked, self.flux = few, unmeasured(few), np.asarray(few.flux, float)
         free = np.ones(survey.wave.size, bool) if survey.bands else line_mask(survey.wave)
-        self.compared = free & ~self.masked & (self.flux > 0)
+        soft = "softening" in survey.meta
+        self.compared = free & ~self.masked & ((self.flux > 0) | soft)
         self.err = np.full(self.flux.shape, np.nan)
         if few.flux_err is not None:
             self.err = np.asarray(few.flux_err, float)
-        safe = np.where(self.flux > 0, self.flux, 1)
+        safe = asinh_scale(few) if soft else np.where(self.flux > 0, self.flux, 1)
         relative = np.where(self.compared & np.isfinite(self.err), self.err / safe, 0) / np.log(10)
-        self.weight, self.light = self.compared / (relative**2 + SOFTENING**2), np.log10(safe)
+        self.weight = self.compared / (relative**2 + SOFTENING**2)
+        self.light = log_light(few, survey) if soft else np.log10(safe)
 
     def __len__(self) -> int:
         return len(self.flux)
@@ -144,7 +159,7 @@ def overlay_rows(
     nearest = [[] for _ in range(len(observed))]
     for sample in simulations:
         _check_alike(sample, survey)
-        library = np.log10(np.maximum(sample.flux, 1e-30), dtype=float)
+        library = log_light(sample, survey)
         for k, found in enumerate(nearest):
             found.append(_nearest(observed, k, sample, library))
     tables = []

@@ -15,6 +15,8 @@ from .wording import CAVEAT, error_unit, escape_markdown, plain_word
 
 # %% ../../nbs/report/60_surveys.ipynb #e1ecda94
 FACT_WORDS = {  # entries of run.json in plain words
+    "n_negative": "pixels or bands that are zero or negative",
+    "n_with_negative": "galaxies with such",
     "fwhm_kms": "resolution, FWHM [km/s]",
     "n_files": "files read",
     "files": "files read",
@@ -49,7 +51,7 @@ def tabulate_survey(
     select(results.forecasts, target=target)
     record = results.run.get("surveys", {}).get(target, {})
     meta = record.get("meta", {})
-    skip = {"kind", "notes", "n_kept"}  # said by another row or by the notes
+    skip = {"kind", "notes", "n_kept", "softening"}  # said by another row or by the notes
     if "n_files" in meta:
         skip.add("files")
     facts = {"galaxies used": f"{record['n_galaxies']:,}"} if "n_galaxies" in record else {}
