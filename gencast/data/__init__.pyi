@@ -4,6 +4,7 @@ from .arrays import sample_from_spectra as sample_from_spectra
 from .bands import band_curve as band_curve
 from .bands import known_bands as known_bands
 from .catalogues import Catalogue as Catalogue
+from .catalogues import FOLDERS as FOLDERS
 from .catalogues import ID_NAMES as ID_NAMES
 from .catalogues import plain_id as plain_id
 from .catalogues import read_blank_table as read_blank_table
@@ -137,5 +138,6 @@ from .zero_points import STATED as STATED
 from .zero_points import SURVEYS as SURVEYS
 from .zero_points import UNIT_ZERO_POINTS as UNIT_ZERO_POINTS
 from .zero_points import find_zero_point as find_zero_point
+from .zero_points import known_survey as known_survey
 from .zero_points import stated_zero_points as stated_zero_points
 from .zero_points import zero_point_of as zero_point_of

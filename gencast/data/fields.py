@@ -19,6 +19,7 @@ from ..core.cosmology import cosmology_name
 from ..core.sample import Sample
 from .bands import band_curve
 from .catalogues import Catalogue, band_curves, read_catalogue
+from .faint import check_flux_scale, median_light
 from .limits import check_usual_light, odd_light
 from .mappings import MOST_REDSHIFT, load_mapping
 from .named_surveys import read_survey, recognise_survey
@@ -168,6 +169,7 @@ def band_luminosities(
     wave: np.ndarray,  # effective wavelengths of the bands, Angstrom, shape (n_band,)
     error_floor: float,  # relative, added in quadrature
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
+    flux_scale: str = "log",  # one of `FLUX_SCALES`
 ) -> tuple:  # nu L_nu and its error, Lsun, shape (n_keep, n_band)
     "Luminosities in the bands. Raises `InputError` for one outside the limits."
     columns = [catalogue.bands.index(b) for b in bands]
@@ -177,7 +179,7 @@ def band_luminosities(
     with np.errstate(over="ignore"):
         lum = flux[rows] * to_lum
         total = np.hypot(err[rows] * to_lum, error_floor * lum)
-    if odd := odd_light(lum, total, list(bands), "photometry"):
+    if odd := odd_light(lum, total, list(bands), "photometry", flux_scale == "asinh"):
         (band, reason), bad = next(iter(odd.items()))
         raise InputError(
             f"{path}: {band} of id {catalogue.ids[rows[int(np.argmax(bad))]]} {reason}; "
@@ -187,16 +189,19 @@ def band_luminosities(
 
 # %% ../../nbs/data/55_fields.ipynb #87765be7
 def comparison_cuts(
-    catalogue: Catalogue, bands: tuple, redshift_range: tuple
+    catalogue: Catalogue, bands: tuple, redshift_range: tuple, flux_scale: str = "log"
 ) -> dict:  # reason -> True where it holds, shape (n_gal,)
     "What keeps each galaxy from being compared with simulations."
     low, high = redshift_range
     flux = catalogue.flux[:, [catalogue.bands.index(b) for b in bands]]
     within = (catalogue.redshift >= low) & (catalogue.redshift <= high)
+    dark = {"flux not positive in a common band": ~(flux > 0).all(axis=1)}
+    if flux_scale == "asinh":
+        dark = {"median flux of the common bands not positive": ~(median_light(flux) > 0)}
     return {
         f"redshift outside {low:g} to {high:g}": ~within,
         "not observed in a common band": ~np.isfinite(flux).all(axis=1),
-        "flux not positive in a common band": ~(flux > 0).all(axis=1),
+        **dark,
     }
 
 # %% ../../nbs/data/55_fields.ipynb #0cb6ad6c
@@ -274,11 +279,13 @@ def load_catalogue(
     zero_point: float | None = None,  # AB magnitude of a flux of 1; default: as the files state
     redshift=None,  # for tables of surveys that have none, as `read_survey` takes it
     ebv: float | str | None = None,  # Galactic E(B-V), mag, or `sfd`; for tables of surveys
+    flux_scale: str = "log",  # `asinh`: keep galaxies with bands that are zero or negative
     # nu L_nu in Lsun with errors and redshifts; properties are FAST's; meta counts what was left out
 ) -> Sample:
     """A deep-field catalogue as a sample of galaxies in common bands. Raises `InputError` where a file is
     damaged, no galaxy passes the cuts, or fewer than three bands can be used.
     """
+    check_flux_scale(flux_scale)
     catalogue = open_catalogue(path, fout, zout, zero_point, redshift, ebv)
     curves, z = band_curves(catalogue, curves), catalogue.redshift
     low, high = redshift_range
@@ -292,10 +299,10 @@ def load_catalogue(
     reference = reference_band(catalogue, use, bands, curves)
     checks = measurement_cuts(catalogue, snr, reference)
     passing, _ = count_first(checks)
-    keep, counted = count_first(checks | comparison_cuts(catalogue, bands, redshift_range))
+    keep, counted = count_first(checks | comparison_cuts(catalogue, bands, redshift_range, flux_scale))
     rows, names = np.flatnonzero(keep), tuple(curves[b] for b in bands)
     wave = band_wavelengths(names)
-    lum, err = band_luminosities(path, catalogue, rows, bands, wave, error_floor, cosmology)
+    lum, err = band_luminosities(path, catalogue, rows, bands, wave, error_floor, cosmology, flux_scale)
     if len(rows):
         check_usual_light(Path(path), lum, [f"f_{b}" for b in bands], "photometry")
     meta = field_meta(catalogue, bands, redshift_range, curves, left) | {
@@ -379,6 +386,7 @@ def survey_catalogue(
     cosmology=None,  # name, parameters or cosmology of astropy; None: that of the mapping, else Planck18
     redshift=None,  # for tables of known surveys that have none, as `read_survey` takes it
     ebv: float | str | None = None,  # Galactic E(B-V), mag, or `sfd`; for tables of known surveys
+    flux_scale: str = "log",  # `asinh`: keep galaxies with bands that are zero or negative
 ) -> Sample:  # galaxies with brightness and errors
     """Observed galaxies as simulations will be observed. Raises `InputError` for a table without errors,
     redshifts or curves.
@@ -387,13 +395,15 @@ def survey_catalogue(
     if options is not None:
         more = {k: v for k, v in {"redshift": redshift, "ebv": ebv}.items() if v is not None}
         ranges = (redshift_range, rest_range, snr)
-        return load_catalogue(path, *ranges, wanted=wanted, cosmology=cosmology, **(options | more))
+        more |= {"wanted": wanted, "cosmology": cosmology, "flux_scale": flux_scale}
+        return load_catalogue(path, *ranges, **(options | more))
     if not columns or catalogue_options(columns) is not None:
         raise InputError(
             f"{path} is neither a .cat file nor a table of a survey that is known by its columns; say with "
             "--map which of its columns is what"
         )
-    found, _ = load_table_rows(path, in_cosmology(columns, cosmology), view="photometry", labelled=False)
+    mapping, how = in_cosmology(columns, cosmology), {"labelled": False, "flux_scale": flux_scale}
+    found, _ = load_table_rows(path, mapping, view="photometry", **how)
     _check_survey(found, path)
     wave = band_wavelengths(found.bands)  # also refuses bands without a curve
     # nu L_nu belongs to the wavelength of the curve, not to that of the mapping

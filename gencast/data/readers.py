@@ -21,6 +21,7 @@ from ..core.units import brightness_factor, convert_property, log_slope, parse_u
 from .bands import effective_wavelength
 from .columns import file_checksum, open_columns, read_columns
 from .errors import light_unit, linear_error, no_error, stated_error
+from .faint import check_flux_scale
 from .joins import Place, column_place, read_joined
 from gencast.data.limits import (
     bad_galaxies,
@@ -336,14 +337,20 @@ def convert_properties(
 
 # %% ../../nbs/data/10_readers.ipynb #dc96e3d7
 def find_bad(
-    path: Path, mapping: dict, light: Brightness, table: dict, redshift: np.ndarray | None, called: str
+    path: Path,
+    mapping: dict,
+    light: Brightness,
+    table: dict,
+    redshift: np.ndarray | None,
+    called: str,
+    signed: bool = False,  # whether bands may be zero or negative
 ) -> dict:  # (column, reason) -> boolean, shape (n_gal,)
     "Galaxies with values that are missing, not finite, or negative where they must not be."
     missing, check = mapping["missing"], {}
     bands = light.names if light.spectra is None else ()
     with_errors = bands if light.err is not None else ()
     for k, c in enumerate(bands):
-        check[c] = (light.values[:, light.cut(k)], not light.magnitude[k])
+        check[c] = (light.values[:, light.cut(k)], not light.magnitude[k] and not signed)
     if redshift is not None:
         check[called] = (redshift, mapping["frame"] == "observed")
     if with_errors:
@@ -416,11 +423,12 @@ def drop_odd_light(
     err,
     view: str,
     more: dict | None = None,
+    signed: bool = False,  # whether light may be zero or negative
 ) -> tuple:  # rows, flux and err that remain; reason -> number of galaxies left out
     "Leave out galaxies whose luminosity is impossible. Raises `InputError` as `sort_out` does."
     odd = {(light.names[0], reason): bad for reason, bad in (more or {}).items()}
     usable = ~np.any(list(odd.values()), axis=0) if odd else np.ones(len(rows), bool)
-    odd |= {reason: bad & usable for reason, bad in odd_light(flux, err, light.names, view).items()}
+    odd |= {reason: bad & usable for reason, bad in odd_light(flux, err, light.names, view, signed).items()}
     if not odd:
         return rows, flux, err, {}
     n = len(light.values)
@@ -440,6 +448,7 @@ def grid_spectra(
     redshift: np.ndarray | None,
     wave: np.ndarray | None,
     fwhm_kms: float | None,
+    signed: bool = False,  # whether light may be zero or negative
 ) -> tuple:  # rows, flux, err, wavelengths, reason -> number left out, facts for meta
     "Spectra of a table on the grid, judged there. Raises `InputError` as `sort_out` does."
     spectra = light.spectra
@@ -455,7 +464,7 @@ def grid_spectra(
         facts["fwhm_kms"] = fwhm_kms
     if mapping["frame"] == "observed":
         facts["galactic_extinction"] = describe_dust(spectra.ebv[rows].tolist())
-    rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, "spectra", odd)
+    rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, "spectra", odd, signed)
     return rows, flux, err, lam, more, facts
 
 # %% ../../nbs/data/10_readers.ipynb #2811a23b
@@ -475,14 +484,14 @@ def check_wanted(path: Path, mapping: dict, view: str, known: dict) -> None:
 
 
 def usable_rows(
-    path: Path, mapping: dict, view: str, known: dict, labelled: bool = True
+    path: Path, mapping: dict, view: str, known: dict, labelled: bool = True, signed: bool = False
 ) -> tuple:  # brightness, other columns, redshifts (or None), rows, properties, and meta so far
     "Read a table and choose the galaxies that can be used."
     light = read_brightness(path, mapping, view)
     n = len(light.values)
     table = read_others(path, mapping, n, view)
     redshift, called = read_redshifts(path, mapping, table, n)
-    found = find_bad(path, mapping, light, table, redshift, called)
+    found = find_bad(path, mapping, light, table, redshift, called, signed)
     made, lifted, odd = convert_properties(path, mapping, table, known)
     if labelled:
         found |= missing_properties(mapping, table) | odd
@@ -511,23 +520,26 @@ def load_table_rows(
     wave: np.ndarray | None = None,  # rest-frame grid for spectra, Angstrom in vacuum, shape (n_wave,)
     fwhm_kms: float | None = None,  # common resolution to smooth spectra to, km/s; None: no smoothing
     labelled: bool = True,  # whether a galaxy needs all the properties; else NaN where one is missing
+    flux_scale: str = "log",  # `asinh`: keep galaxies with pixels or bands that are zero or negative
 ) -> tuple[Sample, np.ndarray]:  # the galaxies, and their rows in the file (first: 0)
     "As `load_table`, and which rows of the file were kept."
     path, mapping = Path(path), load_mapping(columns)
     view = view or ("photometry" if mapping["bands"] else "spectra")
     known = PROPERTIES if properties is None else {p: PROPERTIES[p] for p in BUILT_IN} | properties
     check_wanted(path, mapping, view, known)
-    light, table, redshift, rows, made, facts = usable_rows(path, mapping, view, known, labelled)
+    check_flux_scale(flux_scale)
+    signed = flux_scale == "asinh"
+    light, table, redshift, rows, made, facts = usable_rows(path, mapping, view, known, labelled, signed)
     with np.errstate(over="ignore", invalid="ignore"):
         kept = None if redshift is None else redshift[rows]
         flux, err = to_luminosity(path, mapping, light, rows, kept, view)
         lam, more_facts = light.wave, {}
         if view == "spectra":
             rows, flux, err, lam, more, more_facts = grid_spectra(
-                path, mapping, light, rows, flux, err, kept, wave, fwhm_kms
+                path, mapping, light, rows, flux, err, kept, wave, fwhm_kms, signed
             )
         else:
-            rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, view)
+            rows, flux, err, more = drop_odd_light(path, mapping, light, rows, flux, err, view, signed=signed)
     left_out = facts["left_out"] | more
     if not len(rows):
         raise no_galaxy_left(path, left_out)

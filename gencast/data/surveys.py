@@ -19,6 +19,7 @@ from ..core.resampling import pixel_edges, resample
 from ..core.sample import Sample
 from .archives import is_companion, read_archive
 from .columns import read_columns
+from .faint import check_flux_scale
 from .reddening import sfd_reddening
 from gencast.data.specfiles import (
     MISLABELLED,
@@ -77,7 +78,8 @@ def check_grid(
     if rest[0] > need[0] or rest[1] < need[1]:
         raise InputError(
             f"it covers {rest[0]:.0f}-{rest[1]:.0f} Å in the rest frame (z = {redshift:.4f}), the grid "
-            f"needs {need[0]:.0f}-{need[1]:.0f} Å; leave it out or choose another grid"
+            f"needs {need[0]:.0f}-{need[1]:.0f} Å; "
+            "leave it out, or choose another grid (`spectra:` in a suite file, wave= in Python)"
         )
     coarsest = np.median(spec.fwhm_kms)
     if coarsest > 1.001 * fwhm_kms:
@@ -95,6 +97,7 @@ def bridge_gaps(
     flux: np.ndarray,  # any unit, shape (n_wave,)
     err: np.ndarray,  # unit and shape of flux
     bad: np.ndarray,  # pixels that were not measured, shape (n_wave,)
+    unbound: bool = False,  # bridged pixels get an infinite error
 ) -> tuple:  # flux and err with the gaps bridged
     "Straight lines across short gaps, with an error as large as the value; `InputError` for long ones."
     edges = np.flatnonzero(np.diff(np.concatenate([[False], bad, [False]]).astype(int)))
@@ -102,10 +105,12 @@ def bridge_gaps(
         if stop - start > MAX_GAP:
             raise InputError(
                 f"it has no good pixels at {wave[start]:.0f}-{wave[stop - 1]:.0f} Å in the rest frame; "
-                "leave it out or choose another grid"
+                "leave it out, or choose another grid (`spectra:` in a suite file, wave= in Python)"
             )
     filled = np.where(bad, np.interp(wave, wave[~bad], flux[~bad]), flux)
     nearby = np.interp(wave, wave[~bad], err[~bad])
+    if unbound:
+        return filled, np.where(bad, np.inf, err)
     return filled, np.where(bad, np.maximum(np.abs(filled), nearby), err)
 
 
@@ -120,15 +125,20 @@ def within_dust(spec: Spectrum, redshift: float, wave: np.ndarray) -> Spectrum:
 
 def check_light(
     flux: np.ndarray,  # on the grid, shape (n_wave,)
+    flux_scale: str = "log",  # one of `FLUX_SCALES`
 ) -> None:
-    """`InputError` for a spectrum that is zero or negative somewhere on the grid. Single pixels of the file
-    may be: they are judged after smoothing.
+    """`InputError` for a spectrum that is zero or negative somewhere on the grid; for the scale `asinh` where
+    its median is. Single pixels of the file may be: they are judged after smoothing.
     """
+    if flux_scale == "asinh":
+        if not np.median(flux) > 0:
+            raise InputError("its median brightness is zero or negative: nothing was detected; leave it out")
+        return
     dark = int((~(flux > 0)).sum())
     if dark:
         raise InputError(
             f"{dark} of its {flux.size} pixels on the grid are zero or negative, so they have no logarithm; "
-            "it is too faint, leave it out"
+            'keep it in a run with --flux-scale asinh (flux_scale="asinh"), or leave it out'
         )
 
 
@@ -145,6 +155,7 @@ def rest_frame(
     ebv: float = 0.0,  # Galactic E(B-V), mag
     fwhm_kms: float = FWHM_KMS,  # common resolution, km/s
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
+    unbound: bool = False,  # bridged pixels get an infinite error, for spectra whose errors exceed their flux
 ) -> tuple:  # luminosity density and error, Lsun/Angstrom, shape (n_wave,); number of bridged pixels
     "A spectrum in the rest frame, on the grid, at the common resolution."
     spec = within_dust(spec, redshift, wave) if ebv else spec
@@ -154,7 +165,7 @@ def rest_frame(
     lum, lum_err = (luminosity(spec.wave, y, redshift, ebv, cosmology) for y in (seen, err))
     flux, flux_err, share = resample(spec.wave / (1 + redshift), lum, lum_err, wave, spec.good, sigma)
     bad = share < MIN_SHARE
-    return *bridge_gaps(wave, flux, flux_err, bad), int(bad.sum())
+    return *bridge_gaps(wave, flux, flux_err, bad, unbound), int(bad.sum())
 
 # %% ../../nbs/data/30_surveys.ipynb #a47539e8
 ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")  # in small or capital letters
@@ -295,12 +306,13 @@ def load_sdss_spectra(
     fwhm_kms: float = FWHM_KMS,  # common resolution, km/s, spectrograph included
     skip: bool = False,  # leave bad files out and list them in meta["refused"] instead of raising
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
+    flux_scale: str = "log",  # `asinh`: keep spectra with pixels that are zero or negative
 ) -> Sample:  # flux and flux_err in Lsun/Angstrom, rest frame; fibre luminosities
     """Spectra of SDSS, DESI, LEGA-C, MaNGA and ESO in the rest frame on a common grid; `InputError` lists
     every file that cannot be used.
     """
     galaxies, refused = read_galaxies(paths, redshift, accept, ebv)
-    return put_on_grid(galaxies, refused, wave, fwhm_kms, skip, cosmology)
+    return put_on_grid(galaxies, refused, wave, fwhm_kms, skip, cosmology, flux_scale)
 
 
 def put_on_grid(
@@ -310,8 +322,11 @@ def put_on_grid(
     fwhm_kms: float,  # common resolution, km/s
     skip: bool,  # leave out those that cannot be used
     cosmology=None,  # for luminosity distances; None: Planck 2018
+    # `log`, or `asinh`: pixels may be zero or negative, and bridged ones have an infinite error
+    flux_scale: str = "log",
 ) -> Sample:  # all galaxies in the same pixels
     "Galaxies as a sample on a grid. Raises `InputError` that lists all that cannot be used."
+    check_flux_scale(flux_scale)
     wave = WAVE_GRID if wave is None else np.asarray(wave, float)
     covered, done = [], []
     for galaxy in galaxies:
@@ -323,8 +338,8 @@ def put_on_grid(
     _stop_if(refused, skip, covered)
     for spec, z, dust, accepted in covered:
         try:
-            found = rest_frame(spec, z, wave, dust, fwhm_kms, cosmology)
-            check_light(found[0])
+            found = rest_frame(spec, z, wave, dust, fwhm_kms, cosmology, flux_scale == "asinh")
+            check_light(found[0], flux_scale)
             done.append((spec, z, dust, accepted, *found))
         except InputError as err:
             refused.append(f"{place_of(spec)}: {err}")
