@@ -254,6 +254,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'gencast/core/sample_arrays.py'),
                                             'gencast.core.sample_arrays._from_list': ( 'core/sample_arrays.html#_from_list',
                                                                                        'gencast/core/sample_arrays.py'),
+                                            'gencast.core.sample_arrays._refuse_flags': ( 'core/sample_arrays.html#_refuse_flags',
+                                                                                          'gencast/core/sample_arrays.py'),
                                             'gencast.core.sample_arrays.column_names': ( 'core/sample_arrays.html#column_names',
                                                                                          'gencast/core/sample_arrays.py'),
                                             'gencast.core.sample_arrays.is_table': ( 'core/sample_arrays.html#is_table',

@@ -231,3 +231,23 @@ def test_ranks_of_a_familys_interval_may_be_fractions():
     assert abs(np.mean(hits) - 0.9) < 0.03 and np.mean(whole) > np.mean(hits) + 0.015
     whole_rank = [rng.normal(size=5) for _ in range(39)]  # 5 % of 40 is 2
     assert family_interval(whole_rank) == conformal_interval(whole_rank)
+
+
+def test_the_consensus_stays_where_the_library_is_known():
+    from types import SimpleNamespace
+
+    from gencast.pipeline.evidence import move_consensus
+
+    evidence, _ = toy_evidence()
+    trials, moved = (
+        made_up_trials(),
+        replace(evidence, consensus=evidence.consensus | {(0, 1): evidence.consensus[()]}),
+    )
+    known = {h: trials.consensus[()] for h in ((), (0, 1), (0, 2))}
+    usable = {h: np.ones(12, bool) for h in known}
+    trials = replace(trials, predicted=np.tile(trials.predicted, (2, 1))[:8], consensus=known, usable=usable)
+    units = SimpleNamespace(units=np.repeat(np.arange(4), 2))
+    found = move_consensus(units, moved, trials)[1]
+    assert set(found.shifts) == {(), (0, 1)}
+    assert_array_equal(found.consensus[0, 2], known[0, 2])
+    assert (found.consensus[0, 1] != known[0, 1]).any()

@@ -388,11 +388,16 @@ def join_trials(
     )
 
 
-def move_consensus(edge: Evidence, trials: TrialTargets | None) -> tuple[Evidence, TrialTargets | None]:
-    "A cautious consensus moved towards the mean of the models as trial targets say, and these with it."
+def move_consensus(
+    view: ViewEvidence, edge: Evidence, trials: TrialTargets | None
+) -> tuple[Evidence, TrialTargets | None]:
+    """A cautious consensus moved towards the mean of the models as trial targets say, and these with it. They
+    stand for new stellar libraries: with families by dust or history held out, the consensus stays.
+    """
     if trials is None:
         return edge, None
-    shifts = learn_shifts(trials)
+    new = {(), *(members(view.units, k) for k in range(len(edge.names)))}
+    shifts = {held: share for held, share in learn_shifts(trials).items() if held in new}
     return shift_evidence(edge, shifts), shift_trials(trials, shifts)
 
 
@@ -471,7 +476,7 @@ def gather_property(
     evidence = join_evidence(view, property, truth, fits, distances, of_survey)
     evidence = add_baselines(simulations, property, evidence, progress)
     trials = join_trials(view, property, [found[2] for found in fits if len(found) > 2])
-    edge, trials = move_consensus(cautious_evidence(view, property, evidence), trials)
+    edge, trials = move_consensus(view, cautious_evidence(view, property, evidence), trials)
     map_tasks = partial(progress.map, f"{simulations.view}: signals")
     kinds = view.families | {view.main_family: view.units}
     table, by_family = compute_signals(evidence, kinds, map_tasks, unseen=edge)
