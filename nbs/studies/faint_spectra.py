@@ -111,13 +111,21 @@ def compare(
 ) -> None:
     "Write the whole table, row by row; rows that are there are kept."
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["snr", "features"])
-    clean = make_clean()
+    known, clean = set(zip(table.snr, table.features)), {}
     for kind in kinds:
         for snr in snrs:
-            if ((table.snr == snr) & (table.features == kind)).any():
+            if (snr, kind) in known:
                 continue
+            clean = clean or make_clean()
             table = pd.concat([table, pd.DataFrame([score_features(clean, snr, kind, property)])])
             table.sort_values(["snr", "features"], ascending=[False, True]).round(4).to_csv(path, index=False)
+
+
+def load_scores(path: Path = TABLES / "scores.csv") -> pd.DataFrame:
+    "The table; rows that are missing are computed first."
+    path.parent.mkdir(exist_ok=True)
+    compare(path)
+    return pd.read_csv(path)
 
 
 def plot_scores(table: pd.DataFrame):  # of `compare`
@@ -144,5 +152,4 @@ def plot_scores(table: pd.DataFrame):  # of `compare`
 
 
 if __name__ == "__main__":
-    TABLES.mkdir(exist_ok=True)
-    compare()
+    print(load_scores())
