@@ -166,6 +166,7 @@ def library_scores(folder, names: list, n_galaxies: int) -> pd.DataFrame:
     from gencast.pipeline.surveys import lacking_noise, noise_survey, survey_noise
     from gencast.pipeline.training import fit_source, kept_model, make_learner, predict_trials
     from gencast.pipeline.trial_targets import TrialSets, batch_path
+    from gencast.regression.shifts import shift_trials
     from gencast.regression.trial_targets import make_stock
     from gencast.regression.unseen import predict_unseen
 
@@ -198,7 +199,7 @@ def library_scores(folder, names: list, n_galaxies: int) -> pd.DataFrame:
                 for name in settings.suite.names:
                     key = call_key(fit_source, simulations, name, p, learner)
                     fits.append(predict_trials(kept_model(simulations, name, p, learner, key), sets))
-                targets = join_trials(others, p, fits, labels)
+                targets = shift_trials(join_trials(others, p, fits, labels), c.trials.shifts)
                 table = law_signals(c, law)
                 columns = [c.table.signals.index(s) for s in table.signals]
                 table = replace(table, values=c.edge_values[..., columns])

@@ -15,12 +15,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from gencast.core.folding import MOST, fold_lines
-from gencast.report import forecast_lines, load_results, score_lines
+from gencast.report import forecast_lines, load_results, score_lines, tabulate_coverage
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "nbs/method.qmd", "nbs/learn/what_to_expect.qmd")
+PAGES = ("README.md", "nbs/method.qmd", "nbs/learn/what_to_expect.qmd", "nbs/learn/catalogue.qmd")
+FITS = ROOT / "nbs" / "studies" / "catalogue_tables" / "intervals.csv"  # from benchmarks/bench_catalogue.py
 MARK = re.compile(r"(<!-- run: ([^>]+?) -->)(.*?)(<!-- / -->)", flags=re.S)
 LAWS = {  # law in scores.csv -> what the tables call it
     "stack": "gencast's law (stack)",
@@ -116,6 +118,97 @@ def families(results) -> str:
     return "\n".join(rows) + "\n\n"
 
 
+def markdown(table: pd.DataFrame, digits: dict) -> str:
+    "A table in Markdown; `digits`: column -> decimals."
+    texts = table.astype(object)
+    for name, n in digits.items():
+        texts[name] = [plain(value, n) for value in table[name]]
+    rows = [f"| {' | '.join(texts)} |", "|" + "---|" * len(texts.columns)]
+    rows += [f"| {' | '.join(map(str, row))} |" for row in texts.itertuples(index=False)]
+    return "\n\n" + "\n".join(rows) + "\n\n"
+
+
+COVERAGE = {"holds 68 [%]": 0, "width 68": 2, "holds 90 [%]": 0, "width 90": 2}
+
+
+def intervals(results, view: str) -> str:
+    "A table of what the intervals of single galaxies hold with the library left out, overall and by library."
+    table = tabulate_coverage(results.galaxy_coverage, view=view)
+    table = table[table["by"].isin(("all", "left out"))].drop(columns="by")
+    return markdown(table.rename(columns={"galaxies": "library left out"}), {"rmse": 2, **COVERAGE})
+
+
+def interval_bins(results, view: str) -> str:
+    "The same in bins."
+    table = tabulate_coverage(results.galaxy_coverage, view=view)
+    table = table[~table["by"].isin(("all", "left out"))]
+    table = table.rename(columns={"by": "sorted by", "galaxies": "bin"})
+    return markdown(table, {"rmse": 2, **COVERAGE})
+
+
+def holds(results, view: str, level: str, which: str = "all") -> str:
+    "Share of galaxies within their interval, a library left out; `worst`: of the worst library; `narrowest`."
+    rows = results.galaxy_coverage
+    rows = rows[(rows["view"] == view) & (rows["property"] == "log_mstar")]
+    rows = rows[rows.by == ("all" if which == "all" else "family")]
+    return f"{100 * rows[f'coverage_{level}'].min():.0f} %"
+
+
+def width(results, view: str, level: str) -> str:
+    "Median width of the intervals, dex."
+    rows = results.galaxy_coverage
+    rows = rows[(rows["view"] == view) & (rows["property"] == "log_mstar") & (rows.by == "all")]
+    return plain(rows[f"width_{level}"].iloc[0], 2)
+
+
+def at_coverage(rows: pd.DataFrame, level: str) -> float:
+    "By which factor intervals must be stretched to hold what they promise; families weigh the same."
+    half = np.maximum((rows[f"upper_{level}"] - rows[f"lower_{level}"]) / 2, 1e-3)
+    middle = (rows[f"upper_{level}"] + rows[f"lower_{level}"]) / 2
+    ratio = ((rows.truth - middle).abs() / half).to_numpy()
+    weight = (1 / rows.groupby("family").truth.transform("size")).to_numpy()
+    order = np.argsort(ratio)
+    share = np.cumsum(weight[order]) / weight.sum()
+    return float(ratio[order][np.searchsorted(share, float(level) / 100)])
+
+
+def method_row(method: str, rows: pd.DataFrame) -> dict:
+    "Error, coverage as stated, and widths at the coverage that is promised."
+    miss = ((rows.value - rows.truth) ** 2).groupby(rows.family).mean()
+    row = {"intervals of": method, "n": len(rows), "RMSE": float(np.sqrt(miss).mean())}
+    for level in ("68", "90"):
+        low, high = rows[f"lower_{level}"], rows[f"upper_{level}"]
+        inside = (low <= rows.truth) & (rows.truth <= high)
+        row[f"{level} % hold [%]"] = 100 * inside.groupby(rows.family).mean().mean()
+        row[f"width at {level} %"] = at_coverage(rows, level) * float((high - low).median())
+    return row
+
+
+def beside_fits(results, view: str) -> str:
+    "The catalogue, the library fit and BAGPIPES on the same galaxies; BAGPIPES has fewer."
+    table = pd.read_csv(FITS)
+    table, keys, found = table[table["view"] == view], ["simulation", "row"], []
+    few = table[table.method == "BAGPIPES"][keys]
+    for chosen in (table, *([table.merge(few, on=keys)] if len(few) else [])):
+        full = chosen is table
+        names = [m for m in dict.fromkeys(chosen.method) if m != "BAGPIPES" or not full]
+        found += [method_row(name, chosen[chosen.method == name]) for name in names]
+    digits = {"RMSE": 2, "68 % hold [%]": 0, "width at 68 %": 2, "90 % hold [%]": 0, "width at 90 %": 2}
+    return markdown(pd.DataFrame(found), digits)
+
+
+def interval_rules(results, view: str) -> str:
+    "What the intervals of single galaxies hold with other rules than gencast's."
+    table = pd.read_csv(FITS.with_name("rules.csv"))
+    table, percent = table[table["view"] == view].drop(columns="view"), {}
+    for level in ("68", "90"):
+        for key, word in (("coverage", "hold"), ("worst", "worst library")):
+            table[f"{key}_{level}"] *= 100
+            percent[f"{key}_{level}"] = f"{level} % {word} [%]"
+    table = table.rename(columns={**percent, "width_68": "width 68", "width_90": "width 90"})
+    return markdown(table, {**dict.fromkeys(percent.values(), 0), "width 68": 2, "width 90": 2})
+
+
 def made(results) -> str:
     "Which run the numbers are from."
     version, n = results.run["versions"]["gencast"], results.run["parameters"]["n_galaxies"]
@@ -123,6 +216,7 @@ def made(results) -> str:
 
 
 KINDS = {f.__name__: f for f in (r2, off, percent, hold, too_small, terminal, laws, families, made)}
+KINDS |= {f.__name__: f for f in (intervals, interval_bins, holds, width, beside_fits, interval_rules)}
 
 
 def filled(text: str, results) -> str:

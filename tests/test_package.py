@@ -16,6 +16,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -249,11 +250,39 @@ def toy_scores(laws) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(property="log_mstar", distance="mean_euclidean", target="all")
 
 
+def toy_coverage() -> pd.DataFrame:
+    "Coverage of the intervals of single galaxies, in the form of a default run's."
+    both, bins = {"rmse": 0.1, "width_68": 0.25, "width_90": 0.4, "property": "log_mstar"}, []
+    for view in ("spectra", "photometry"):
+        rows = [("all", "", 0.74, 0.91), ("family", "x", 0.44, 0.81), ("mass", "", 0.7, 0.9)]
+        for by, family, c68, c90 in rows:
+            ends = {"low": 9.0, "high": 9.5} if by == "mass" else {}
+            row = {"view": view, "by": by, "family": family, "n": 40, "coverage_68": c68, "coverage_90": c90}
+            bins.append(row | ends | both)
+    return pd.DataFrame(bins)
+
+
+def test_intervals_are_compared_at_the_same_coverage(numbers):
+    rng, n = np.random.default_rng(0), 4000
+    truth = rng.normal(10, 0.5, n)
+    value = truth + 0.1 * rng.normal(size=n)
+    rows = pd.DataFrame(
+        {"family": np.repeat(["a", "b"], [n // 4, n - n // 4]), "truth": truth, "value": value}
+    )
+    for level, half in (("68", 0.05), ("90", 0.3)):  # too narrow, and too wide
+        rows[f"lower_{level}"], rows[f"upper_{level}"] = value - half, value + half
+    row = numbers.method_row("toy", rows)
+    assert row["n"] == n and row["68 % hold [%]"] < 45 and row["90 % hold [%]"] > 99
+    np.testing.assert_allclose(row["width at 68 %"], 0.199, rtol=0.05)
+    np.testing.assert_allclose(row["width at 90 %"], 0.329, rtol=0.05)
+
+
 def test_numbers_are_written_from_a_run_and_checked(numbers, tmp_path, monkeypatch, capsys):
     pairs = [(s, t, 0.04 if s == t else 0.36) for s in "ab" for t in "ab"]
     errors = pd.DataFrame(pairs, columns=["source", "target", "mse"]).assign(property="log_mstar")
     run = {"parameters": {"distance": "mean_euclidean", "n_galaxies": 6500}, "seed": 42}
     results = SimpleNamespace(
+        galaxy_coverage=toy_coverage(),
         scores=toy_scores(numbers.LAWS),
         errors=pd.concat([errors.assign(view=v) for v in ("spectra", "photometry")]),
         run=run | {"versions": {"gencast": "0.1.0"}},
@@ -273,6 +302,10 @@ def test_numbers_are_written_from_a_run_and_checked(numbers, tmp_path, monkeypat
     assert (
         numbers.r2(results, "stack", "spectra") == "−7.3"
         and numbers.percent(results, "stack", "spectra") == "14 %"
+    )
+    page = (tmp_path / "nbs/learn/catalogue.qmd").read_text(encoding="utf-8")
+    assert (
+        "| x | 40 | 0.10 | 44 | 0.25 | 81 | 0.40 |" in page and "holds spectra 90 worst -->81 %<!--" in page
     )
     with pytest.raises(SystemExit, match="give a default run"):
         numbers.r2(results, "no_such_law", "spectra")

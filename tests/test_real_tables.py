@@ -383,6 +383,26 @@ def test_ids_with_and_without_a_point_are_the_same_ids(tmp_path):
         load_table(path, z | {"redshift": 0.1, "bands": {"r": BAND["r"] | {"unit": "uJy"}}, "ids": "id"})
 
 
+@pytest.mark.parametrize("field", ["flux", "flux_err", "redshift", "log_mstar"])
+def test_samples_of_true_and_false_are_refused(field):
+    given = {
+        "flux": np.ones((2, 2)),
+        "flux_err": np.ones((2, 2)),
+        "redshift": [0.1, 0.2],
+        "log_mstar": [9.0, 10.0],
+    }
+    for flags in (given[field], np.asarray(given[field]), pd.DataFrame(given[field])):
+        flags = np.asarray(flags, bool).tolist() if isinstance(flags, list) else flags.astype(bool)
+        made = given | {field: flags}
+        properties = {"log_mstar": made.pop("log_mstar")}
+        with pytest.raises(InputError, match=f"{field}.* true and false; give an array of numbers"):
+            Sample("s", wave=[4000.0, 5000.0], properties=properties, **made)
+    some = pd.DataFrame({"g": [1.0, 2.0], "r": [True, False]})
+    with pytest.raises(InputError, match="true and false"):
+        Sample("s", some, [4000.0, 5000.0])
+    assert len(Sample("s", pd.DataFrame({"g": [1.0, 2.0], "r": [1, 2]}), [4000.0, 5000.0])) == 2
+
+
 @pytest.mark.parametrize("ending", ["fits", "hdf5", "parquet", "npy"])
 @pytest.mark.parametrize("column", ["z", "f", "e", "mass"])
 def test_columns_of_true_and_false_are_no_numbers(tmp_path, ending, column):

@@ -10,13 +10,16 @@ from gencast.core.base import InputError
 from gencast.regression import (
     choose_penalties,
     compute_signals,
+    conformal_interval,
     family_interval,
     toy_evidence,
     toy_galaxies,
 )
 from gencast.regression.consensus import PENALTIES, fit_consensus, held_errors, scatter_of
+from gencast.regression.evidence import take_survey
+from gencast.regression.shifts import learn_shifts, shift_evidence, shift_trials
 from gencast.regression.signals import LAW_SIGNALS
-from gencast.regression.trial_targets import Stock
+from gencast.regression.trial_targets import Stock, TrialTargets
 from gencast.regression.unseen import predict_unseen, unseen_predictions
 from gencast.synthesis import known_libraries, mixed_libraries, random_library, random_recipe, read_recipes
 
@@ -139,3 +142,112 @@ def test_two_libraries_are_too_few_to_mix():
     few = replace(suite, simulations=tuple(s for s in suite.simulations if s["ssp"] in ("bpass", "mastar")))
     with pytest.raises(InputError, match="the suite 'default' has 2"):
         known_libraries(few)
+
+
+def made_up_trials(n_trial: int = 12, n_gal: int = 500):
+    "Trial targets whose consensus is too high, and the mean of the models too low, by amounts of their own."
+    rng = np.random.default_rng(3)
+    truth = [rng.normal(10, 0.5, n_gal) for _ in range(n_trial)]
+    joined, off = np.concatenate(truth), np.repeat(rng.uniform(0.1, 0.3, n_trial), n_gal)
+    models = joined - off + 0.1 * rng.normal(size=(6, joined.size))
+    near = [{k: np.zeros(joined.size) for k in ("distance", "label_variance", "outside")}] * 6
+    consensus = {(): joined + off, (0, 1): joined + off}
+    usable = {(): np.ones(n_trial, bool), (0, 1): np.arange(n_trial) < 10}
+    names = tuple(f"trial-{t}" for t in range(n_trial))
+    return TrialTargets(names, truth, models, np.full(models.shape, 0.1), near, consensus, usable)
+
+
+def test_the_consensus_moves_to_where_the_truth_of_trial_targets_lies():
+    trials = made_up_trials()
+    shifts = learn_shifts(trials)
+    assert shifts[()] == pytest.approx(0.5, abs=0.02)
+    before, after = (
+        np.mean([abs(np.mean(t.consensus[()][t.rows(k)] - t.truth[k])) for k in range(12)])
+        for t in (trials, shift_trials(trials, shifts))
+    )
+    assert after < before / 5 and shift_trials(trials, shifts).shifts == shifts
+
+
+def test_what_is_held_out_takes_no_part_in_the_shift():
+    trials = made_up_trials()
+    models, truth = trials.predicted.copy(), list(trials.truth)
+    models[:2] += 1  # of the simulations that are held out
+    truth[10:] = [y - 2 for y in truth[10:]]  # of trial targets that are made of them
+    changed = replace(trials, predicted=models, truth=truth)
+    before, after = learn_shifts(trials), learn_shifts(changed)
+    assert before[0, 1] == after[0, 1] and before[()] != after[()]
+    moved = (shift_trials(t, s) for t, s in ((trials, before), (changed, after)))
+    first, second = (t.consensus[0, 1] for t in moved)
+    assert_array_equal(first, second)
+
+
+def test_a_target_has_no_say_in_its_own_shift():
+    evidence, _ = toy_evidence()
+    labels = [y + 1 if k == 2 else y for k, y in enumerate(evidence.truth)]
+    models = evidence.predicted.copy()
+    models[2] += 1
+    changed = replace(evidence, truth=labels, predicted=models)
+    rows = slice(*evidence.edges[[2, 3]])
+    before, after = (shift_evidence(e, {(): 0.7}).consensus[()] for e in (evidence, changed))
+    assert_array_equal(before[rows], after[rows])
+    assert not np.array_equal(before, after), "elsewhere its model does count"
+
+
+def test_nothing_moves_on_the_word_of_a_few_trial_targets():
+    trials = made_up_trials(9)
+    shifts = learn_shifts(replace(trials, usable={h: np.ones(9, bool) for h in trials.usable}))
+    assert set(shifts.values()) == {0.0}
+    assert_array_equal(shift_trials(trials, shifts).consensus[()], trials.consensus[()])
+
+
+def test_few_galaxies_move_less():
+    evidence, _ = toy_evidence()
+    few = take_survey(evidence, np.arange(len(evidence.survey_consensus)) < 2)
+    moved = [shift_evidence(e, {(): 0.5}).survey_consensus - e.survey_consensus for e in (evidence, few)]
+    own = [np.mean(e.predicted[:, e.edges[-2] :].mean(axis=0) - e.survey_consensus) for e in (evidence, few)]
+    assert moved[0] == pytest.approx(0.5 * own[0] * 300 / 310)
+    assert moved[1] == pytest.approx(0.5 * own[1] * 2 / 12)
+
+
+def test_a_moved_history_is_a_history():
+    rng = np.random.default_rng(0)
+    trials = made_up_trials()
+    shares = rng.dirichlet(np.ones(4), size=6000)
+    models = np.array([rng.dirichlet(np.ones(4) / 2, size=6000) for _ in range(6)])
+    of_histories = replace(
+        trials, truth=np.split(shares, 12), predicted=models, consensus={(): np.roll(shares, 1, axis=1)}
+    )
+    moved = shift_trials(of_histories, {(): 0.8}).consensus[()]
+    assert (moved >= 0).all() and moved.sum(axis=1) == pytest.approx(1)
+
+
+def test_ranks_of_a_familys_interval_may_be_fractions():
+    rng, hits, whole = np.random.default_rng(0), [], []
+    for _ in range(400):
+        groups = [rng.normal() + 0.3 * rng.normal(size=16) for _ in range(28)]
+        for found, interval in ((hits, family_interval), (whole, conformal_interval)):
+            low, high = interval(groups[:27])
+            found.append(np.mean((groups[27] >= low) & (groups[27] <= high)))
+    assert abs(np.mean(hits) - 0.9) < 0.03 and np.mean(whole) > np.mean(hits) + 0.015
+    whole_rank = [rng.normal(size=5) for _ in range(39)]  # 5 % of 40 is 2
+    assert family_interval(whole_rank) == conformal_interval(whole_rank)
+
+
+def test_the_consensus_stays_where_the_library_is_known():
+    from types import SimpleNamespace
+
+    from gencast.pipeline.evidence import move_consensus
+
+    evidence, _ = toy_evidence()
+    trials, moved = (
+        made_up_trials(),
+        replace(evidence, consensus=evidence.consensus | {(0, 1): evidence.consensus[()]}),
+    )
+    known = {h: trials.consensus[()] for h in ((), (0, 1), (0, 2))}
+    usable = {h: np.ones(12, bool) for h in known}
+    trials = replace(trials, predicted=np.tile(trials.predicted, (2, 1))[:8], consensus=known, usable=usable)
+    units = SimpleNamespace(units=np.repeat(np.arange(4), 2))
+    found = move_consensus(units, moved, trials)[1]
+    assert set(found.shifts) == {(), (0, 1)}
+    assert_array_equal(found.consensus[0, 2], known[0, 2])
+    assert (found.consensus[0, 1] != known[0, 1]).any()

@@ -21,7 +21,8 @@ def plain_array(
     where: str,  # what it is, for messages
     equivalencies: list = (),  # of astropy, for that conversion
 ):  # numpy array; anything else as it came
-    "Numbers as a plain array. Raises `InputError` for a unit that cannot be converted."
+    "Numbers as a plain array. Raises `InputError` for true and false, and a unit that cannot be converted."
+    _refuse_flags(value, where)
     if hasattr(value, "to_numpy") and not isinstance(value, np.ndarray):
         value = value.to_numpy(dtype=float, na_value=np.nan)
     if isinstance(value, (list, tuple)):
@@ -32,11 +33,19 @@ def plain_array(
         value = _converted(value, given, unit, where, equivalencies)
     if not isinstance(value, np.ndarray):
         return value
+    _refuse_flags(value, where)
     if isinstance(value, np.ma.MaskedArray) or mask is not None and np.any(mask):
         value = np.where(mask, np.nan, np.asarray(value, float)) if mask is not None else np.asarray(value)
     if not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
     return value
+
+
+def _refuse_flags(value, where: str) -> None:
+    "`InputError` for an array or table of true and false, which would become 1 and 0."
+    kinds = np.ravel(np.asarray(getattr(value, "dtypes", getattr(value, "dtype", "")), object))
+    if any(str(kind).startswith("bool") for kind in kinds):
+        raise InputError(f"{where} holds true and false; give an array of numbers")
 
 
 def is_table(value) -> bool:

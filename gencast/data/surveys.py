@@ -78,7 +78,8 @@ def check_grid(
     if rest[0] > need[0] or rest[1] < need[1]:
         raise InputError(
             f"it covers {rest[0]:.0f}-{rest[1]:.0f} Å in the rest frame (z = {redshift:.4f}), the grid "
-            f"needs {need[0]:.0f}-{need[1]:.0f} Å; leave it out or choose another grid"
+            f"needs {need[0]:.0f}-{need[1]:.0f} Å; "
+            "leave it out, or choose another grid (`spectra:` in a suite file, wave= in Python)"
         )
     coarsest = np.median(spec.fwhm_kms)
     if coarsest > 1.001 * fwhm_kms:
@@ -104,7 +105,7 @@ def bridge_gaps(
         if stop - start > MAX_GAP:
             raise InputError(
                 f"it has no good pixels at {wave[start]:.0f}-{wave[stop - 1]:.0f} Å in the rest frame; "
-                "leave it out or choose another grid"
+                "leave it out, or choose another grid (`spectra:` in a suite file, wave= in Python)"
             )
     filled = np.where(bad, np.interp(wave, wave[~bad], flux[~bad]), flux)
     nearby = np.interp(wave, wave[~bad], err[~bad])

@@ -14,7 +14,7 @@ from ..core.properties import HISTORIES
 from ..data.photometry import observed_facts
 from ..features.table import feature_table
 from .evidence import PropertyEvidence
-from .family_pairs import family_groups
+from .family_pairs import family_groups, group_pairs
 from .parts import Simulations, load_part
 from ..regression.galaxy_intervals import calibrate_galaxies, coverage_table, score_intervals
 from ..regression.galaxy_trials import hold_galaxies, random_trials, survey_values
@@ -141,9 +141,11 @@ def score_family(c: PropertyEvidence, played: tuple, groups: list, facts: list) 
 
 
 def coverage_rows(c: PropertyEvidence, facts: list, progress: Progress) -> pd.DataFrame:
-    "galaxy_coverage.csv of one view and property; empty for fewer than three families."
+    """galaxy_coverage.csv of one view and property; empty for fewer than three families, and for over ten
+    of several simulations, of which there is no consensus without every two.
+    """
     groups = family_groups(simulation_families(c))
-    if len(groups) < 3:
+    if len(groups) < 3 or not set(group_pairs(simulation_families(c))) <= set(c.edge.consensus):
         return pd.DataFrame()
     with progress.stage(f"{c.view}: intervals"):
         found = [score_family(c, g, groups, facts) for g in groups]

@@ -19,6 +19,7 @@ from gencast.regression.consensus import (
     Consensus,
     Scatter,
     basis_of,
+    centre,
     choose_penalties,
     join_scatters,
     leave_out,
@@ -93,10 +94,10 @@ def mean_equations(simulations: Simulations, name: str, properties: tuple, bases
     """
     sizes, blocks = [], [[] for _ in bases]
     for x, sample in row_blocks(simulations, name, "train"):
-        labels = label_matrix(sample, properties)
+        light, labels = centre(x), label_matrix(sample, properties)
         sizes.append(len(x))
         for found, basis in zip(blocks, bases):
-            found.append(normal_equations(basis, x, labels))
+            found.append(normal_equations(basis, light, labels))
     share = np.array(sizes) / sum(sizes)
     return [[np.tensordot(share, np.array(part), 1) for part in zip(*found)] for found in blocks]
 
@@ -105,9 +106,10 @@ def mean_scatters(simulations: Simulations, name: str, bases: list) -> list:  # 
     "How far a simulation's test galaxies scatter along the components of each basis."
     sizes, blocks = [], [[] for _ in bases]
     for x, _ in row_blocks(simulations, name, "test") if bases else ():
+        light = centre(x)
         sizes.append(len(x))
         for found, basis in zip(blocks, bases):
-            found.append(scatter_of(basis.expand(x), len(basis.components))[0])
+            found.append(scatter_of(basis.expand(light), len(basis.components))[0])
     return [(np.array(sizes) @ np.array(found) / sum(sizes), sum(sizes)) for found in blocks]
 
 
@@ -169,8 +171,9 @@ def predict_part(
     "What the others say about the test galaxies of a simulation, for each basis."
     found = [{key: [] for key in b} for b in coefficients]
     for x, _ in row_blocks(simulations, name, "test"):
+        light = centre(x)
         for basis, b, mine in zip(bases, coefficients, found):
-            expanded = basis.expand(x)
+            expanded = basis.expand(light)
             for key in b:
                 mine[key].append((expanded @ b[key]).T.astype(np.float32))
     return [{key: np.concatenate(parts, axis=1) for key, parts in mine.items()} for mine in found]

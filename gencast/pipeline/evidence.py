@@ -23,7 +23,7 @@ from ..models.timebins import label_columns, labels_of, pick_labels
 from .consensus import neighbours_of, trial_neighbours
 from .consensus_groups import find_consensus, held_tag
 from .distances import measure_distances, survey_distances
-from .family_pairs import find_pairs
+from .family_pairs import find_pairs, group_pairs
 from .parts import Simulations, load_labels, load_rows
 from .selection import importance_without, ranking_of, select_features
 from .settings import SelectionSettings
@@ -40,6 +40,7 @@ from gencast.regression.evidence import (
 )
 from ..regression.intervals import few_families
 from ..regression.protocol import LEAST_FIT
+from ..regression.shifts import learn_shifts, shift_evidence, shift_trials
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
 from ..regression.support import LEAST_JUDGED, SupportReport, fit_support_model, is_blind, support_table
@@ -216,7 +217,7 @@ def gather_view(
     consensus = find_consensus(simulations, properties, held, lacking, features.values, *options)
     sizes = [len(load_labels(simulations, n, "test", properties[0])) for n in simulations.names]
     options = (families.get(main), sizes, lacking, noise_free, progress)
-    if not set(family_pairs(units)) <= set(consensus):  # these know nothing of any other simulation
+    if not set(group_pairs(units)) <= set(consensus):  # these know nothing of any other simulation
         consensus = find_pairs(simulations, properties, *options) | consensus
     mine = features.values[support.usable]
     neighbours = find_neighbours(simulations, properties, lacking, mine, progress)
@@ -387,6 +388,19 @@ def join_trials(
     )
 
 
+def move_consensus(
+    view: ViewEvidence, edge: Evidence, trials: TrialTargets | None
+) -> tuple[Evidence, TrialTargets | None]:
+    """A cautious consensus moved towards the mean of the models as trial targets say, and these with it. They
+    stand for new stellar libraries: with families by dust or history held out, the consensus stays.
+    """
+    if trials is None:
+        return edge, None
+    new = {(), *(members(view.units, k) for k in range(len(edge.names)))}
+    shifts = {held: share for held, share in learn_shifts(trials).items() if held in new}
+    return shift_evidence(edge, shifts), shift_trials(trials, shifts)
+
+
 def pairs_of(groups: list) -> list:  # of tuples
     "Groups of simulations, and any two of them together."
     return list(dict.fromkeys(tuple(sorted({*a, *b})) for a in groups for b in groups))
@@ -461,12 +475,12 @@ def gather_property(
     of_survey = find_survey_distances(view, property, choices[-1], progress)
     evidence = join_evidence(view, property, truth, fits, distances, of_survey)
     evidence = add_baselines(simulations, property, evidence, progress)
-    edge = cautious_evidence(view, property, evidence)
+    trials = join_trials(view, property, [found[2] for found in fits if len(found) > 2])
+    edge, trials = move_consensus(view, cautious_evidence(view, property, evidence), trials)
     map_tasks = partial(progress.map, f"{simulations.view}: signals")
     kinds = view.families | {view.main_family: view.units}
     table, by_family = compute_signals(evidence, kinds, map_tasks, unseen=edge)
     (edge_values,) = map_tasks(signal_version, [(edge, (), table.signals)])
-    trials = join_trials(view, property, [found[2] for found in fits if len(found) > 2])
     stock = find_stock(edge, trials, simulations.view, progress)
     predicted = np.array([observed["predicted"] for _, observed, *_ in fits])
     known = (property, view, choices[-1], distances, of_survey, errors, evidence, predicted)

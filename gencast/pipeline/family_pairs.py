@@ -6,6 +6,8 @@
 __all__ = []
 
 # %% ../../nbs/pipeline/37_family_pairs.ipynb #a719cdb8
+from dataclasses import replace
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -16,7 +18,13 @@ from ..models.timebins import label_columns
 from .consensus import Group, mean_equations
 from .consensus_groups import find_basis, make_bases
 from .parts import Simulations, row_blocks
-from ..regression.consensus import Consensus, choose_penalties, noise_penalty, scatter_of
+from gencast.regression.consensus import (
+    CautiousConsensus,
+    Consensus,
+    choose_penalties,
+    noise_penalty,
+    scatter_of,
+)
 from ..regression.evidence import members
 
 # %% ../../nbs/pipeline/37_family_pairs.ipynb #849231ae
@@ -31,6 +39,22 @@ def fit_without(
     return Consensus(basis, gram, moment, noise_penalty(basis, noise), square), use
 
 
+def cautious_without(
+    consensus: Consensus,
+    noise: np.ndarray,  # dex, shape (n_feature,)
+    kin: np.ndarray,  # family of each simulation of the consensus
+    columns: tuple,  # of the labels that belong to each property
+    left_out: tuple,  # numbers of simulations whose labels take no part in the choice
+) -> CautiousConsensus | None:  # None where one family is left
+    "The cautious consensus with penalties that were chosen without some simulations."
+    stay = np.setdiff1d(np.arange(len(kin)), left_out)
+    if len(set(kin[stay].tolist())) < 2:
+        return None
+    parts = {name: getattr(consensus, name)[stay] for name in ("gram", "moment", "square")}
+    chosen = choose_penalties(replace(consensus, **parts), noise, kin[stay], columns).chosen
+    return CautiousConsensus(consensus, noise, columns, chosen)
+
+
 def consensus_apart(
     simulations: Simulations,
     properties: tuple,  # short names of the predicted properties
@@ -42,10 +66,10 @@ def consensus_apart(
     "What the simulations say about the test galaxies of every other family, with that family left out too."
     consensus, use = fit_without(simulations, properties, held, noise, noise_free)
     columns, kin = tuple(label_columns(properties, p) for p in properties), np.array(families)[use]
-    cautious = choose_penalties(consensus, noise, kin, columns)
+    penalties = cache(lambda out: cautious_without(consensus, noise, kin, columns, out))
     found = {"predicted": [], "cautious": []}
     for j, name in enumerate(simulations.names):
-        left_out = [use.index(i) for i in members(families, j) if i in use]
+        left_out = tuple(use.index(i) for i in members(families, j) if i in use)
         expanded = [consensus.basis.expand(x) for x, _ in row_blocks(simulations, name, "test")]
         expanded = np.concatenate(expanded)
         if j in held or len(left_out) == len(use):
@@ -53,8 +77,11 @@ def consensus_apart(
             found = {key: [*parts, unknown] for key, parts in found.items()}
             continue
         scatter = scatter_of(expanded, len(consensus.basis.components))
-        found["predicted"].append(expanded @ consensus.coefficients(*left_out))
-        found["cautious"].append(expanded @ cautious.coefficients(scatter, *left_out))
+        plain, cautious = consensus.coefficients(*left_out), penalties(left_out)
+        found["predicted"].append(expanded @ plain)
+        found["cautious"].append(
+            expanded @ (cautious.coefficients(scatter, *left_out) if cautious else plain)
+        )
     return {key: np.concatenate(parts).T.astype(np.float32) for key, parts in found.items()}
 
 # %% ../../nbs/pipeline/37_family_pairs.ipynb #ffea47e4
@@ -68,6 +95,16 @@ def family_groups(
 ) -> list:  # of tuples of numbers, those of each family
     "The simulations of each family."
     return list(dict.fromkeys(members(families, k) for k in range(len(families))))
+
+
+def group_pairs(
+    families: np.ndarray,  # family of each simulation, shape (n_sim,)
+) -> list:  # of tuples of numbers
+    """The simulations of every two families, which are held out together where intervals are scored; a
+    simulation alone in its family needs none, as its own consensus does without it.
+    """
+    pairs = combinations(family_groups(families), 2)
+    return [tuple(sorted(a + b)) for a, b in pairs if max(len(a), len(b)) > 1]
 
 
 def join_pairs(

@@ -25,6 +25,7 @@ from gencast.pipeline.evidence import (
     cautious_evidence,
     enough_to_judge,
     join_trials,
+    move_consensus,
     observed_consensus,
     source_path,
 )
@@ -418,6 +419,7 @@ def evidence_of_property(
         trials = join_trials(
             view, property, [tried for *_, tried in fits], kept.split("trial_labels", "trials")
         )
+    edge, trials = move_consensus(view, edge, trials)
     made_from, signals = edge if view.unseen else evidence, law_reads(forecast_law(laws))
     held, each = held_signals(m, made_from, view, property, signals, progress)
     table = SignalTable(names, signals, held, each, evidence.log_mse, evidence.bias)

@@ -89,6 +89,9 @@ from .register import ErrorLaw as ErrorLaw
 from .register import LawSpec as LawSpec
 from .register import make_law as make_law
 from .register import register_law as register_law
+from .shifts import learn_shifts as learn_shifts
+from .shifts import shift_evidence as shift_evidence
+from .shifts import shift_trials as shift_trials
 from .signal_table import SignalTable as SignalTable
 from .signal_table import toy_signals as toy_signals
 from .signals import LAW_SIGNALS as LAW_SIGNALS

@@ -23,18 +23,51 @@ class Basis:
 
     def expand(
         self,
-        values: np.ndarray,  # features, dex, shape (n_gal, n_feature)
+        values: "np.ndarray | Centred",  # features, dex, shape (n_gal, n_feature)
     ) -> np.ndarray:  # one, scores, squares and products of leading scores, shape (n_gal, n_column)
         "Coordinates of galaxies. Raises `InputError` for features of another number."
-        if values.ndim != 2 or values.shape[1] != self.mean.size:
+        if len(values.shape) != 2 or values.shape[1] != self.mean.size:
             raise InputError(
                 f"the features have shape {values.shape}, the basis was learned from {self.mean.size} of "
                 "them; give the same features"
             )
-        scores = (values - self.mean).astype(np.float32) @ self.components.T.astype(np.float32)
+        scores = self.scores(values)
         lead = scores[:, : self.scale.size] / self.scale
         i, j = np.triu_indices(self.scale.size)
-        return np.column_stack([np.ones(len(values)), scores, lead[:, i] * lead[:, j]]).astype(float)
+        columns = [np.ones(len(scores)), scores, lead[:, i] * lead[:, j]]
+        return np.column_stack(columns).astype(float, copy=False)
+
+    def scores(self, values: "np.ndarray | Centred") -> np.ndarray:  # dex, float32, (n_gal, n_component)
+        "Coordinates of galaxies along the components, in single precision."
+        axes = self.components.T.astype(np.float32)
+        if not isinstance(values, Centred):
+            return (values - self.mean).astype(np.float32) @ axes
+        offset = (values.origin - self.mean) @ self.components.T
+        return values.rest @ axes + offset.astype(np.float32)
+
+# %% ../../nbs/regression/05_consensus.ipynb #975cf69e
+@dataclass(frozen=True, eq=False)
+class Centred:
+    "Features of galaxies less their mean, to be expanded in several bases."
+
+    origin: np.ndarray  # their mean, dex, shape (n_feature,)
+    rest: np.ndarray  # dex, float32, shape (n_gal, n_feature)
+
+    @property
+    def shape(self) -> tuple:  # (n_gal, n_feature)
+        "As of the features."
+        return self.rest.shape
+
+    def __len__(self) -> int:
+        return len(self.rest)
+
+
+def centre(
+    values: np.ndarray,  # features, dex, shape (n_gal, n_feature); at least one galaxy
+) -> Centred:
+    "The same features, centred on their own mean."
+    origin = values.mean(axis=0, dtype=float)
+    return Centred(origin, (values - origin).astype(np.float32))
 
 # %% ../../nbs/regression/05_consensus.ipynb #a24bb7ca
 @dataclass(frozen=True, eq=False)

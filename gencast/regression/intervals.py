@@ -83,21 +83,32 @@ def random_effect_reach(
 
     return float(10 ** (middle / 2 + brentq(missing, -9, 9)))
 
+
+def fractional_interval(residuals: list, level: float) -> tuple[float, float]:
+    "As `conformal_interval`, with ranks that need not be whole: on average it holds the level, not more."
+    k = len(residuals)
+    rank = (1 - level) / 2 * (k + 1)
+    if rank >= 1:
+        share = (rank - 0.5) / k
+        return group_quantile(residuals, share), group_quantile(residuals, 1 - share)
+    reach = group_quantile([np.abs(r) for r in residuals], min((level * (k + 1) - 0.5) / k, 1.0))
+    return -reach, reach
+
 # %% ../../nbs/regression/35_intervals.ipynb #1483298e
 @takes(level=Number(0, 1))
 def family_interval(
     residuals: list,  # one array of residuals (any unit) for each held-out family
     level: float = 0.9,  # coverage wanted
 ) -> tuple[float, float]:  # lower and upper bound of a new residual, in the unit of the residuals
-    """Central interval for a residual of a new family: conformal for nine families or more, else from a
+    """Central interval for a residual of a new family: conformal, with ranks that may be
+    fractions, for nine families or more, else from a
     random effect of the family with a stated prior. Raises `InputError` for an empty list or residuals
     that are not finite.
     """
     residuals = read_residuals(residuals, "family")
     if len(residuals) >= FEW_FAMILIES:
-        bounds = conformal_interval(residuals, level)
-        if np.isfinite(bounds).all():
-            return bounds
+        if level * (len(residuals) + 1) <= len(residuals):
+            return fractional_interval(residuals, level)
     unit = max(np.abs(r).max() for r in residuals)
     if unit == 0:
         return 0.0, 0.0

@@ -6,7 +6,7 @@
 __all__ = ['TrialTargets', 'Stock', 'trial_signals', 'make_stock', 'fit_law_with']
 
 # %% ../../nbs/regression/16_trial_targets.ipynb #ff72fc5e
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class TrialTargets:
     consensus: dict  # simulations held out -> what the others predict, shape (n_all,)
     usable: dict  # simulations held out -> which trial targets are made of none of them, (n_trial,)
     property_index: int | slice = 0  # the property's place among the labels of `neighbours`
+    # simulations held out -> how far the consensus was moved, from `learn_shifts`; empty: not at all
+    shifts: dict = field(default_factory=dict)
 
     @property
     def edges(self) -> np.ndarray:

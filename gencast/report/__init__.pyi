@@ -3,9 +3,12 @@ from .assumptions import assumption_cost as assumption_cost
 from .bins import describe_bins as describe_bins
 from .bins import forecast_bins as forecast_bins
 from .bins import tabulate_bins as tabulate_bins
+from .catalog import BIN_WORDS as BIN_WORDS
+from .catalog import bin_words as bin_words
 from .catalog import catalog_table as catalog_table
 from .catalog import describe_catalog as describe_catalog
 from .catalog import run_catalog as run_catalog
+from .catalog import tabulate_coverage as tabulate_coverage
 from .catalog import write_catalog as write_catalog
 from .comparison import compare_reference as compare_reference
 from .comparison import describe_comparison as describe_comparison

@@ -117,12 +117,13 @@ def describe_comparison(
     if not len(rows):
         return ""
     r, unit = rows.iloc[0], error_unit(property)
+    where = "above" if r.median_difference >= 0 else "below"
     return (
         f"**Comparison with another model, not the truth.** For {r.n:,.0f} galaxies that "
-        f"{r.reference_from} has a value for, the predictions lie {r.median_difference:+.2f} {unit} from "
-        "it in the median, "
-        f"with a scatter of {r.scatter:.2f} ± {r.scatter_se:.2f} {unit} ({r.rms_difference:.2f} {unit} "
-        f"RMS). The forecast error of the predictions alone is {r.forecast_rmse:.2f} {unit}."
+        f"{r.reference_from} has a value for, the predictions of the best source lie "
+        f"{abs(r.median_difference):.2f} {unit} {where} it in the median, with a scatter of "
+        f"{r.scatter:.2f} ± {r.scatter_se:.2f} {unit} ({r.rms_difference:.2f} {unit} RMS). The forecast "
+        f"error of these predictions alone is {r.forecast_rmse:.2f} {unit}."
     )
 
 # %% ../../nbs/report/70_comparison.ipynb #d09e2ac8
