@@ -61,7 +61,7 @@ def observed_features(sample: Sample, survey: Sample, kind: str, seed: int = 3) 
         keep = (seen.flux > 0).all(axis=1)
     known = np.isin(np.arange(len(sample)), np.array(seen.ids, int)[keep])
     if not keep.any():
-        return np.zeros((0, 1)), known
+        return np.zeros((0, 0)), known
     if kind == "linear":
         level, free = np.median(seen.flux, axis=1)[:, None], line_mask(seen.wave)
         return np.log10(level) + (seen.flux / level - 1)[:, free] / np.log(10), known
