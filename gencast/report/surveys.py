@@ -51,7 +51,7 @@ def tabulate_survey(
     select(results.forecasts, target=target)
     record = results.run.get("surveys", {}).get(target, {})
     meta = record.get("meta", {})
-    skip = {"kind", "notes", "n_kept", "softening"}  # said by another row or by the notes
+    skip = {"kind", "notes", "n_kept", "softening", "joined"}  # said by another row or by the notes
     if "n_files" in meta:
         skip.add("files")
     facts = {"galaxies used": f"{record['n_galaxies']:,}"} if "n_galaxies" in record else {}
