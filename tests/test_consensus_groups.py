@@ -91,7 +91,7 @@ def groups(simulations, survey, cache, noise_free=False, jobs=1):
 
 @pytest.mark.parametrize("noise_free", [False, True])
 def test_every_group_is_the_plain_fit_to_those_that_are_left(simulations, survey, tmp_path, noise_free):
-    "Scores of the basis are in single precision, so predictions agree to some 1e-6 dex, few to 1e-4 dex."
+    "Scores of the basis are in single precision, so predictions agree to some 1e-5 dex."
     found = groups(simulations, survey, tmp_path, noise_free)
     assert list(found) == HELD
     for held in HELD:
@@ -102,7 +102,7 @@ def test_every_group_is_the_plain_fit_to_those_that_are_left(simulations, survey
                 assert_array_equal(found[held][key], known[key])
             else:
                 assert_allclose(found[held][key], known[key], atol=2e-4, err_msg=f"{held} {key}")
-                assert known[key].size == 0 or np.median(np.abs(found[held][key] - known[key])) < 5e-6
+                assert known[key].size == 0 or np.median(np.abs(found[held][key] - known[key])) < 3e-5
 
 
 def test_sums_give_the_basis_of_the_galaxies_themselves():
