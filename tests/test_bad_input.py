@@ -186,6 +186,13 @@ def test_headers_of_many_cards_are_read_and_those_full_of_none_are_refused(tmp_p
             read_columns(tmp_path / "full.fits", ["a"])
 
 
+@pytest.mark.parametrize("ids", [{"a": 1}, {}, ["id"], True])
+def test_ids_that_name_no_column(tmp_path, ids):
+    path = csv(tmp_path / "t.csv", sound())
+    with pytest.raises(InputError, match="columns: ids"):
+        load_table(path, MAPPING | {"ids": ids})
+
+
 def test_checksums_of_fits_and_gzip_are_verified(tmp_path):
     Table({"a": np.arange(100.0)}).write(tmp_path / "t.fits")
     with fits.open(tmp_path / "t.fits") as hdus:

@@ -89,6 +89,10 @@ def check_head(found: dict, where: str) -> None:
         check_keys(redshift, {"column"}, {"column"} | PLACE_KEYS, f"{where}: redshift")
     elif not isinstance(redshift, str):
         number(found, "redshift", where, 0, MOST_REDSHIFT)
+    if isinstance(found.get("ids"), dict):
+        check_keys(found["ids"], {"column"}, {"column"} | PLACE_KEYS, f"{where}: ids")
+    elif isinstance(found.get("ids", ""), (list, bool)):
+        raise InputError(f"{where}: ids is {found['ids']!r}; give the name of the column that holds the ids")
     find_cosmology(found.get("cosmology"), where)
     choice(found, "frame", where, FRAMES, "frame")
     choice(found, "bad", where, BAD, "treatment of bad galaxies")

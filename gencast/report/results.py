@@ -324,7 +324,9 @@ def _is_survey_dict(value) -> bool:
 def _is_choice(key: str, value) -> bool:
     "Whether a parameter is a name, or names where there may be several."
     kinds = (list, str) if key in ("views", "properties") else str
-    return isinstance(value, kinds) and all(isinstance(v, str) for v in value)
+    names = value if isinstance(value, list) else [value]
+    words = all(isinstance(v, str) and len(v) < 200 and not set("<>&\n") & set(v) for v in names)
+    return isinstance(value, kinds) and words
 
 # %% ../../nbs/report/10_results.ipynb #982bc00e
 FORMS = {  # part of run.json -> whether it has the form in which a run writes it
