@@ -211,7 +211,12 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--limit", type=float, default=20.0, help="seconds of the processor a case; ten times as long by the clock")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=20.0,
+        help="seconds of the processor a case; ten times as long by the clock",
+    )
     parser.add_argument(
         "--memory", type=float, default=1.5, help="GB a case may take beside what the program itself takes"
     )
