@@ -2,6 +2,10 @@
 
     python scripts/build_readme_numbers.py results/default          # write
     python scripts/build_readme_numbers.py results/default --check  # exit code 1 where a number differs
+    python scripts/build_readme_numbers.py results/default --all results/all  # all properties, too
+
+The second run is one of `gencast run --properties all`. Its scores are kept in a table beside the page that
+shows them, so that a check needs the first run only.
 
 A number, a table or a block stands between two comments, and the first says what it is:
 
@@ -10,6 +14,7 @@ A number, a table or a block stands between two comments, and the first says wha
 Everything is read through `gencast.report`, so that README, terminal and notebooks say the same.
 """
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -23,6 +28,15 @@ from gencast.report import forecast_lines, load_results, score_lines, tabulate_c
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "nbs/method.qmd", "nbs/learn/what_to_expect.qmd", "nbs/learn/catalogue.qmd")
 FITS = ROOT / "nbs" / "studies" / "catalogue_tables" / "intervals.csv"  # from benchmarks/bench_catalogue.py
+SCORES = ROOT / "nbs" / "learn" / "property_scores.csv"  # from a run of all properties
+PROPERTIES = {  # as in scores.csv -> what the table calls it
+    "log_mstar": "mass",
+    "log_age": "age",
+    "log_zmet": "metallicity",
+    "a_v": "A_V",
+    "log_sfr": "star-formation rate",
+    "sfh": "star-formation history",
+}
 MARK = re.compile(r"(<!-- run: ([^>]+?) -->)(.*?)(<!-- / -->)", flags=re.S)
 LAWS = {  # law in scores.csv -> what the tables call it
     "stack": "gencast's law (stack)",
@@ -209,6 +223,55 @@ def interval_rules(results, view: str) -> str:
     return markdown(table, {**dict.fromkeys(percent.values(), 0), "width 68": 2, "width 90": 2})
 
 
+def property_scores(results) -> pd.DataFrame:  # one row a view and property
+    "Scores of gencast's law for all properties: one simulation held out, and its whole stellar library."
+    table = results.scores
+    table = table[(table.law == "stack") & (table.distance == results.run["parameters"]["distance"])]
+    table = table.assign(library=table.target.map(results.simulations.set_index("name")["ssp"]))
+    keys, rows = ["view", "property"], {}
+    for family, word in (("", "simulation"), ("ssp", "library")):
+        mine = table[table.family.fillna("") == family]
+        whole, single = mine[mine.target == "all"].set_index(keys), mine[mine.target != "all"]
+        names = {"r2": "r2", "mae_dex": "off", "coverage_90": "hold", "width_90": "width"}
+        for column, name in names.items():
+            rows[f"{word}_{name}"] = whole[column]
+        rows[f"{word}_worst"] = single.groupby([*keys, "library"]).coverage_90.mean().groupby(keys).min()
+    return pd.DataFrame(rows).reset_index()
+
+
+def keep_property_scores(folder: str) -> None:
+    "Write the scores of a run of all properties beside the page, with a line that says which run it was."
+    results = load_results(folder)
+    text = property_scores(results).to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    SCORES.write_text(f"# {made(results)}\n{text}", encoding="utf-8")
+
+
+def properties(_, view: str) -> str:
+    "A table of the scores of all properties, from the table beside the page."
+    table = pd.read_csv(SCORES, comment="#").set_index(["view", "property"]).loc[view].loc[list(PROPERTIES)]
+    rows = [
+        "",
+        "",
+        "| property | R² | off by | hold | R², library out | off by | hold | worst library | width |",
+    ]
+    rows.append("|---" * 9 + "|")
+    for name, row in zip(PROPERTIES.values(), table.itertuples(), strict=True):
+        mild = (
+            plain(row.simulation_r2, 2),
+            plain(row.simulation_off, 2),
+            f"{100 * row.simulation_hold:.0f} %",
+        )
+        hard = (plain(row.library_r2, 2), plain(row.library_off, 2), f"{100 * row.library_hold:.0f} %")
+        rest = (f"{100 * row.library_worst:.0f} %", plain(row.library_width, 2))
+        rows.append(f"| {' | '.join((name, *mild, *hard, *rest))} |")
+    return "\n".join(rows) + "\n\n"
+
+
+def properties_made(_) -> str:
+    "Which run the scores of all properties are from."
+    return SCORES.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+
+
 def made(results) -> str:
     "Which run the numbers are from."
     version, n = results.run["versions"]["gencast"], results.run["parameters"]["n_galaxies"]
@@ -216,6 +279,7 @@ def made(results) -> str:
 
 
 KINDS = {f.__name__: f for f in (r2, off, percent, hold, too_small, terminal, laws, families, made)}
+KINDS |= {f.__name__: f for f in (properties, properties_made)}
 KINDS |= {f.__name__: f for f in (intervals, interval_bins, holds, width, beside_fits, interval_rules)}
 
 
@@ -247,5 +311,15 @@ def main(folder: str, check: bool) -> int:  # exit code
 
 
 if __name__ == "__main__":
-    words = [word for word in sys.argv[1:] if word != "--check"]
-    sys.exit(main(*words or ["results/default"], check="--check" in sys.argv))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", default="results/default", help="a run of the default suite")
+    parser.add_argument("--all", help="a run of all properties, whose scores are kept beside the page")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit code 1 where a number differs"
+    )
+    options = parser.parse_args()
+    if options.all:
+        keep_property_scores(options.all)
+    sys.exit(main(options.folder, check=options.check))

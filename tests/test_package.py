@@ -262,6 +262,26 @@ def toy_coverage() -> pd.DataFrame:
     return pd.DataFrame(bins)
 
 
+def test_scores_of_all_properties_are_kept_and_shown(numbers, tmp_path, monkeypatch):
+    rows = [
+        dict(property=p, view=v, target=t, family=f, r2=0.5 - 0.1 * bool(f), coverage_90=hold)
+        for p in numbers.PROPERTIES
+        for v in ("spectra", "photometry")
+        for f in ("", "ssp")
+        for t, hold in (("all", 0.9), ("a", 1.0), ("b", 0.7), ("c", 0.6))
+    ]
+    scores = pd.DataFrame(rows).assign(law="stack", distance="energy", mae_dex=0.12, width_90=0.7)
+    simulations = pd.DataFrame({"name": ["a", "b", "c"], "ssp": ["bc03", "bc03", "bpass"]})
+    run = {"parameters": {"distance": "energy", "n_galaxies": 9}, "seed": 1, "versions": {"gencast": "0.1.0"}}
+    results = SimpleNamespace(scores=scores, simulations=simulations, run=run)
+    monkeypatch.setattr(numbers, "load_results", lambda folder: results)
+    monkeypatch.setattr(numbers, "SCORES", tmp_path / "property_scores.csv")
+    numbers.keep_property_scores("results")
+    assert numbers.properties_made(None) == "gencast 0.1.0, seed 1, 9 galaxies for each simulation"
+    lines = numbers.properties(None, "spectra").split("\n")
+    assert "| mass | 0.50 | 0.12 | 90 % | 0.40 | 0.12 | 90 % | 60 % | 0.70 |" in lines  # bpass holds 60 %
+
+
 def test_intervals_are_compared_at_the_same_coverage(numbers):
     rng, n = np.random.default_rng(0), 4000
     truth = rng.normal(10, 0.5, n)
