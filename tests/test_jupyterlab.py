@@ -30,6 +30,7 @@ pytestmark = [
 ]
 TEMPLATE = "nbs/targets/simulation.ipynb"
 FRESH = ("nbs/index.ipynb", "nbs/learn/paper_figure.ipynb")  # the second reads the run of the first
+PAIRS = "nbs/learn/paper_figure_pairs.csv"  # what the page of the figure reads
 WAIT = 300_000  # milliseconds; a slow machine starts a kernel slowly
 # a kernel restarted while JupyterLab still connects to it for the first time is never heard of again
 # (jupyter_server 2.21)
@@ -43,7 +44,7 @@ def lab(tmp_path_factory):
     toy_law_results(folder / "results" / "default", n_sim=6)
     (folder / "nbs" / "targets").mkdir(parents=True)
     (folder / "nbs" / "learn").mkdir()
-    for name in (TEMPLATE, *FRESH):
+    for name in (TEMPLATE, *FRESH, PAIRS):
         shutil.copy(ROOT / name, folder / name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -48,12 +48,16 @@ def _refuse_flags(value, where: str) -> None:
         raise InputError(f"{where} holds true and false; give an array of numbers")
 
 
-def is_table(value) -> bool:
+def is_table(
+    value,  # anything
+) -> bool:  # True for a table with named columns
     "Whether something is a data frame, or a table of astropy."
     return hasattr(value, "columns") and not isinstance(value, (dict, np.ndarray))
 
 
-def column_names(value) -> tuple:  # of words; empty where columns are called by numbers
+def column_names(
+    value,  # a data frame, or a table of astropy
+) -> tuple:  # of words; empty where columns are called by numbers
     "Names of a table's columns that can be those of bands."
     names = tuple(map(str, getattr(value, "colnames", value.columns)))
     return names if not all(re.fullmatch(r"[-+.\deE]+", name) for name in names) else ()

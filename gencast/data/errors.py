@@ -85,7 +85,7 @@ def error_kind(
 def is_named_variance(
     column: str,  # name of the column of errors
     where: str,  # file, column, and the brightness that it belongs to
-) -> bool:
+) -> bool:  # True for what is a variance, a weight or a square
     "Whether a name says variance, weight or square. The 2 of `err2` counts where the brightness has one."
     if NAMED_IVAR.search(column) or NAMED_VARIANCE.search(column):
         return True

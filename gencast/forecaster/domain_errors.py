@@ -303,7 +303,11 @@ def learn_errors(
     )
 
 # %% ../../nbs/forecaster/30_domain_errors.ipynb #97e56ecf
-def is_new_family(domain_errors: DomainErrors, tier: str, n_survey: int) -> bool:
+def is_new_family(
+    domain_errors: DomainErrors,  # from `learn_errors`
+    tier: str,  # of the survey: inside, edge or outside
+    n_survey: int,  # galaxies of the survey
+) -> bool:  # True where the interval must be that of a new family
     """Whether the forecast is that for a family which no domain shares, as in a run: at the edge, and
     wherever light in range does not tell that the family is known.
     """

@@ -421,7 +421,7 @@ def observe_all(
     progress: bool,  # whether progress is shown
     scheduler: str,  # address of a Dask scheduler; empty: this machine
     model,  # the run's own estimator, if it has one
-) -> ObservedTables:
+) -> ObservedTables:  # forecasts, galaxies, intervals, combined
     """All tables about observed galaxies: forecasts, galaxies, intervals, and combined, in which the interval
     of the best source allows for its choice. Raises `InputError` as `forecast` does.
     """

@@ -61,9 +61,9 @@ def move(consensus: np.ndarray, predicted: np.ndarray, share: float) -> np.ndarr
 
 # %% ../../nbs/regression/19_shifts.ipynb #3aa82fb5
 def shift_trials(
-    trials: TrialTargets,
+    trials: TrialTargets,  # with a cautious consensus
     shifts: dict,  # from `learn_shifts`
-) -> TrialTargets:
+) -> TrialTargets:  # the others are not changed
     "The same trial targets with the consensus moved, for every group in `shifts`."
     moved = {}
     for held in trials.consensus:
@@ -77,7 +77,7 @@ def shift_trials(
 def shift_evidence(
     evidence: Evidence,  # with a cautious consensus
     shifts: dict,  # from `learn_shifts`
-) -> Evidence:
+) -> Evidence:  # a copy
     "The same evidence with the consensus of every target moved, for every group in `shifts`."
     n, moved = len(evidence.names), {}
     for held, share in shifts.items():

@@ -41,6 +41,7 @@ from .results import choices as choices
 from .results import load_results as load_results
 from .results import select as select
 from .scores import describe_fit as describe_fit
+from .scores import describe_skill as describe_skill
 from .scores import score_lines as score_lines
 from .scores import tabulate_laws as tabulate_laws
 from .scores import tabulate_scores as tabulate_scores

@@ -173,7 +173,9 @@ BIN_WORDS = {
 }  # what galaxies are sorted by -> what the table says
 
 
-def bin_words(row) -> str:
+def bin_words(
+    row,  # of galaxy_coverage.csv
+) -> str:  # for a cell of a table
     "The family, or the ends of the bin, of a row of galaxy_coverage.csv."
     if row.by == "all":
         return "all"
