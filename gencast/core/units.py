@@ -27,6 +27,13 @@ MAGGY = u.def_unit("ABmaggy", 3631 * u.Jy)  # astropy's own maggy has no fixed z
 
 NANOMAGGY = u.def_unit("nABmaggy", 1e-9 * MAGGY)
 
+
+FLAM = u.def_unit("FLAM", u.erg / u.s / u.cm**2 / u.AA)  # as HST's pipelines and synphot call it
+
+
+FNU = u.def_unit("FNU", u.erg / u.s / u.cm**2 / u.Hz)
+
+
 # %% ../../nbs/core/50_units.ipynb #0e9b2b60
 POWER = re.compile(r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)\s*(?:\*\*|\^)?\s*\(?([+-]?\d+)\)?")  # (...)**2
 
@@ -49,7 +56,7 @@ def parse_unit(
     try:
         if power:
             return parse_unit(power[1], where) ** int(power[2])
-        with u.add_enabled_units([ZSUN, MAGGY, NANOMAGGY]), warnings.catch_warnings():
+        with u.add_enabled_units([ZSUN, MAGGY, NANOMAGGY, FLAM, FNU]), warnings.catch_warnings():
             warnings.simplefilter("ignore", u.UnitsWarning)
             unit = u.Unit(plain_unit(text))
             getattr(unit, "decompose", unit.to_string)()  # fails where the scale is none
