@@ -33,7 +33,6 @@ FLAM = u.def_unit("FLAM", u.erg / u.s / u.cm**2 / u.AA)  # as HST's pipelines an
 
 FNU = u.def_unit("FNU", u.erg / u.s / u.cm**2 / u.Hz)
 
-
 # %% ../../nbs/core/50_units.ipynb #0e9b2b60
 POWER = re.compile(r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)\s*(?:\*\*|\^)?\s*\(?([+-]?\d+)\)?")  # (...)**2
 

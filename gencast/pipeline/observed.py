@@ -22,6 +22,7 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..core.workers import open_workers
+from ..data.cat_tables import is_cat
 from ..data.faint import soften_like
 from ..data.fields import catalogue_options, keeps_columns, refuse_two_cosmologies, survey_catalogue
 from ..data.mappings import load_mapping
@@ -71,7 +72,7 @@ def read_known(settings: Settings, path: Path, columns, options: dict) -> Sample
             f"{path}: the bands of the suite {settings.suite.name!r} are those of its tables; say with --map "
             "which column is which of them"
         )
-    named = path.suffix.lower() != ".cat" or recognise_survey(path) is not None
+    named = not is_cat(path) or recognise_survey(path) is not None
     refuse_idle(path, options, ("cosmology", "redshift", "ebv") if named else ("cosmology",))
     return in_bands(settings, path, columns, **options)
 
