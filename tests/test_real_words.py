@@ -96,7 +96,7 @@ MAPPING = {
     "frame": "observed",
     "redshift": "z",
     "ids": "id",
-    "bands": {"sdss_r": {"column": "f", "unit": "uJy"}, "sdss_g": {"column": "g", "unit": "uJy"}},
+    "bands": {"sdss2010-r": {"column": "f", "unit": "uJy"}, "sdss2010-g": {"column": "g", "unit": "uJy"}},
 }
 
 

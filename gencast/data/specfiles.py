@@ -24,7 +24,7 @@ from ..core.base import InputError
 from ..core.constants import C_KMS, FWHM_OVER_SIGMA
 from ..core.cosmology import find_cosmology
 from ..core.resampling import pixel_edges, resample
-from .columns import check_gzip, check_cards, file_checksum
+from .columns import check_cards, check_gzip, file_checksum
 
 # %% ../../nbs/data/25_specfiles.ipynb #b5e10182
 ZWARNING_BITS = {
