@@ -168,6 +168,12 @@ def convert_property(
     lifted = 0
     if "floor" in entry:  # a negative mass or rate is none, however low the floor
         low = (values < entry["floor"]) & (log_in | (values >= 0) | (not log_out))
+        if log_in and low.any() and 0 < entry["floor"] < 1:  # 0.001 is a rate, and no logarithm of one
+            raise InputError(
+                f"{where}: floor: {entry['floor']:g} counts in dex as the logarithms do, so it is "
+                f"{10 ** entry['floor']:.3g} {source}; write floor: {np.log10(entry['floor']):.3g} for "
+                f"{entry['floor']:g} {source}"
+            )
         lifted, values = int(low.sum()), np.where(low, entry["floor"], values)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if log_in:
