@@ -2783,6 +2783,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'gencast/pipeline/surveys.py'),
                                           'gencast.pipeline.surveys.check_idle': ( 'pipeline/surveys.html#check_idle',
                                                                                    'gencast/pipeline/surveys.py'),
+                                          'gencast.pipeline.surveys.check_ids': ( 'pipeline/surveys.html#check_ids',
+                                                                                  'gencast/pipeline/surveys.py'),
                                           'gencast.pipeline.surveys.check_survey': ( 'pipeline/surveys.html#check_survey',
                                                                                      'gencast/pipeline/surveys.py'),
                                           'gencast.pipeline.surveys.expected_noise': ( 'pipeline/surveys.html#expected_noise',

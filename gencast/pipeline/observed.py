@@ -50,7 +50,7 @@ from gencast.pipeline.settings import (
     SurveySettings,
 )
 from .simulate import simulation_key
-from .surveys import load_survey, match_survey, noise_survey, survey_noise
+from .surveys import check_ids, load_survey, match_survey, noise_survey, survey_noise
 from .training import make_learner
 from ..regression.signals import LAW_SIGNALS
 
@@ -314,6 +314,7 @@ def compared_with(
     settings: Settings, sample: Sample, survey: Sample
 ) -> tuple[Sample, Sample | None]:  # the galaxies, and the survey whose noise the simulations have
     "New galaxies in the form of a run's. Raises `InputError` where they cannot be compared."
+    check_ids(sample)
     view = "photometry" if sample.bands else "spectra"
     given = noise_survey(settings.suite, view, survey, settings.observed)
     sample = soften_like(match_survey(settings.suite, view, sample, given, settings.seed), survey)
