@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
 from gencast.data.bands import effective_wavelength
+from gencast.data.catalogues import band_curves, read_catalogue
 from gencast.data.fields import load_catalogue, survey_catalogue
 from gencast.data.named_surveys import LAYOUTS, read_survey, recognise_survey
 
@@ -109,6 +110,17 @@ def test_cosmos_cuts_and_codes(tmp_path):
     assert left["no redshift"] == 1 and left["not observed in a common band"] == 2
 
 
+@pytest.mark.parametrize("unit", ["njy", "NJY", "mJY", "ct", "mag"])
+def test_units_that_the_documents_contradict_are_refused(tmp_path, unit):
+    t = cosmos(tmp_path / "a.fits", "")
+    t["HSC_i_FLUX"].unit = None
+    t.write(tmp_path / "b.fits")
+    with fits.open(tmp_path / "b.fits", mode="update") as hdus:
+        hdus[1].header[f"TUNIT{t.colnames.index('HSC_i_FLUX') + 1}"] = unit
+    with pytest.raises(InputError, match=f"in {unit} by the file, and COSMOS2020 .Farmer. has uJy"):
+        load(tmp_path / "b.fits")
+
+
 def test_a_table_in_another_unit_is_refused(tmp_path):
     t = cosmos(tmp_path / "a.fits", "")
     for band in COSMOS:
@@ -176,12 +188,13 @@ def write_uds(folder):
 
 
 def test_the_uds_of_3dhst(tmp_path):
-    sample = load(write_uds(tmp_path))
+    path = write_uds(tmp_path)
+    sample = load(path)
     assert sample.ids == ("1", "2", "3", "4") and sample.meta["zero_point"] == 25
-    for band, curve in UDS_CURVES.items():
-        if curve in sample.bands:
-            check(sample, curve, flux_of(UDS_BANDS.index(band))[:4] * 3631e-10, Z[:4])
-    assert {c for c in UDS_CURVES.values() if not c.startswith("spitzer")} <= set(sample.bands)
+    curves = band_curves(read_catalogue(path))
+    assert {b: curves[b] for b in UDS_CURVES} == UDS_CURVES and None not in curves.values()
+    for band in ("B", "V", "F606W", "R", "F814W", "F125W", "J", "F140W", "F160W"):
+        check(sample, UDS_CURVES[band], flux_of(UDS_BANDS.index(band))[:4] * 3631e-10, Z[:4])
     assert_allclose(sample.properties["log_mstar"], 10.5)
     assert np.isnan(sample.properties["log_sfr"]).all()  # -99: none
     assert sample.meta["left_out"]["no redshift"] == 1
