@@ -73,7 +73,6 @@ from .snapshots import GROUPS as GROUPS
 from .snapshots import HDF5 as HDF5
 from .snapshots import NAMES as NAMES
 from .snapshots import SnapshotHeader as SnapshotHeader
-from .snapshots import check_time as check_time
 from .snapshots import pick as pick
 from .snapshots import read_attributes as read_attributes
 from .snapshots import read_header as read_header
