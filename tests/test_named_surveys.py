@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 
 from gencast.core.base import InputError
 from gencast.data.bands import effective_wavelength
+from gencast.data.catalogues import band_curves, read_catalogue
 from gencast.data.fields import load_catalogue, survey_catalogue
 from gencast.data.named_surveys import LAYOUTS, read_survey, recognise_survey
 
@@ -109,6 +110,17 @@ def test_cosmos_cuts_and_codes(tmp_path):
     assert left["no redshift"] == 1 and left["not observed in a common band"] == 2
 
 
+@pytest.mark.parametrize("unit", ["njy", "NJY", "mJY", "ct", "mag"])
+def test_units_that_the_documents_contradict_are_refused(tmp_path, unit):
+    t = cosmos(tmp_path / "a.fits", "")
+    t["HSC_i_FLUX"].unit = None
+    t.write(tmp_path / "b.fits")
+    with fits.open(tmp_path / "b.fits", mode="update") as hdus:
+        hdus[1].header[f"TUNIT{t.colnames.index('HSC_i_FLUX') + 1}"] = unit
+    with pytest.raises(InputError, match=f"in {unit} by the file, and COSMOS2020 .Farmer. has uJy"):
+        load(tmp_path / "b.fits")
+
+
 def test_a_table_in_another_unit_is_refused(tmp_path):
     t = cosmos(tmp_path / "a.fits", "")
     for band in COSMOS:
@@ -116,6 +128,77 @@ def test_a_table_in_another_unit_is_refused(tmp_path):
     t.write(tmp_path / "b.fits")
     with pytest.raises(InputError, match="in nJy by the file, and COSMOS2020 .Farmer. has uJy"):
         load(tmp_path / "b.fits")
+
+
+# 3D-HST, as its readme of the UDS (v4.2) describes the files
+
+UDS_BANDS = "F160W u B V F606W R i F814W z F125W J F140W H K IRAC1 IRAC2 IRAC3 IRAC4".split()
+UDS_CURVES = {
+    "F160W": "wfc3_ir_f160w",
+    "u": "cfht_megacam_us_9301",
+    "B": "subaru_suprimecam_B",
+    "V": "subaru_suprimecam_V",
+    "F606W": "acs_wfc_f606w",
+    "R": "subaru_suprimecam_Rc",
+    "F814W": "acs_wfc_f814w",
+    "F125W": "wfc3_ir_f125w",
+    "J": "ukirt_wfcam_J",
+    "F140W": "wfc3_ir_f140w",
+    "H": "ukirt_wfcam_H",
+    "K": "ukirt_wfcam_K",
+    "IRAC1": "spitzer_irac_ch1",
+    "IRAC2": "spitzer_irac_ch2",
+}
+UDS_FAST = """#    id      z    ltau   metal    lage      Av   lmass    lsfr   lssfr    la2t    chi2
+# FAST version: 0.9b
+# Photometric catalog file: uds_3dhst.v4.2.cat
+# Photometric redshift file: uds_3dhst.v4.2.zout
+# AB ZP:        25.00
+# Library:      Bruzual & Charlot (2003)
+# Stellar IMF:  Chabrier
+# Filters:     205  88 122  79 236 123 124 239 125 203 263 204 264 265  18  19  20  21
+# ltau: log[tau/yr], lage: log[age/yr], lmass: log[mass/Msol], lsfr: log[sfr/(Msol/yr)]
+# For sfr=0. lsfr is set to -99
+#    id      z    ltau   metal    lage      Av   lmass    lsfr   lssfr    la2t    chi2
+"""
+
+
+def write_uds(folder):
+    "Six objects: four galaxies, one not fitted by FAST (-1 throughout), one without use_phot."
+    names = "id x y ra dec faper_F160W eaper_F160W faper_F140W eaper_F140W".split()
+    names += [f"{kind}_{b}" for b in UDS_BANDS for kind in "few"]
+    names += "tot_cor wmin_ground wmin_hst wmin_irac wmin_wfc3 z_spec star_flag kron_radius".split()
+    names += "a_image b_image theta_J2000 class_star flux_radius fwhm_image flags IRAC1_contam".split()
+    names += "IRAC2_contam IRAC3_contam IRAC4_contam contam_flag f140w_flag use_phot near_star".split()
+    names += "nexp_f125w nexp_f140w nexp_f160w".split()
+    values = dict.fromkeys(names, np.zeros(N)) | {"id": np.arange(1, N + 1), "z_spec": np.full(N, -1.0)}
+    for k, band in enumerate(UDS_BANDS):
+        values |= {f"f_{band}": flux_of(k), f"e_{band}": ERR * flux_of(k), f"w_{band}": np.ones(N)}
+    values |= {"use_phot": np.array([1, 1, 1, 1, 1, 0]), "faper_F160W": np.full(N, 3.0)}
+    for part in ("Catalog", "Fast", "Eazy"):
+        (folder / part).mkdir()
+    rows = [" ".join(f"{v:.8g}" for v in row) for row in np.column_stack([values[n] for n in names])]
+    head = f"# {' '.join(names)}\n# uds_3dhst.v4.2.cat:\n# by R. E. Skelton (2014/03/12)\n"
+    path = folder / "Catalog" / "uds_3dhst.v4.2.cat"
+    path.write_text(head + "\n".join(rows) + "\n")
+    fits_ = [f"{k + 1} {z} 8 0.02 9 0.3 10.5 -99 -99 1 1.0" for k, z in enumerate(Z)]
+    fits_[4] = "5" + " -1" * 10
+    (folder / "Fast" / "uds_3dhst.v4.2.fout").write_text(UDS_FAST + "\n".join(fits_) + "\n")
+    return path
+
+
+def test_the_uds_of_3dhst(tmp_path):
+    path = write_uds(tmp_path)
+    sample = load(path)
+    assert sample.ids == ("1", "2", "3", "4") and sample.meta["zero_point"] == 25
+    curves = band_curves(read_catalogue(path))
+    assert {b: curves[b] for b in UDS_CURVES} == UDS_CURVES and None not in curves.values()
+    for band in ("B", "V", "F606W", "R", "F814W", "F125W", "J", "F140W", "F160W"):
+        check(sample, UDS_CURVES[band], flux_of(UDS_BANDS.index(band))[:4] * 3631e-10, Z[:4])
+    assert_allclose(sample.properties["log_mstar"], 10.5)
+    assert np.isnan(sample.properties["log_sfr"]).all()  # -99: none
+    assert sample.meta["left_out"]["no redshift"] == 1
+    assert "3D-HST" in str(sample.meta)
 
 
 # CANDELS

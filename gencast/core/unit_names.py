@@ -29,20 +29,29 @@ WORDS = {
     r"(?<=1e)([+-]?\d+)\s*\*\s*(?=[A-Za-z])": r"\1 ",  # 1e-20*erg
     r"(?<![\w.])(\d+\.?\d*)[Ee]([+-]?\d+)": r"\1e\2",  # 1E-17
     r"(?i:\b(?:angstroms?|angs?)\b)|\u212b|Å|(?<![\w.(])A(?=$|[\s/*^)\d-])": "AA",
-    r"(?i:\bmicrons?\b|\bmicromet(?:er|re)s?\b)|[\u00b5\u03bc]m\b": "um",
-    r"(?i:\bnanomet(?:er|re)s?\b)": "nm",
+    r"(?i:\bmicrons?\b|\bmicromet(?:er|re)s?\b|\bum\b)|[\u00b5\u03bc]m\b|\\?\bmu\s*m\b": "um",
+    r"(?i:\bnanomet(?:er|re)s?\b)|\bNM\b": "nm",
+    r"(?i:\bmet(?:er|re)s?\b)|\bM(?=(?:\^|\*\*)?\(?-?2\b)": "m",  # W/M^2/UM
+    r"(?i:\bwatts?\b)": "W",
+    r"(?i:\bflam\b)": "FLAM",  # of HST and synphot
+    r"(?i:\bfnu\b)": "FNU",
     r"(?i:\bmicro-?jansk(?:y|ys|ies)\b|\bmicro-?jys?\b|\bujys?\b)|\bmuJy\b|\bmicroJy\b|\buJansky\b": "uJy",
     r"(?i:\bnano-?jansk(?:y|ys|ies)\b|\bnjys?\b)|\bnanoJy\b|\bnJansky\b": "nJy",
-    r"\bmjy\b|\bmilliJy\b|(?i:\bmilli-?jansk(?:y|ys|ies)\b)": "mJy",
-    r"\bJYS?\b|\bjys?\b|(?i:\bjansk(?:ys|ies)\b)": "Jy",
+    r"\bmjys?\b|\bmJYS?\b|\bmilliJy\b|(?i:\bmilli-?jansk(?:y|ys|ies)\b)": "mJy",
+    r"\bJYS?\b|\bjys?\b|(?i:\bjansk(?:y|ys|ies)\b)": "Jy",
     r"(?i:\bergs?\b)": "erg",
     r"\b(?:S|SEC|sec|Sec|seconds?)\b": "s",
     r"\b(?:CM|Cm)(?=\b|\d|\^|-)": "cm",
-    r"\b(?:HZ|hz|hertz)\b": "Hz",
-    r"\b(?:Lsol|L_sun|L_sol|LSUN|lsun|L_Sun|L_?solar|L_odot|L⊙|Lo)(?!\w)": "Lsun",
-    r"\b(?:Msol|M_sun|M_sol|MSUN|msun|M_Sun|M_?solar|M_odot|M⊙|Mo)(?!\w)": "Msun",
-    r"\b(?:Zsol|Z_sun|Z_sol|ZSUN|zsun|Z_Sun|Z_?solar|Z_odot|Z⊙)(?!\w)": "Zsun",
+    r"(?i:\bgigahertz\b|\bghz\b)": "GHz",
+    r"(?i:\bterahertz\b|\bthz\b)": "THz",
+    r"\bMHZ\b": "MHz",  # mhz is milli or mega
+    r"(?i:\bkhz\b)": "kHz",
+    r"\b(?:HZ|hz)\b|(?i:\bhertz\b)": "Hz",
+    r"\b(?:Lsol|L_sun|L_SUN|L_sol|LSUN|lsun|L_Sun|L_?solar|L_odot|L⊙|Lo)(?!\w)": "Lsun",
+    r"\b(?:Msol|M_sun|M_SUN|M_sol|MSUN|msun|M_Sun|M_?solar|M_odot|M⊙|Mo)(?!\w)": "Msun",
+    r"\b(?:Zsol|Z_sun|Z_SUN|Z_sol|ZSUN|zsun|Z_Sun|Z_?solar|Z_odot|Z⊙)(?!\w)": "Zsun",
     r"(?i:\bgyrs?\b)": "Gyr",
+    r"(?i:\bmyrs?\b)": "Myr",  # astropy's myr is a thousandth of a year
     r"(?i:\byears?\b)|\b(?:YR|Yr|yrs)\b": "yr",
     r"×|(?<=\d)\s+[xX]\s+": " ",
 }  # patterns -> astropy's spelling
@@ -69,6 +78,8 @@ def plain_unit(
     called = re.fullmatch(r"(dex|mag|dB)\s*\((.+)\)", name) or re.fullmatch(r"(dex)\s+([A-Za-z].*)", name)
     if called:
         return f"{called[1]}({plain_unit(called[2]) if called[2] not in ('AB', 'ST') else called[2]})"
+    if plain := re.fullmatch(r"(mag|dex)(?:s|nitudes?)?", name, re.I):
+        return plain[1].lower()
     for pattern, word in WORDS.items():
         name = re.sub(pattern, word, name)
     return re.sub(r"(?i)\b(n|nano)?(maggies|maggys?|mgys?)\b", _maggy, name)

@@ -27,6 +27,12 @@ MAGGY = u.def_unit("ABmaggy", 3631 * u.Jy)  # astropy's own maggy has no fixed z
 
 NANOMAGGY = u.def_unit("nABmaggy", 1e-9 * MAGGY)
 
+
+FLAM = u.def_unit("FLAM", u.erg / u.s / u.cm**2 / u.AA)  # as HST's pipelines and synphot call it
+
+
+FNU = u.def_unit("FNU", u.erg / u.s / u.cm**2 / u.Hz)
+
 # %% ../../nbs/core/50_units.ipynb #0e9b2b60
 POWER = re.compile(r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)\s*(?:\*\*|\^)?\s*\(?([+-]?\d+)\)?")  # (...)**2
 
@@ -49,7 +55,7 @@ def parse_unit(
     try:
         if power:
             return parse_unit(power[1], where) ** int(power[2])
-        with u.add_enabled_units([ZSUN, MAGGY, NANOMAGGY]), warnings.catch_warnings():
+        with u.add_enabled_units([ZSUN, MAGGY, NANOMAGGY, FLAM, FNU]), warnings.catch_warnings():
             warnings.simplefilter("ignore", u.UnitsWarning)
             unit = u.Unit(plain_unit(text))
             getattr(unit, "decompose", unit.to_string)()  # fails where the scale is none
@@ -162,6 +168,12 @@ def convert_property(
     lifted = 0
     if "floor" in entry:  # a negative mass or rate is none, however low the floor
         low = (values < entry["floor"]) & (log_in | (values >= 0) | (not log_out))
+        if log_in and low.any() and 0 < entry["floor"] < 1:  # 0.001 is a rate, and no logarithm of one
+            raise InputError(
+                f"{where}: floor: {entry['floor']:g} counts in dex as the logarithms do, so it is "
+                f"{10 ** entry['floor']:.3g} {source}; write floor: {np.log10(entry['floor']):.3g} for "
+                f"{entry['floor']:g} {source}"
+            )
         lifted, values = int(low.sum()), np.where(low, entry["floor"], values)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if log_in:

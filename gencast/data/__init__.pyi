@@ -3,11 +3,11 @@ from .archives import read_archive as read_archive
 from .arrays import sample_from_spectra as sample_from_spectra
 from .bands import band_curve as band_curve
 from .bands import known_bands as known_bands
+from .cat_tables import ID_NAMES as ID_NAMES
+from .cat_tables import plain_id as plain_id
+from .cat_tables import read_blank_table as read_blank_table
 from .catalogues import Catalogue as Catalogue
 from .catalogues import FOLDERS as FOLDERS
-from .catalogues import ID_NAMES as ID_NAMES
-from .catalogues import plain_id as plain_id
-from .catalogues import read_blank_table as read_blank_table
 from .catalogues import write_catalogue as write_catalogue
 from .columns import Column as Column
 from .domains import TableData as TableData
@@ -101,6 +101,7 @@ from .surveys import put_on_grid as put_on_grid
 from .table_spectra import TableSpectra as TableSpectra
 from .table_spectra import pixel_columns as pixel_columns
 from .table_spectra import table_errors as table_errors
+from .text_tables import COMMENT as COMMENT
 from .text_tables import Layout as Layout
 from .text_tables import SEPARATORS as SEPARATORS
 from .text_tables import UNITS_IN_BLANKS as UNITS_IN_BLANKS
@@ -108,6 +109,7 @@ from .text_tables import counted_names as counted_names
 from .text_tables import find_layout as find_layout
 from .text_tables import find_separator as find_separator
 from .text_tables import header_candidates as header_candidates
+from .text_tables import is_comment_line as is_comment_line
 from .text_tables import known_dialect as known_dialect
 from .text_tables import names_line as names_line
 from .text_tables import open_text as open_text

@@ -45,7 +45,7 @@ def _check_size(path: Path, name: str, size: int, stored: int) -> None:
 def _open_text(path: Path, part: str):
     "Names and reader of a table in text."
     if path.suffix.lower() == ".gz":
-        _check_gzip(path)
+        check_gzip(path)
     with open_text_table(path) as (names, get):
         names = [str(n) for n in names]
         unique_names(path, names)
@@ -121,7 +121,7 @@ def check_headers(path: Path) -> None:
             raise InputError(f"{path} cannot be read: {err}") from err
 
 
-def _check_gzip(path: Path) -> None:
+def check_gzip(path: Path) -> None:
     """Read a compressed file to its end, where its checksum stands. Raises `InputError` for one that is out
     of proportion.
     """
@@ -153,7 +153,7 @@ def _open_fits(path: Path, part: str):
     from astropy.io import fits
 
     if path.suffix.lower() == ".gz":
-        _check_gzip(path)
+        check_gzip(path)
     check_headers(path)
     with fits.open(path, memmap=False, checksum=True, lazy_load_hdus=False) as hdus:
         tables = [
@@ -350,8 +350,31 @@ def _open_parquet(path: Path, part: str):
         yield schema.names, get
 
 
+@contextmanager
+def _open_feather(path: Path, part: str):
+    "Names and reader of a Feather file, as pandas and R write it."
+    try:
+        import pyarrow.feather as feather
+    except ImportError as err:
+        raise InputError(
+            f"{path}: Feather needs pyarrow; run `pip install 'gencast[parquet]'`, or write the table as "
+            "FITS or HDF5"
+        ) from err
+    table = feather.read_table(path, memory_map=False)
+    table.validate(full=True)
+    _check_size(path, path.name, table.nbytes, path.stat().st_size)
+    unique_names(path, table.schema.names)
+
+    def get(name):
+        about = table.schema.field(name).metadata or {}
+        unit = next((about[k].decode() for k in (b"unit", b"units") if k in about), "")
+        return Column(_arrow_values(path, name, table.column(name).combine_chunks()), unit)
+
+    yield table.schema.names, get
+
+
 def _arrow_values(path: Path, name: str, column) -> np.ndarray:  # masked where something is missing
-    "A column of a Parquet file; whole numbers stay whole where some are missing."
+    "A column of a Parquet or Feather file; whole numbers stay whole where some are missing."
     import pyarrow as pa
 
     kind = str(column.type)
@@ -425,6 +448,7 @@ FORMATS = {
     ".nc": _open_hdf5,
     ".parquet": _open_parquet,
     ".pq": _open_parquet,
+    ".feather": _open_feather,
     ".npy": _open_numpy,
     ".npz": _open_numpy,
 }

@@ -18,6 +18,7 @@ from ..core.constants import LYMAN_ALPHA
 from ..core.cosmology import cosmology_name
 from ..core.sample import Sample
 from .bands import band_curve
+from .cat_tables import is_cat
 from .catalogues import Catalogue, band_curves, read_catalogue
 from .faint import check_flux_scale, median_light
 from .limits import check_usual_light, odd_light
@@ -331,7 +332,7 @@ def keeps_columns(
     path: str | Path,  # any file
 ) -> bool:  # whether it needs no mapping
     "Whether a file is a catalogue whose columns are known: a .cat, or the table of a known survey."
-    return Path(path).suffix.lower() == ".cat" or recognise_survey(path) is not None
+    return is_cat(path) or recognise_survey(path) is not None
 
 # %% ../../nbs/data/55_fields.ipynb #aa447243
 def in_cosmology(

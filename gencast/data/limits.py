@@ -174,6 +174,32 @@ def odd_property(
     reason = f"gives {prop} outside {low:g} to {high:g}; a code for missing values, or another unit?"
     return {reason: odd} if odd.any() else {}
 
+
+MAGNITUDES = (12.0, 32.0)  # of galaxies in surveys
+MOST_SPREAD = 2.5  # of the numbers in a list of magnitudes, largest by smallest
+
+
+def check_no_magnitudes(
+    path: Path,  # of the table, for the message
+    values: np.ndarray,  # under linear units, as in the file, shape (n_gal, n_band)
+    wave: np.ndarray,  # Angstrom, shape (n_band,)
+    units: list,  # of the bands
+) -> None:
+    """`InputError` for numbers that look like magnitudes under a unit of flux: all of them are 12 to 32, they
+    differ little, and they fall towards the red, as magnitudes of galaxies do and flux densities do not.
+    """
+    if len(values) < 5 or values.shape[1] < 3 or len(set(map(str, units))) > 1:
+        return
+    low, high = float(np.min(values)), float(np.max(values))
+    if not (MAGNITUDES[0] <= low and high <= MAGNITUDES[1] and high < MOST_SPREAD * low):
+        return
+    middle = np.median(values, axis=0)[np.argsort(wave)]
+    if middle[0] > middle[-1]:
+        raise InputError(
+            f"{path}: all brightnesses are {low:.4g} to {high:.4g} {units[0]} and fall towards the red, as "
+            "magnitudes do; say unit: mag(AB) if they are, or give fluxes in a smaller unit, e.g. nJy"
+        )
+
 # %% ../../nbs/data/09_limits.ipynb #11f38ff8
 def no_galaxy_left(path: Path, left_out: dict) -> InputError:
     "The error for a table of which nothing can be used."

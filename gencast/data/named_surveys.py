@@ -15,6 +15,7 @@ from astropy import units as u
 
 from ..core.base import InputError
 from ..core.checks import beside
+from ..core.units import log_slope, parse_unit
 from .bands import effective_wavelength
 from .catalogues import Catalogue
 from .columns import open_columns, read_columns, table_kind
@@ -116,12 +117,14 @@ def recognise_survey(
 def check_unit(table: SurveyTable, column: str, stated: str) -> None:
     "`InputError` for a column of fluxes that the file says to be in another unit than the documents."
     try:
-        unit = u.Unit(stated)
-        scale = unit.to(u.Jy)
-    except (ValueError, TypeError, u.UnitConversionError):  # none, or one that astropy does not know
+        unit = parse_unit(stated, column)
+    except InputError:  # none, or one that is not known
+        return
+    scale = np.nan if log_slope(unit) is not None or not unit.is_equivalent(u.Jy) else unit.to(u.Jy)
+    if table.layout.unit == "mag" and (log_slope(unit) is not None or unit == u.mag):
         return
     right = 10 ** (-0.4 * (UNIT_ZERO_POINTS.get(table.layout.unit.lower(), np.nan) - UNIT_ZERO_POINTS["jy"]))
-    if table.layout.unit == "mag" or abs(scale / right - 1) > 0.01:
+    if table.layout.unit == "mag" or not abs(scale / right - 1) <= 0.01:
         raise InputError(
             f"{table.path}: column {column!r} is in {stated} by the file, and {table.layout.name} has "
             f"{table.layout.unit}; correct the unit, or describe the table with --map"

@@ -25,6 +25,7 @@ from .faint import check_flux_scale
 from .joins import Place, column_place, read_joined
 from gencast.data.limits import (
     bad_galaxies,
+    check_no_magnitudes,
     check_usual_light,
     check_usual_property,
     is_code,
@@ -500,6 +501,8 @@ def usable_rows(
     if redshift is not None and (redshift > MOST_REDSHIFT).any():
         found[called, f"is beyond redshift {MOST_REDSHIFT}"] = redshift > MOST_REDSHIFT
     rows, left_out = sort_out(path, found, mapping["bad"], n)
+    if light.spectra is None and not any(light.magnitude):
+        check_no_magnitudes(path, light.values[rows], light.wave, light.units)
     facts = {"left_out": left_out, "lifted": lifted}
     lacking = {p: int((~np.isfinite(v[rows])).sum()) for p, v in made.items()}
     return light, table, redshift, rows, made, facts | {"lacking": {p: k for p, k in lacking.items() if k}}

@@ -18,6 +18,23 @@ from ..core.cosmology import find_cosmology
 from ..core.units import parse_unit
 from .columns import word
 
+# %% ../../nbs/data/63_snapshots.ipynb #cbc0b629
+def check_time(path: str | Path, redshift: float, time: float, matter: float, hubble: float) -> None:
+    """`InputError` where `Time` is no scale factor at the redshift and no time either: not the age of the
+    Universe in Gyr, nor in 0.978 Gyr / h, and the run has a cosmology.
+    """
+    if not (matter > 0 and 0 < time < 1 and redshift > -1) or abs(time * (1 + redshift) - 1) < 1e-3:
+        return
+    age = float(find_cosmology(None).age(redshift).value)
+    if any(abs(time / (age / unit) - 1) < 0.1 for unit in (1.0, 0.9778 / hubble if hubble > 0 else 1.0)):
+        return
+    raise InputError(
+        f"{path}: its header says Redshift {redshift:g} and Time {time:g}, which is redshift "
+        f"{1 / time - 1:.4g} if it is a scale factor; correct the file, or, for a run without a "
+        "cosmology, set Omega0 = 0 in it"
+    )
+
+
 # %% ../../nbs/data/63_snapshots.ipynb #ec1eea47
 @dataclass(frozen=True)
 class SnapshotHeader:
@@ -34,6 +51,7 @@ NAMES = {
     "time": ("Time",),
     "hubble": ("HubbleParam", "h", "hubble"),
     "matter": ("Omega0", "Omega_m", "Omega_Matter", "OmegaMatter", "OmegaM", "Omega_m0", "Om0"),
+    "comoving": ("ComovingIntegrationOn", "Cosmological run"),
     "lambda": ("OmegaLambda", "Omega_Lambda", "Omega_l", "OmegaL"),
 }
 GROUPS = ("Header", "Cosmology", "Parameters")
@@ -71,14 +89,18 @@ def pick(
 def read_header(
     path: str | Path,  # of a snapshot; files that are not HDF5 have no header
 ) -> SnapshotHeader:  # box, redshift and cosmology
-    """Redshift, Hubble constant and cosmology of a snapshot. Raises `InputError` where its redshift and its
-    scale factor contradict each other, or where they cannot be.
+    """Redshift, Hubble constant and cosmology of a snapshot; a run without a cosmology has no redshift,
+    though Gadget writes 0. Raises `InputError` where the redshift cannot be, or contradicts the scale factor
+    or a `Time` that can be no time.
     """
     if Path(path).suffix.lower() not in HDF5:
         return SnapshotHeader()
     found = read_attributes(Path(path))
     redshift, scale, time = (pick(found, what) for what in ("redshift", "scale", "time"))
     matter, hubble, dark = (pick(found, what) for what in ("matter", "hubble", "lambda"))
+    hubble = hubble if 0.2 < hubble < 2 else np.nan
+    if pick(found, "comoving") == 0 or matter == 0 and redshift == 0:
+        return SnapshotHeader(hubble=hubble)
     if np.isnan(redshift):
         is_scale = matter > 0 and 0 < time <= 1 + 1e-6  # in other runs, time is a time
         scale = time if np.isnan(scale) and is_scale else scale
@@ -88,14 +110,16 @@ def read_header(
             f"{path}: its header says redshift {redshift:g} and scale factor {scale:g}, which is redshift "
             f"{1 / scale - 1:g}; correct the file"
         )
+    if np.isnan(scale):
+        check_time(path, redshift, time, matter, hubble)
     if redshift < -1e-3 or redshift >= 100:
         raise InputError(f"{path}: its header says redshift {redshift:g}, which cannot be; correct the file")
-    known = 0.05 < matter < 1.5 and 0.2 < hubble < 2
+    known = 0.05 < matter < 1.5 and hubble > 0
     parameters = {"H0": 100 * hubble, "Om0": matter}
     if abs(matter + dark - 1) > 1e-3:
         parameters["Ode0"] = dark
     cosmology = find_cosmology(parameters, f"{path}: header") if known else None
-    return SnapshotHeader(max(redshift, 0.0), hubble if 0.2 < hubble < 2 else np.nan, cosmology)
+    return SnapshotHeader(max(redshift, 0.0), hubble, cosmology)
 
 # %% ../../nbs/data/63_snapshots.ipynb #a3698a7f
 def settle_redshift(path: str | Path, given: float | None, header: SnapshotHeader) -> float:

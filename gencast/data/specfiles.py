@@ -24,7 +24,7 @@ from ..core.base import InputError
 from ..core.constants import C_KMS, FWHM_OVER_SIGMA
 from ..core.cosmology import find_cosmology
 from ..core.resampling import pixel_edges, resample
-from .columns import _check_gzip, check_cards, file_checksum
+from .columns import check_cards, check_gzip, file_checksum
 
 # %% ../../nbs/data/25_specfiles.ipynb #b5e10182
 ZWARNING_BITS = {
@@ -99,7 +99,7 @@ def unpacked(
         raw = path.read_bytes()
         if raw[:2] != b"\x1f\x8b":
             return raw
-        _check_gzip(path)
+        check_gzip(path)
         return gzip.decompress(raw)
     except OSError as err:
         raise InputError(f"it cannot be opened ({err.strerror or err}); check the path") from err

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from ..core.base import InputError
+from .cat_tables import cat_stem
 
 # %% ../../nbs/data/48_zero_points.ipynb #2f6f0730
 UNIT_ZERO_POINTS = {"jy": 8.9, "mjy": 16.4, "ujy": 23.9, "njy": 31.4, "nanomaggy": 22.5, "maggy": 0.0}  # AB
@@ -90,7 +91,7 @@ def stated_zero_points(
         words = {k.upper(): v.strip().strip("'\"") for k, v in words.items()}
         named = Path(words.get("CATALOG_FILE", words.get("CATALOG", ""))).name
         key = next((k for k in ("PRIOR_ABZP", "AB_ZEROPOINT") if k in words), None)
-        if key and named in (path.name, path.stem):
+        if key and named.removesuffix(".gz") in (path.name.removesuffix(".gz"), cat_stem(path)):
             found[f"{parameters.name} ({key})"] = _setting_number(parameters, key, words[key])
     return found
 

@@ -246,14 +246,25 @@ def match_survey(
     return replace(survey, meta=survey.meta | {"noise": noise.tolist()})
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #27ac2e54
+def check_ids(survey: Sample) -> None:
+    "`InputError` for an id that two galaxies of a survey have."
+    if len(set(survey.ids)) < len(survey.ids):
+        twice = next(i for i in survey.ids if list(survey.ids).count(i) > 1)
+        raise InputError(
+            f"the data set {survey.name!r}: the id {twice!r} stands twice; give each galaxy a name of its "
+            "own, by which it is found in the tables"
+        )
+
+
 def check_survey(suite: Suite, view: str, survey: Sample) -> None:
-    """`InputError` for observed galaxies without features, for bands beyond the suite's photometry grid, and
-    for a name that a simulation has.
+    """`InputError` for observed galaxies without features, for bands beyond the suite's photometry grid,
+    for a name that a simulation has, and for an id that two galaxies have.
     """
     feature_table(survey)
     if view == "photometry" and has_recipes(suite):
         wave, ends = suite.wave(view), np.array([survey.redshift.min(), survey.redshift.max()])
         band_luminosity(wave, np.ones((2, wave.size)), ends, survey.bands)
+    check_ids(survey)
     if survey.name in (*suite.names, "summary"):
         raise InputError(
             f"the data set {survey.name!r} is called like a simulation or the summary; rename its file"
