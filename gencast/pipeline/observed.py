@@ -331,6 +331,13 @@ def kept_for(folder: Path, settings: Settings, view: str) -> Kept:
     return open_kept(folder, settings, view, made)
 
 
+def count_steps(found, bar):  # yields what is found
+    "Let a bar follow a loop: a step is done when the next one is asked for."
+    for each in found:
+        yield each
+        bar.update()
+
+
 def forecast_kept(folder: Path, settings: Settings, sample: Sample, properties: tuple, progress: Progress):
     "All tables from what the run keeps; None, after a sentence, where that cannot be used."
     view = "photometry" if sample.bands else "spectra"
@@ -341,13 +348,13 @@ def forecast_kept(folder: Path, settings: Settings, sample: Sample, properties: 
         return None
     sample, given = compared_with(settings, sample, kept.survey)
     p = replace(progress, show=False, threads=True)
-    with threadpool_limits(1):
-        try:
+    try:
+        with threadpool_limits(1), progress.stage("forecast", len(properties)) as bar:
             found = measure_kept(settings, kept, sample, given, properties, p)
-            return forecast_tables(found, settings, p)
-        except KeptDamaged as err:
-            print(err)
-            return None
+            return forecast_tables(count_steps(found, bar), settings, p)
+    except KeptDamaged as err:
+        print(err)
+        return None
 
 
 def forecast_anew(folder: Path, settings: Settings, sample: Sample, properties: tuple, progress: Progress):
