@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,9 +60,16 @@ def suite_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(suite_file, tmp_path_factory):
+def said():
+    "What the small run says: stdout and stderr."
+    return io.StringIO(), io.StringIO()
+
+
+@pytest.fixture(scope="module")
+def whole(suite_file, tmp_path_factory, said):
     "A small run that nobody disturbs."
-    return run(suite_file, out=tmp_path_factory.mktemp("whole") / "some", **TINY)
+    with redirect_stdout(said[0]), redirect_stderr(said[1]):
+        return run(suite_file, out=tmp_path_factory.mktemp("whole") / "some", **TINY | {"progress": True})
 
 
 def tables(folder):
@@ -138,19 +145,14 @@ def test_an_interrupted_call_goes_on(whole, suite_file, tmp_path, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in made} == made, "simulations were made twice"
 
 
-def test_each_stage_reports_on_stderr(whole, suite_file, tmp_path, capsys):
-    "In a file, as in a batch job: a plain line for each stage, and what is printed has no bar."
-    out = shutil.copytree(whole.folder, tmp_path / "some")
-    options = ["--quick", "-n", "120", "--views", "photometry", "-j", "1", "--no-notebooks", "-o", str(out)]
-    with pytest.raises(SystemExit) as end:
-        main(["run", str(suite_file), *options])
-    printed, said = capsys.readouterr()
-    assert not end.value.code and not re.search(r"[\x00-\x09\x0b-\x1f█]|it/s| of \d+ in ", printed)
-    assert f"All results: {out}" in printed
+def test_each_stage_reports_on_stderr(whole, said):
+    "In a file, as in a batch job: a plain line for each stage, and nothing on stdout."
+    printed, said = (stream.getvalue() for stream in said)
+    assert printed == "" and not re.search(r"[\x00-\x09\x0b-\x1f█]|it/s", said)
     lines = [re.fullmatch(r"(.+?) +(\d+) of (\d+) in [\d.]+ s", line) for line in said.splitlines()]
     assert all(lines), said
     assert all(line[2] == line[3] for line in lines)
-    stages = read_sealed(out / "run.json")["stages"]
+    stages = read_sealed(whole.folder / "run.json")["stages"]
     assert {line[1] for line in lines} == set(stages)
     assert {f"photometry: {stage}" for stage in ("simulate", "support", "laws", "tables")} <= set(stages)
     assert next(int(line[3]) for line in lines if line[1] == "photometry: laws") > 20
