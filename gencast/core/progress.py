@@ -103,7 +103,7 @@ class Progress:
     @contextmanager
     def stage(
         self,
-        name: str,
+        name: str,  # what is being done, e.g. `spectra: support`
         total: int = 1,  # steps; whoever counts them calls `update` of the bar
         unit: str = "it",  # what is counted, e.g. spectrum
     ):  # yields the bar
