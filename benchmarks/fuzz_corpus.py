@@ -1607,7 +1607,7 @@ def cli_kind() -> Corpus:
             except SystemExit as end:
                 if end.code not in (0, None) and (
                     end.code != 2
-                    or not err.getvalue().startswith("gencast: ")
+                    or not err.getvalue().splitlines()[-1].startswith("gencast: ")
                     or "Traceback" in err.getvalue()
                 ):
                     raise AssertionError(f"{words[0]}: exit {end.code}: {err.getvalue()[:500]}") from end

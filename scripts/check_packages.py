@@ -7,7 +7,7 @@
     python scripts/check_packages.py --only --oldest    # the oldest dependencies that settings.ini allows,
     and the fast tests with them
     python scripts/check_packages.py --only --oldest --tests tests/test_run.py tests/test_keeping.py
-    python scripts/check_packages.py --only --pythons   # Python 3.11, 3.12 and 3.13, as far as they are found
+    python scripts/check_packages.py --only --pythons   # Python 3.11 to 3.14, as far as they are found
     python scripts/check_packages.py --only --audit     # known weaknesses of the dependencies (pip-audit)
 
 Needs git, and `pip install -e ".[dev]"` for the environment it is started in. `--oldest` and `--audit`
@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 FAST = (
     "bad_input",
     "baselines",

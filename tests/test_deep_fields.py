@@ -2,6 +2,7 @@
 command line."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -446,7 +447,9 @@ def test_forecast_for_a_table_and_for_a_catalogue(small, galaxies, tmp_path, cap
                 "1",
             ]
         )
-    assert end.value.code == 0
+    printed, said = capsys.readouterr()
+    assert end.value.code == 0 and "forecast   " not in printed
+    assert re.fullmatch(r"forecast +1 of 1 in [\d.]+ s\n", said), said
     table = pd.read_csv(tmp_path / "out" / "galaxies.csv")
     assert (
         len(table) == inside.sum()

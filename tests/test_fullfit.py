@@ -432,7 +432,8 @@ def test_the_command_fits_and_says_so(tmp_path, capsys):
         with pytest.raises(SystemExit) as end:
             main(["fit", "--models", "400", "--out", str(tmp_path / "fit")])
         assert not end.value.code
-    said, table = capsys.readouterr().out, pd.read_csv(tmp_path / "fit" / "fits.csv")
+    (said, bars), table = capsys.readouterr(), pd.read_csv(tmp_path / "fit" / "fits.csv")
+    assert "library fit" not in said and bars.count("library fit ") == 2 and "\r" not in bars
     assert "log_mstar [dex(Msun)]" in said and "fewer than 20 models" in said and len(table) == 2
     assert (table.log_mstar_p16 <= table.log_mstar).all() and table.log_mstar.between(6, 12).all()
     with pytest.raises(SystemExit) as end:

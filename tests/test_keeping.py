@@ -1,6 +1,7 @@
 """Never lose, never lie: kills, full disks, failing models, flipped bits, two runs at a time."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,9 +60,16 @@ def suite_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(suite_file, tmp_path_factory):
+def said():
+    "What the small run says: stdout and stderr."
+    return io.StringIO(), io.StringIO()
+
+
+@pytest.fixture(scope="module")
+def whole(suite_file, tmp_path_factory, said):
     "A small run that nobody disturbs."
-    return run(suite_file, out=tmp_path_factory.mktemp("whole") / "some", **TINY)
+    with redirect_stdout(said[0]), redirect_stderr(said[1]):
+        return run(suite_file, out=tmp_path_factory.mktemp("whole") / "some", **TINY | {"progress": True})
 
 
 def tables(folder):
@@ -134,6 +143,42 @@ def test_an_interrupted_call_goes_on(whole, suite_file, tmp_path, monkeypatch):
     made = {p: p.stat().st_mtime_ns for p in (out / "simulations").rglob("*.npy")}
     assert made and tables(run(suite_file, out=out, **TINY).folder) == tables(whole.folder)
     assert {p: p.stat().st_mtime_ns for p in made} == made, "simulations were made twice"
+
+
+def test_each_stage_reports_on_stderr(whole, said):
+    "In a file, as in a batch job: a plain line for each stage, and nothing on stdout."
+    printed, said = (stream.getvalue() for stream in said)
+    assert printed == "" and not re.search(r"[\x00-\x09\x0b-\x1f█]|it/s", said)
+    lines = [re.fullmatch(r"(.+?) +(\d+) of (\d+) in [\d.]+ s", line) for line in said.splitlines()]
+    assert all(lines), said
+    assert all(line[2] == line[3] for line in lines)
+    stages = read_sealed(whole.folder / "run.json")["stages"]
+    assert {line[1] for line in lines} == set(stages)
+    assert {f"photometry: {stage}" for stage in ("simulate", "support", "laws", "tables")} <= set(stages)
+    assert next(int(line[3]) for line in lines if line[1] == "photometry: laws") > 20
+
+
+class Terminal(io.StringIO):
+    "A stream that can draw."
+
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_has_bars(capsys):
+    with redirect_stderr(Terminal()) as screen:
+        Progress(1).map("squares", pow, [(k, 2) for k in range(4)])
+        with Progress(1).stage("support"):
+            pass
+        Progress(1, show=False).map("nothing", pow, [(2, 2)])
+        Progress(1).map("no tasks", pow, [])
+        with pytest.raises(ValueError), Progress(1).stage("fails"):
+            raise ValueError
+    drawn = screen.getvalue()
+    assert "\rsquares" in drawn and " 4/4 [" in drawn and "\rsupport" in drawn and " 1/1 [" in drawn
+    assert "nothing" not in drawn and "no tasks" not in drawn
+    assert "fails" in drawn and not re.search(r"fails +: 100%", drawn)
+    assert capsys.readouterr().out == ""
 
 
 def test_no_memory_in_a_model_stops_the_run(suite_file, tmp_path, monkeypatch, capsys):
@@ -427,6 +472,7 @@ def test_interrupted_in_words(suite_file, tmp_path, number):
         time.sleep(0.05)
     os.killpg(process.pid, number)
     said = process.communicate(timeout=180)[1].strip()
+    said = re.sub(r"^[^\n]+ \d+ of \d+ in [\d.]+ s\n", "", said, flags=re.M)  # stages that were done
     # a worker that the signal met while it began tells of that itself; nothing else is said
     said = re.sub(
         r"^Process LokyProcess-\d+:\nTraceback [^\n]*\n(?: [^\n]*\n)*KeyboardInterrupt\n",

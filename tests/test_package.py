@@ -222,6 +222,48 @@ def test_ci_runs_the_commands_of_the_readme():
     assert "pip install -e ." in readme and "gencast run" in readme
 
 
+def test_page_of_dependencies_is_in_step(load_script, tmp_path, monkeypatch):
+    "Each package of settings.ini with its oldest version and a licence, and no other."
+    script = load_script("build_dependencies")
+    assert script.differences() == []
+    rows = script.read_page()
+    assert len(rows) > 30 and all(line.split(" | ")[3].strip(" |") for _, line in rows.values())
+    page = tmp_path / "page.qmd"
+    page.write_text(script.PAGE.read_text(encoding="utf-8").replace("| 1.15 |", "| 1.14 |"), encoding="utf-8")
+    monkeypatch.setattr(script, "PAGE", page)
+    assert script.differences() == ["scipy (Always): 1.14 here, 1.15 in settings.ini"]
+    assert script.main(["--check"]) == 1
+
+
+def test_licences_as_metadata_state_them(load_script):
+    from email.message import Message
+
+    script = load_script("build_dependencies")
+
+    def licence(**fields):
+        about = Message()
+        for name, values in fields.items():
+            for value in values:
+                about[name.replace("_", "-")] = value
+        return script.licence_of(about)
+
+    assert licence(License_Expression=["MIT"], License=["see the file"]) == "MIT"
+    assert licence(License=["BSD 3-Clause License\n\nCopyright"]) == "BSD 3-Clause License"
+    assert licence(License=["Copyright by X"], Classifier=["License :: OSI Approved :: ISC"]) == "ISC"
+    free = "License :: Free for non-commercial use"
+    assert licence(License=["BSD"], Classifier=[free]) == "BSD; Free for non-commercial use"
+    assert licence() == licence(License=["UNKNOWN"]) == licence(License=["====="]) == "not stated"
+
+
+def test_workflow_does_what_ci_does():
+    "The same script, on every Python that settings.ini allows."
+    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    job = flow["jobs"]["tests"]
+    pythons = job["strategy"]["matrix"]["python"]
+    assert pythons[0] == settings()["min_python"] and len(pythons) == len(set(pythons)) == 4
+    assert [step["run"] for step in job["steps"] if "run" in step][-1].endswith(".ci/run")
+
+
 @pytest.fixture
 def numbers(load_script):
     "The script that writes the numbers of the documents, as a module."

@@ -3,6 +3,7 @@ units. Never the real one."""
 
 import io
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
@@ -409,6 +410,7 @@ def test_command_line(server, tmp_path, monkeypatch, capsys):
         not end.value.code
         and "2 galaxies: 2 fetched" in printed.out
         and "6 particles of wind" in printed.out
+        and re.fullmatch(r"fetch +2 of 2 in [\d.]+ s\n", printed.err)
         and SECRET not in printed.out + printed.err
     )
     entry = yaml.safe_load(printed.out[printed.out.index("- name: tng100-1") :])[0]

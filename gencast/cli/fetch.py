@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../../nbs/cli/70_fetch.ipynb #29550011
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -31,9 +30,9 @@ def show_count(
     unit: str,  # what is counted, e.g. spectrum
 ):  # yields a function of (done, total)
     "Show how much of a fetch is done."
-    from tqdm import tqdm
+    from gencast.core import Progress
 
-    with tqdm(total=total, unit=unit, file=sys.stdout) as bar:
+    with Progress().stage("fetch", total, unit) as bar:
 
         def update(done, total):
             bar.total = total

@@ -111,6 +111,7 @@ def fit(
     """SED fitting, to compare with: fit model spectra to your galaxies under the priors that the
     documentation states. No simulation suite and no trained model takes part.
     """
+    from gencast.core import Progress
     from gencast.data.references import load_spectra
     from gencast.pipeline.configure import read_ebv
     from gencast.pipeline.record import write_table
@@ -119,7 +120,8 @@ def fit(
     options = method_options(method, jobs, budget)
     how = {"ebv": None if ebv is None else read_ebv(ebv), "aperture": aperture, "skip": skip}
     sample = load_spectra(data or None, accept=tuple(accept or ()), **how)
-    table = fit_sample(sample, method.value, out, n_models=models, seed=seed, **options)
+    with Progress(show=method == Method.library).stage("library fit"):  # BAGPIPES has a bar for galaxies
+        table = fit_sample(sample, method.value, out, n_models=models, seed=seed, **options)
     print("", *fit_lines(table), sep="\n")
     for line in warning_lines(table):
         print(f"\n{line}")

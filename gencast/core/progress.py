@@ -6,6 +6,7 @@
 __all__ = ['OnDisk', 'read_shared', 'Progress']
 
 # %% ../../nbs/core/80_progress.ipynb #8fe43789
+import io
 import os
 import sys
 import tempfile
@@ -64,24 +65,55 @@ def call_shared(function, task: tuple):
     "`function(*task)`, with what is `OnDisk` read."
     return function(*[read_shared(a.path) if isinstance(a, OnDisk) else a for a in task])
 
+# %% ../../nbs/core/80_progress.ipynb #5b0c1d2e
+def draws_bars(stream) -> bool:
+    "Whether a stream can draw over what it wrote: a terminal, or the kernel of a notebook."
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel")
+
+
+@contextmanager
+def show_bar(name: str, total: int, unit: str, show: bool):  # yields the bar, of tqdm
+    "A bar on stderr; where that is no terminal, one line at the end."
+    from tqdm import tqdm
+
+    drawn, start = draws_bars(sys.stderr), time.perf_counter()
+    show = bool(show and total)
+    where = sys.stderr if drawn else io.StringIO()
+    style = {"unit": unit, "ncols": 88, "mininterval": 0.5, "disable": not show, "file": where}
+    with tqdm(desc=f"{name:<26}", total=total, **style) as bar:
+        yield bar
+        if not bar.n:  # a stage of one step
+            bar.update(bar.total)
+    if show and not drawn:
+        seconds = time.perf_counter() - start
+        print(f"{name:<26} {bar.n:,} of {bar.total:,} in {seconds:.1f} s", file=sys.stderr, flush=True)
+
 # %% ../../nbs/core/80_progress.ipynb #bca91f37
 @dataclass
 class Progress:
-    "Stages of a run as they pass: a bar for each, and the time it took."
+    "Stages of a run as they pass: a bar for each on stderr, and the time it took."
 
     jobs: int = 2  # tasks at a time
-    show: bool = True  # print progress bars
+    show: bool = True  # draw bars
     seconds: dict = field(default_factory=dict)  # stage -> seconds
     spool: Path | None = None  # on a cluster: a folder that all machines see, for what tasks share
     current: str = ""  # the stage that runs, or in which it ended
     threads: bool = False  # tasks are threads of this process: for seconds of work in large arrays
 
     @contextmanager
-    def stage(self, name: str):
-        "Time what happens inside; trouble of the machine is raised as `Stopped`, in one sentence."
+    def stage(
+        self,
+        name: str,  # what is being done, e.g. `spectra: support`
+        total: int = 1,  # steps; whoever counts them calls `update` of the bar
+        unit: str = "it",  # what is counted, e.g. spectrum
+    ):  # yields the bar
+        """Time what happens inside, and show it; trouble of the machine is raised as `Stopped`, in one
+        sentence.
+        """
         start, outer, self.current = time.perf_counter(), self.current, name
         try:
-            yield
+            with show_bar(name, total, unit, self.show) as bar:
+                yield bar
         except (Exception, MemoryError) as err:
             if trouble := machine_trouble(err, name):
                 raise Stopped(trouble) from err
@@ -100,32 +132,22 @@ class Progress:
         """`function(*task)` for every task, in order, in parallel. Raises `TasksFailed` when all are done,
         where tasks have names; `Stopped` for the machine's troubles.
         """
-        from tqdm import tqdm
-
-        with self.stage(name):
+        with self.stage(name, len(tasks)) as bar:
             if self.spool:
                 function, tasks = (
                     call_shared,
                     [(function, task) for task in share_arguments(tasks, self.spool)],
                 )
             found = []
-            with tqdm(
-                desc=f"{name:<26}",
-                total=len(tasks),
-                disable=not (self.show and tasks),
-                file=sys.stdout,
-                ncols=88,
-                mininterval=0.5,
-            ) as bar:
-                for last in (False, True):
-                    try:
-                        for result in self._start(name, function, tasks[len(found) :], names[len(found) :]):
-                            found.append(result)
-                            bar.update()
-                        break
-                    except BrokenExecutor:  # a worker process was killed
-                        if last:
-                            raise
+            for last in (False, True):
+                try:
+                    for result in self._start(name, function, tasks[len(found) :], names[len(found) :]):
+                        found.append(result)
+                        bar.update()
+                    break
+                except BrokenExecutor:  # a worker process was killed
+                    if last:
+                        raise
             failures = [r for r in found if isinstance(r, Failure)]
             if failures:
                 raise TasksFailed(failures)

@@ -227,14 +227,18 @@ FIRST_COLUMNS = {
 }
 
 
-def try_laws(c: PropertyEvidence, settings: LawSettings, table: SignalTable, jobs: int) -> list:
+def try_laws(c: PropertyEvidence, settings: LawSettings, table: SignalTable, progress: Progress) -> list:
     "Held-out predictions of all laws, as `LawTrial`; those of the law of the forecasts come first."
     found, own = [], (settings.distance, PAPER_DISTANCE)
-    for law in signal_trials(settings):
-        if has_signals(c, law):
-            found += try_signal_law(c, law, settings, jobs)
-    for law, distance in distance_trials(settings):
-        found += try_distance_law(c, table, law, distance, families=distance in own)
+    on_signals = [law for law in signal_trials(settings) if has_signals(c, law)]
+    on_distances = distance_trials(settings)
+    with progress.stage(f"{c.view}: laws", len(on_signals) + len(on_distances)) as bar:
+        for law in on_signals:
+            found += try_signal_law(c, law, settings, progress.jobs)
+            bar.update()
+        for law, distance in on_distances:
+            found += try_distance_law(c, table, law, distance, families=distance in own)
+            bar.update()
     return found
 
 
@@ -247,8 +251,7 @@ def heldout_rows(trial: LawTrial, table: SignalTable) -> pd.DataFrame:
 def law_tables(c: PropertyEvidence, settings: LawSettings, progress: Progress) -> dict:  # name -> table
     "laws, heldout and scores of one view and property; the law of the forecasts comes first."
     table, trials = distance_signals(c), distance_trials(settings)
-    with progress.stage(f"{c.view}: laws"):
-        found = try_laws(c, settings, table, progress.jobs)
+    found = try_laws(c, settings, table, progress)
     use = table.training_pairs()
     lines = {d: table.column(d) for law, d in trials if law == "pooled_line"}
     lines = [line_table(x, table.log_mse, use, table.names).assign(distance=d) for d, x in lines.items()]

@@ -17,11 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 import gencast
 from ..core.base import InputError, digest
 from ..core.files import replace_folder
+from ..core.progress import Progress
 from .commands import commands_page
 from .links import check_site, link_names, name_links, plain_text
 from .navigation import write_config
@@ -67,10 +66,12 @@ def run_notebook(
 # %% ../../nbs/site/30_build.ipynb #21641c0b
 def run_notebooks(paths: list) -> list:  # what went wrong, as sentences
     "Execute the notebooks that have no outputs, two at a time."
-    with ThreadPoolExecutor(2) as pool:
-        done = pool.map(run_notebook, paths)
-        bar = tqdm(done, total=len(paths), desc="running notebooks", file=sys.stdout, disable=not paths)
-        return [sentence for sentences in bar for sentence in sentences]
+    wrong = []
+    with ThreadPoolExecutor(2) as pool, Progress().stage("running notebooks", len(paths)) as bar:
+        for sentences in pool.map(run_notebook, paths):
+            wrong += sentences
+            bar.update()
+    return wrong
 
 
 def page_key(root: Path, path: Path) -> str:
