@@ -157,12 +157,12 @@ def test_a_family_apart_is_blank_and_of_two_that_stay_none_chooses_a_penalty(bot
 def test_distances_with_a_family_left_out_know_none_of_its_labels(both):
     "Features for them are chosen without the whole family, not without one of its simulations alone."
     sibling = PLAYED[1]  # its own labels are the same in both
-    versions = [family_signals(c, "mean_euclidean")["code"][sibling] for c, _ in both]
+    versions = [family_signals(c, "clustered")["code"][sibling] for c, _ in both]
     assert_array_equal(*versions)
     assert np.isfinite(versions[0][[0, 1, 4, 5, 6, 7]]).all() and np.isnan(versions[0][2, 3])
     columns = [
         [c.table.signals.index(s) for s in ("mean_euclidean", "clustered", "nearest")] for c, _ in both
     ]
     assert_array_equal(*(c.by_family["code"][sibling][..., k] for (c, _), k in zip(both, columns)))
-    alone = [c.distances[sibling]["mean"] for c, _ in both]
+    alone = [c.distances[sibling]["clustered"] for c, _ in both]
     assert not np.array_equal(*alone), "without the sibling alone, the choice follows the shuffled labels"
