@@ -15,6 +15,7 @@ from gencast.pipeline.configure import make_settings
 from gencast.pipeline.evidence import gather_property, gather_view
 from gencast.pipeline.family_pairs import consensus_apart, family_groups, find_pairs, group_pairs
 from gencast.pipeline.job import find_surveys, make_simulations
+from gencast.pipeline.laws import family_signals
 from gencast.pipeline.settings import ModelSettings, SelectionSettings
 from gencast.pipeline.surveys import noise_survey, survey_noise
 from gencast.pipeline.training import make_learner
@@ -63,7 +64,8 @@ def gathered(folder):
     simulations = make_simulations(settings, folder / "run", view, given, progress)
     shared = gather_view(settings.suite, simulations, survey, given, settings.properties, progress)
     learner = make_learner(settings.part(ModelSettings), survey_noise(shared.observed))
-    c = gather_property(shared, "log_mstar", settings.part(SelectionSettings), learner, progress)
+    selection = replace(settings.part(SelectionSettings), n_features=3, n_clusters=2)
+    c = gather_property(shared, "log_mstar", selection, learner, progress)
     return c, galaxy_facts(simulations, progress)
 
 
@@ -150,3 +152,17 @@ def test_a_family_apart_is_blank_and_of_two_that_stay_none_chooses_a_penalty(bot
     found = consensus_apart(simulations, ("log_mstar",), PLAYED, two, noise, False)
     stay = np.r_[edges[0] : edges[2], edges[4] : edges[6]]
     assert_array_equal(found["predicted"][:, stay], found["cautious"][:, stay])
+
+
+def test_distances_with_a_family_left_out_know_none_of_its_labels(both):
+    "Features for them are chosen without the whole family, not without one of its simulations alone."
+    sibling = PLAYED[1]  # its own labels are the same in both
+    versions = [family_signals(c, "clustered")["code"][sibling] for c, _ in both]
+    assert_array_equal(*versions)
+    assert np.isfinite(versions[0][[0, 1, 4, 5, 6, 7]]).all() and np.isnan(versions[0][2, 3])
+    columns = [
+        [c.table.signals.index(s) for s in ("mean_euclidean", "clustered", "nearest")] for c, _ in both
+    ]
+    assert_array_equal(*(c.by_family["code"][sibling][..., k] for (c, _), k in zip(both, columns)))
+    alone = [c.distances[sibling]["clustered"] for c, _ in both]
+    assert not np.array_equal(*alone), "without the sibling alone, the choice follows the shuffled labels"

@@ -15,9 +15,12 @@ from .parts import Simulations, load_rows, row_blocks
 MOST_TARGETS = 800  # galaxies of a target on which its mean distances rest
 
 
-def spread_targets(n: int) -> np.ndarray:  # row numbers
-    "At most `MOST_TARGETS` of `n` test galaxies, evenly spread."
-    return np.arange(n) if n <= MOST_TARGETS else np.linspace(0, n - 1, MOST_TARGETS).astype(int)
+MOST_OF_FAMILY = 300  # the same where a family is held out
+
+
+def spread_targets(n: int, most: int = MOST_TARGETS) -> np.ndarray:  # row numbers
+    "At most `most` of `n` test galaxies, evenly spread."
+    return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(int)
 
 # %% ../../nbs/pipeline/30_distances.ipynb #4e3534a9
 KINDS = ("mean", "nearest", "clustered")
@@ -54,6 +57,31 @@ def measure_distances(
                 if j == without:
                     single[k].append(getattr(found, k).astype(np.float32))
     return out | {f"galaxy_{k}": np.array(v) for k, v in single.items()}
+
+# %% ../../nbs/pipeline/30_distances.ipynb #402af7e0
+def distances_without(
+    simulations: Simulations,
+    held: tuple,  # numbers of the simulations of the family that is held out
+    choice: dict,  # from `select_features`, without them
+) -> dict:  # mean, nearest, clustered, dex: source x target, shape (n_sim, n_sim)
+    """Distances in features that were chosen without a family, whose simulations are targets only: as sources
+    of other simulations they have nan.
+    """
+    names = simulations.names
+    keep = np.unique(np.concatenate([choice["chosen"], choice["representatives"]]))
+    where = [np.searchsorted(keep, choice[k]) for k in ("chosen", "representatives")]
+    source = [read_features(simulations, n, "reference", keep) for n in names]
+    out = {k: np.full((len(names), len(names)), np.nan) for k in KINDS}
+    for j, name in enumerate(names):
+        target = read_features(simulations, name, "test", keep)
+        target = target[spread_targets(len(target), MOST_OF_FAMILY)]
+        for i in range(len(names)):
+            if i in held and i != j:
+                continue
+            found = profile(source[i], target, *where, choice["weights"])
+            for k in KINDS:
+                out[k][i, j] = getattr(found, k).mean()
+    return out
 
 # %% ../../nbs/pipeline/30_distances.ipynb #62582c1d
 def survey_distances(

@@ -22,10 +22,16 @@ from ..features.table import Features, feature_table
 from ..models.timebins import label_columns, labels_of, pick_labels
 from .consensus import neighbours_of, trial_neighbours
 from .consensus_groups import find_consensus, held_tag
-from .distances import measure_distances, survey_distances
+from .distances import distances_without, measure_distances, survey_distances
 from .family_pairs import find_pairs, group_pairs
 from .parts import Simulations, load_labels, load_rows
-from .selection import importance_without, ranking_of, select_features
+from gencast.pipeline.selection import (
+    FEWEST_TREES,
+    importance_without,
+    ranking_of,
+    select_features,
+    strangers,
+)
 from .settings import SelectionSettings
 from .surveys import lacking_noise, survey_noise
 from .training import Learner, make_networks, split_errors, train_and_apply
@@ -227,9 +233,10 @@ def gather_view(
     return ViewEvidence(*known, families, main, support, inside, *more, are_slices(suite, families), blind)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #02d44086
-def variant_path(simulations: Simulations, stage: str, property: str, variant: int) -> Path:
-    "Where the result of a stage is stored, with all simulations (-1) or without one."
-    tag = held_tag(() if variant < 0 else (variant,), simulations.names)
+def variant_path(simulations: Simulations, stage: str, property: str, variant: int | tuple) -> Path:
+    "Where the result of a stage is stored, with all simulations (-1), without one, or without several."
+    held = variant if isinstance(variant, tuple) else (variant,) * (variant >= 0)
+    tag = held_tag(held, simulations.names)
     return simulations.cache / f"{stage}-{simulations.view}-{property}-{tag}.npz"
 
 
@@ -255,18 +262,27 @@ def grow_ranking(
 
 
 def choose_features(
-    simulations: Simulations, property: str, settings: SelectionSettings, progress: Progress
+    simulations: Simulations,
+    property: str,
+    settings: SelectionSettings,
+    progress: Progress,
+    families: tuple = (),  # of tuples of numbers
 ) -> list:  # of dicts from `select_features`
-    "The choice of features without simulation 0, 1, ..., and with all of them, last."
+    "The choice of features without simulation 0, 1, ..., with all of them, and without each of the families."
     pooled = [load_rows(simulations, n, "selection") for n in simulations.names]
     pool, labels = [x for x, _ in pooled], [labels_of(s, property) for _, s in pooled]
     trees = grow_ranking(simulations, property, pool, labels, settings.n_ranking_trees, progress)
-    tasks = []
+    sizes, tasks = (settings.n_features, settings.n_clusters), []
     for v in (*range(len(pool)), -1):
         path = variant_path(simulations, "features", property, v)
-        sizes = (settings.n_features, settings.n_clusters)
         importance = importance_without(*trees, v)
         tasks.append((path, select_features, pool, labels, v, simulations.seed, *sizes, importance))
+    for held in families:
+        path = variant_path(simulations, "features", property, held)
+        others = [[part[i] for i in range(len(pool)) if i not in held] for part in (pool, labels)]
+        enough = strangers(trees[1], held).sum() >= FEWEST_TREES
+        importance = importance_without(*trees, held) if enough else None
+        tasks.append((path, select_features, *others, -1, simulations.seed, *sizes, importance))
     return progress.map(f"{simulations.view}: select features", remember_call, tasks)
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #4e936ee5
@@ -282,6 +298,16 @@ def find_distances(simulations: Simulations, property: str, choices: list, progr
         path = variant_path(simulations, "distances", property, v)
         tasks.append((path, measure_distances, simulations, v, measured_in(choice)))
     return progress.map(f"{simulations.view}: distances", remember_call, tasks)
+
+
+def family_distances(simulations: Simulations, property: str, choices: dict, progress: Progress) -> dict:
+    "The same without each family, in features chosen without it; `choices`: simulations held out -> choice."
+    tasks = []
+    for held, choice in choices.items():
+        path = variant_path(simulations, "distances", property, held)
+        tasks.append((path, distances_without, simulations, held, measured_in(choice)))
+    found = progress.map(f"{simulations.view}: distances", remember_call, tasks)
+    return dict(zip(choices, found))
 
 
 def find_survey_distances(view: ViewEvidence, property: str, choice: dict, progress: Progress) -> dict:
@@ -318,6 +344,7 @@ def join_evidence(
     fits: list,  # from `apply_models`
     distances: list,
     survey_distances: dict,
+    by_family: dict,  # from `family_distances`
 ) -> Evidence:
     "The arrays from which the signals of one property are made; of the observed galaxies those in range."
     mine = view.usable
@@ -337,6 +364,7 @@ def join_evidence(
         p,
         [by_signal_name(version) for version in distances],
         by_signal_name({name: values[:, mine] for name, values in survey_distances.items()}),
+        family_distances={held: by_signal_name(version) for held, version in by_family.items()},
     )
 
 
@@ -436,6 +464,11 @@ class PropertyEvidence:
     edge_values: np.ndarray  # signals from it with nothing held out, shape (n_sim, n_sim, n_signal)
     trials: TrialTargets | None = None  # targets of random libraries
     stock: Stock | None = None  # and their signals
+    family_distances: dict = field(default_factory=dict)  # from the function of this name
+
+    def distances_without(self, held: tuple) -> dict:
+        "Distances in features chosen without one simulation, or without a family of several."
+        return self.distances[held[0]] if len(held) == 1 else self.family_distances[held]
 
     @property
     def view(self) -> str:
@@ -457,6 +490,12 @@ class PropertyEvidence:
         return predicted
 
 # %% ../../nbs/pipeline/45_evidence.ipynb #dd1dda77
+def families_of_several(view: ViewEvidence) -> tuple:  # of tuples of numbers
+    "The simulations of each family that has more than one, of every kind that can be held out."
+    groups = [members(labels, k) for labels in view.families.values() for k in range(len(labels))]
+    return tuple(dict.fromkeys(g for g in groups if len(g) > 1))
+
+
 def gather_property(
     view: ViewEvidence,
     property: str,
@@ -466,14 +505,16 @@ def gather_property(
 ) -> PropertyEvidence:
     "Features, distances, errors and signals of one view and property, from the simulations on disk."
     simulations = view.simulations
-    choices = choose_features(simulations, property, selection, progress)
-    distances = find_distances(simulations, property, choices, progress)
+    n, groups = len(simulations.names), families_of_several(view)
+    choices = choose_features(simulations, property, selection, progress, groups)
+    distances = find_distances(simulations, property, choices[: n + 1], progress)
+    apart = family_distances(simulations, property, dict(zip(groups, choices[n + 1 :])), progress)
     fits = apply_models(view, property, learner, progress)
     truth = [load_labels(simulations, n, "test", property) for n in simulations.names]
     edges = HISTORIES[property].edges if property in HISTORIES else ()
     errors = [split_errors(tests["predicted"], truth, edges) for tests, *_ in fits]
-    of_survey = find_survey_distances(view, property, choices[-1], progress)
-    evidence = join_evidence(view, property, truth, fits, distances, of_survey)
+    of_survey = find_survey_distances(view, property, choices[n], progress)
+    evidence = join_evidence(view, property, truth, fits, distances, of_survey, apart)
     evidence = add_baselines(simulations, property, evidence, progress)
     trials = join_trials(view, property, [found[2] for found in fits if len(found) > 2])
     edge, trials = move_consensus(view, cautious_evidence(view, property, evidence), trials)
@@ -483,5 +524,5 @@ def gather_property(
     (edge_values,) = map_tasks(signal_version, [(edge, (), table.signals)])
     stock = find_stock(edge, trials, simulations.view, progress)
     predicted = np.array([observed["predicted"] for _, observed, *_ in fits])
-    known = (property, view, choices[-1], distances, of_survey, errors, evidence, predicted)
-    return PropertyEvidence(*known, table, by_family, edge, edge_values, trials, stock)
+    known = (property, view, choices[n], distances, of_survey, errors, evidence, predicted)
+    return PropertyEvidence(*known, table, by_family, edge, edge_values, trials, stock, apart)

@@ -46,15 +46,24 @@ def ranking_of(pool: list, labels: list, first: int, last: int, seed: int) -> di
     return {"importance": importance, "knows": knows}
 
 # %% ../../nbs/pipeline/25_selection.ipynb #c222cef7
+FEWEST_TREES = 4  # whose mean importance ranks the features without a family
+
+
+def strangers(knows: np.ndarray, without: int | tuple) -> np.ndarray:  # booleans, shape (n_tree,)
+    "Which ranking trees have met none of the simulations that are held out; arguments as below."
+    held = [k for k in np.atleast_1d(without) if k >= 0]
+    return ~knows[:, held].any(axis=1)
+
+
 def importance_without(
     importance: np.ndarray,  # of each tree, from `rank_trees`, shape (n_tree, n_feature)
     knows: np.ndarray,  # which simulations each tree knows, shape (n_tree, n_sim)
-    without: int,  # number of the simulation that is held out; -1 for none
+    without: int | tuple,  # number of the simulation that is held out, -1 for none; or several numbers
 ) -> np.ndarray:  # sums to one, shape (n_feature,)
     """Mean importance over the trees that have never met a simulation. Raises `InputError` where there is
     none.
     """
-    use = np.ones(len(knows), bool) if without < 0 else ~knows[:, without]
+    use = strangers(knows, without)
     if not use.any():
         raise InputError(
             f"all {len(knows)} ranking trees know simulation {without}; ask for more trees (n_ranking_trees)"

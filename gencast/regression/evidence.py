@@ -7,7 +7,7 @@ __all__ = ['Evidence', 'add_survey', 'toy_evidence', 'baselines_of', 'compute_si
 
 # %% ../../nbs/regression/15_evidence.ipynb #274b23d8
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -55,6 +55,9 @@ class Evidence:
     # name -> of each survey galaxy from each simulation, (n_sim, n_survey)
     survey_distances: dict | None = None
     baselines: list = ()  # from `baselines_of`, one dict a source; empty where none was computed
+    # simulations held out together -> name -> (n_sim, n_sim), in features chosen without them; others have
+    # the distances of all simulations
+    family_distances: dict = field(default_factory=dict)
 
     def __post_init__(self):
         check_evidence(self)
@@ -137,6 +140,8 @@ class Evidence:
         if target < 0:
             return dict(self.survey_distances or {})
         names = [name for name in self.distances[-1] if not name.startswith("galaxy_")]
+        if without in self.family_distances:
+            return {name: self.family_distances[without][name][:, target] for name in names}
         if target in without:
             return {name: self.distances[target][f"galaxy_{name}"] for name in names}
         version = self.distances[without[0] if len(without) == 1 else -1]
@@ -149,10 +154,10 @@ def check_evidence(e: Evidence) -> None:
     n = len(e.names)
     if n < 3:
         raise InputError(f"evidence: {n} simulations are too few; give at least 3")
-    for field in ("truth", "neighbours", *(("baselines",) if len(e.baselines) else ())):
-        if len(getattr(e, field)) != n:
+    for name in ("truth", "neighbours", *(("baselines",) if len(e.baselines) else ())):
+        if len(getattr(e, name)) != n:
             raise InputError(
-                f"evidence: {len(getattr(e, field))} {field} for {n} simulations; give one for each"
+                f"evidence: {len(getattr(e, name))} {name} for {n} simulations; give one for each"
             )
     n_all = sum(len(t) for t in e.truth)
     if e.predicted.ndim < 2 or len(e.predicted) != n or e.predicted.shape[1] < n_all:
