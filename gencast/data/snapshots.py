@@ -34,7 +34,6 @@ def check_time(path: str | Path, redshift: float, time: float, matter: float, hu
         "cosmology, set Omega0 = 0 in it"
     )
 
-
 # %% ../../nbs/data/63_snapshots.ipynb #ec1eea47
 @dataclass(frozen=True)
 class SnapshotHeader:

@@ -17,7 +17,7 @@ from .distances import distance_matrix
 from .evidence import PropertyEvidence
 from .settings import LawSettings
 from ..regression.comparisons import effective_number, paired_gain
-from ..regression.evidence import compute_pair_signals
+from ..regression.evidence import compute_pair_signals, members
 from ..regression.intervals import LEVELS
 from ..regression.laws import BASELINE_LABELS, LAWS, line_table
 from ..regression.protocol import heldout_predictions, score_table
@@ -46,6 +46,16 @@ def distance_signals(c: PropertyEvidence) -> SignalTable:
         c.table.log_mse,
         c.table.bias,
     )
+
+
+def family_signals(c: PropertyEvidence, column: str) -> dict:  # kind -> (n_sim, n_sim, n_sim, 1)
+    "One column of these without the family of each simulation, in features chosen without it."
+    own = np.tile(np.diag(c.table.log_mse)[:, None], len(c.table.names))
+    where, numbers = (*DISTANCES, "in_domain").index(column), range(len(c.table.names))
+    held = {k: [members(labels, i) for i in numbers] for k, labels in c.shared.families.items()}
+    groups = dict.fromkeys(group for each in held.values() for group in each)
+    found = {g: distance_columns(c.distances_without(g), own)[..., [where]] for g in groups}
+    return {kind: np.array([found[g] for g in each]) for kind, each in held.items()}
 
 
 def law_signals(c: PropertyEvidence, law: str) -> SignalTable:
@@ -175,14 +185,13 @@ def try_distance_law(
     families: bool,  # whether families are held out, too
 ) -> list:  # of LawTrial
     """A law on one distance, or one that reads none, with one simulation and with a family held out. Its own
-    standard deviation and its direction are not stored. Features are those chosen without the target: the
-    others of its family may have taken part in the choice.
+    standard deviation and its direction are not stored.
     """
     column = "in_domain" if law == "in_domain" else distance
     signal, table = distance if law in DISTANCE_LAWS else None, table.select((column,))
     found = {"": heldout_predictions(table, law, signal=signal)}
     if families:
-        versions = dict.fromkeys(c.shared.families, table.without)
+        versions = family_signals(c, column)
         found |= hold_families(c, table, law, versions, levels=(), signal=signal)
     return [LawTrial(law, distance, family, t.assign(sd=np.nan), False) for family, t in found.items()]
 

@@ -22,6 +22,7 @@ from ..core.progress import Progress
 from ..core.properties import HISTORIES
 from ..core.sample import Sample
 from ..core.workers import open_workers
+from ..data.cat_tables import is_cat
 from ..data.faint import soften_like
 from ..data.fields import catalogue_options, keeps_columns, refuse_two_cosmologies, survey_catalogue
 from ..data.mappings import load_mapping
@@ -49,7 +50,7 @@ from gencast.pipeline.settings import (
     SurveySettings,
 )
 from .simulate import simulation_key
-from .surveys import load_survey, match_survey, noise_survey, survey_noise
+from .surveys import check_ids, load_survey, match_survey, noise_survey, survey_noise
 from .training import make_learner
 from ..regression.signals import LAW_SIGNALS
 
@@ -71,7 +72,7 @@ def read_known(settings: Settings, path: Path, columns, options: dict) -> Sample
             f"{path}: the bands of the suite {settings.suite.name!r} are those of its tables; say with --map "
             "which column is which of them"
         )
-    named = path.suffix.lower() != ".cat" or recognise_survey(path) is not None
+    named = not is_cat(path) or recognise_survey(path) is not None
     refuse_idle(path, options, ("cosmology", "redshift", "ebv") if named else ("cosmology",))
     return in_bands(settings, path, columns, **options)
 
@@ -313,6 +314,7 @@ def compared_with(
     settings: Settings, sample: Sample, survey: Sample
 ) -> tuple[Sample, Sample | None]:  # the galaxies, and the survey whose noise the simulations have
     "New galaxies in the form of a run's. Raises `InputError` where they cannot be compared."
+    check_ids(sample)
     view = "photometry" if sample.bands else "spectra"
     given = noise_survey(settings.suite, view, survey, settings.observed)
     sample = soften_like(match_survey(settings.suite, view, sample, given, settings.seed), survey)
@@ -331,6 +333,13 @@ def kept_for(folder: Path, settings: Settings, view: str) -> Kept:
     return open_kept(folder, settings, view, made)
 
 
+def count_steps(found, bar):  # yields what is found
+    "Let a bar follow a loop: a step is done when the next one is asked for."
+    for each in found:
+        yield each
+        bar.update()
+
+
 def forecast_kept(folder: Path, settings: Settings, sample: Sample, properties: tuple, progress: Progress):
     "All tables from what the run keeps; None, after a sentence, where that cannot be used."
     view = "photometry" if sample.bands else "spectra"
@@ -341,13 +350,13 @@ def forecast_kept(folder: Path, settings: Settings, sample: Sample, properties: 
         return None
     sample, given = compared_with(settings, sample, kept.survey)
     p = replace(progress, show=False, threads=True)
-    with threadpool_limits(1):
-        try:
+    try:
+        with threadpool_limits(1), progress.stage("forecast", len(properties)) as bar:
             found = measure_kept(settings, kept, sample, given, properties, p)
-            return forecast_tables(found, settings, p)
-        except KeptDamaged as err:
-            print(err)
-            return None
+            return forecast_tables(count_steps(found, bar), settings, p)
+    except KeptDamaged as err:
+        print(err)
+        return None
 
 
 def forecast_anew(folder: Path, settings: Settings, sample: Sample, properties: tuple, progress: Progress):
