@@ -139,15 +139,16 @@ def plot_scores(table: pd.DataFrame):  # of `compare`
         "consensus": "RMSE of the consensus [dex]",
         "r2": "R² of the law",
     }
-    fig, axes = plt.subplots(1, len(panels), figsize=(13, 2.9), layout="constrained")
-    for ax, (column, label) in zip(axes, panels.items()):
+    fig, axes = plt.subplots(2, 3, figsize=(8.5, 5.2), layout="constrained")
+    for ax, (column, label) in zip(axes.flat, panels.items()):
         for marker, (kind, rows) in zip("osD^", table.groupby("features", sort=False)):
             ax.plot(rows.snr, rows[column], marker=marker, ms=4, label=kind)
         ax.set(xlabel="median S/N of a pixel", ylabel=label, xscale="log")
         ax.set_xticks(SNRS, [f"{s:g}" for s in SNRS])
         ax.minorticks_off()
-        ax.set_ylim(0, 1.05 if column in ("kept", "r2") else None)
-    axes[0].legend(frameon=False, fontsize=8)
+        ax.set_ylim(0, 1.05 if column in ("kept", "r2") else 1.08 * table[column].max())
+    axes[1, 2].axis("off")
+    axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), title="features", frameon=False, loc="center")
     return fig
 
 
