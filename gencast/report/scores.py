@@ -173,7 +173,7 @@ def kin_words(results: Results) -> str:
 
 # %% ../../nbs/report/45_scores.ipynb #9c0a75cf
 def describe_skill(
-    results: Results,
+    results: Results,  # a run, from `load_results`
     view: str,  # spectra or photometry
     property: str,  # the predicted property
 ) -> str:  # a sentence; empty where the law was not scored
