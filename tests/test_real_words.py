@@ -203,9 +203,12 @@ def test_a_floor_on_logarithms_is_one_of_logarithms():
 
 def test_an_id_that_two_galaxies_have_is_refused_before_a_forecast():
     from gencast.data.suites import load_suite
+    from gencast.pipeline.observed import compared_with
     from gencast.pipeline.surveys import check_survey
 
     flux = np.ones((2, 5)) * np.array([1.0, 2, 3, 2, 1])
     sample = gc.Sample("mine", flux, np.linspace(4000, 7000, 5), ids=("a", "a"))
     with pytest.raises(InputError, match="'mine': the id 'a' stands twice"):
         check_survey(load_suite("default"), "spectra", sample)
+    with pytest.raises(InputError, match="'mine': the id 'a' stands twice"):  # a run's later galaxies
+        compared_with(None, sample, None)

@@ -6,6 +6,7 @@
 __all__ = ['load_survey']
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #6961ec0e
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -248,8 +249,8 @@ def match_survey(
 # %% ../../nbs/pipeline/15_surveys.ipynb #27ac2e54
 def check_ids(survey: Sample) -> None:
     "`InputError` for an id that two galaxies of a survey have."
-    if len(set(survey.ids)) < len(survey.ids):
-        twice = next(i for i in survey.ids if list(survey.ids).count(i) > 1)
+    twice = next((i for i, n in Counter(survey.ids).items() if n > 1), None)
+    if twice is not None:
         raise InputError(
             f"the data set {survey.name!r}: the id {twice!r} stands twice; give each galaxy a name of its "
             "own, by which it is found in the tables"
