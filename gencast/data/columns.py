@@ -324,16 +324,29 @@ def word(value) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 # %% ../../nbs/data/05_columns.ipynb #a0193bad
+def _pyarrow(path: Path, kind: str):
+    "The package; `InputError` that names the extra where it is not installed."
+    try:
+        import pyarrow.feather
+        import pyarrow.parquet
+    except ImportError as err:
+        raise InputError(
+            f"{path}: {kind} needs pyarrow; run `pip install 'gencast[parquet]'`, or write the table as "
+            "FITS or HDF5"
+        ) from err
+    return pyarrow
+
+
+def _arrow_unit(schema, name: str) -> str:
+    "The unit that a field of a Parquet or Feather file states; empty where none."
+    about = schema.field(name).metadata or {}
+    return next((about[k].decode() for k in (b"unit", b"units") if k in about), "")
+
+
 @contextmanager
 def _open_parquet(path: Path, part: str):
     "Names and reader of a Parquet file; lists of equal length are spectra."
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as err:
-        raise InputError(
-            f"{path}: Parquet needs pyarrow; run `pip install 'gencast[parquet]'`, or write the table as "
-            "FITS or HDF5"
-        ) from err
+    pq = _pyarrow(path, "Parquet").parquet
     with pq.ParquetFile(path, page_checksum_verification=True) as f:
         schema, stored = f.schema_arrow, path.stat().st_size
         stated = (schema.metadata or {}).get(b"table_meta_yaml", b"").decode().split("\n")
@@ -341,10 +354,8 @@ def _open_parquet(path: Path, part: str):
 
         def get(name):
             _check_size(path, name, 8 * f.metadata.num_rows, stored)
-            about = schema.field(name).metadata or {}
-            unit = next((about[k].decode() for k in (b"unit", b"units") if k in about), "")
             column = f.read(columns=[name]).column(0).combine_chunks()
-            return Column(_arrow_values(path, name, column), unit or units.get(name, ""))
+            return Column(_arrow_values(path, name, column), _arrow_unit(schema, name) or units.get(name, ""))
 
         unique_names(path, schema.names)
         yield schema.names, get
@@ -353,22 +364,15 @@ def _open_parquet(path: Path, part: str):
 @contextmanager
 def _open_feather(path: Path, part: str):
     "Names and reader of a Feather file, as pandas and R write it."
-    try:
-        import pyarrow.feather as feather
-    except ImportError as err:
-        raise InputError(
-            f"{path}: Feather needs pyarrow; run `pip install 'gencast[parquet]'`, or write the table as "
-            "FITS or HDF5"
-        ) from err
+    feather = _pyarrow(path, "Feather").feather
     table = feather.read_table(path, memory_map=False)
     table.validate(full=True)
     _check_size(path, path.name, table.nbytes, path.stat().st_size)
     unique_names(path, table.schema.names)
 
     def get(name):
-        about = table.schema.field(name).metadata or {}
-        unit = next((about[k].decode() for k in (b"unit", b"units") if k in about), "")
-        return Column(_arrow_values(path, name, table.column(name).combine_chunks()), unit)
+        column = table.column(name).combine_chunks()
+        return Column(_arrow_values(path, name, column), _arrow_unit(table.schema, name))
 
     yield table.schema.names, get
 

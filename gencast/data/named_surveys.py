@@ -120,14 +120,17 @@ def check_unit(table: SurveyTable, column: str, stated: str) -> None:
         unit = parse_unit(stated, column)
     except InputError:  # none, or one that is not known
         return
-    scale = np.nan if log_slope(unit) is not None or not unit.is_equivalent(u.Jy) else unit.to(u.Jy)
-    if table.layout.unit == "mag" and (log_slope(unit) is not None or unit == u.mag):
-        return
-    right = 10 ** (-0.4 * (UNIT_ZERO_POINTS.get(table.layout.unit.lower(), np.nan) - UNIT_ZERO_POINTS["jy"]))
-    if table.layout.unit == "mag" or not abs(scale / right - 1) <= 0.01:
+    logarithm, wanted = log_slope(unit) is not None, table.layout.unit
+    if wanted == "mag":
+        right = logarithm or unit == u.mag
+    else:
+        zero_point = UNIT_ZERO_POINTS.get(wanted.lower(), np.nan)
+        in_jansky = np.nan if logarithm or not unit.is_equivalent(u.Jy) else unit.to(u.Jy)
+        right = abs(in_jansky * 10 ** (0.4 * (zero_point - UNIT_ZERO_POINTS["jy"])) - 1) <= 0.01
+    if not right:
         raise InputError(
             f"{table.path}: column {column!r} is in {stated} by the file, and {table.layout.name} has "
-            f"{table.layout.unit}; correct the unit, or describe the table with --map"
+            f"{wanted}; correct the unit, or describe the table with --map"
         )
 
 

@@ -26,6 +26,12 @@ def spread_targets(n: int, most: int = MOST_TARGETS) -> np.ndarray:  # row numbe
 KINDS = ("mean", "nearest", "clustered")
 
 
+def used_features(choice: dict) -> tuple:  # column numbers; where chosen and representatives stand among them
+    "The features that a choice needs, each once."
+    keep = np.unique(np.concatenate([choice["chosen"], choice["representatives"]]))
+    return keep, [np.searchsorted(keep, choice[k]) for k in ("chosen", "representatives")]
+
+
 def read_features(simulations: Simulations, name: str, part: str, keep: np.ndarray) -> np.ndarray:
     "Some features of one part of a simulation, shape (n_gal, n_kept)."
     return np.concatenate([x[:, keep] for x, _ in row_blocks(simulations, name, part)])
@@ -41,11 +47,10 @@ def measure_distances(
     (n_sim, n_test).
     """
     names = simulations.names
-    keep = np.unique(np.concatenate([choice["chosen"], choice["representatives"]]))
+    keep, where = used_features(choice)
     source, target = (
         [read_features(simulations, n, part, keep) for n in names] for part in ("reference", "test")
     )
-    where = [np.searchsorted(keep, choice[k]) for k in ("chosen", "representatives")]
     out = {k: np.empty((len(names), len(names))) for k in KINDS}
     single = {k: [] for k in KINDS}
     for j in range(len(names)):
@@ -68,8 +73,7 @@ def distances_without(
     of other simulations they have nan.
     """
     names = simulations.names
-    keep = np.unique(np.concatenate([choice["chosen"], choice["representatives"]]))
-    where = [np.searchsorted(keep, choice[k]) for k in ("chosen", "representatives")]
+    keep, where = used_features(choice)
     source = [read_features(simulations, n, "reference", keep) for n in names]
     out = {k: np.full((len(names), len(names)), np.nan) for k in KINDS}
     for j, name in enumerate(names):
