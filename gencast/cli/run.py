@@ -34,9 +34,7 @@ from ..core.base import InputError
 # %% ../../nbs/cli/20_run.ipynb #e23913c7
 Quick = Annotated[
     bool,
-    typer.Option(
-        "--quick", help="The same job with a twelfth of the galaxies: two minutes instead of fifteen."
-    ),
+    typer.Option("--quick", help="The same job with a twelfth of the galaxies: four minutes instead of ten."),
 ]
 Properties = Annotated[
     str | None,

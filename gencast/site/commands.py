@@ -13,7 +13,7 @@ from ..core.base import InputError
 
 # %% ../../nbs/site/24_commands.ipynb #6d692495
 EXAMPLES = {  # command -> an example, and what it does
-    "run": ("gencast run --quick", "The whole job at reduced size: two minutes."),
+    "run": ("gencast run --quick", "The whole job at reduced size: four minutes."),
     "simulate": ("gencast simulate default -n 500 -o galaxies", "Only the galaxies, 500 of each simulation."),
     "forecast": (
         "gencast forecast my_catalogue.fits --run results/photometry --map columns.yaml",
