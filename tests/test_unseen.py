@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gencast.core.base import InputError
+from gencast.pipeline.consensus import penalties_of_targets
 from gencast.regression import (
     choose_penalties,
     compute_signals,
@@ -44,6 +45,26 @@ def test_a_familys_labels_take_no_part_in_its_own_cautious_consensus():
     assert_array_equal(before.coefficients(scatter), after.coefficients(scatter))
     others = (cautious_without(given, y, (0, 1)).coefficients(scatter) for y in (labels, shuffled))
     assert not np.array_equal(*others), "where it is not held out, its labels do count"
+
+
+def test_penalties_of_a_target_are_chosen_without_its_family(monkeypatch):
+    "The errors by which they are chosen are those of the other families alone."
+    given, _ = toy_galaxies()
+    labels, rng = list(given["labels"]), np.random.default_rng(1)
+    shuffled = [rng.permutation(y) if FAMILIES[k] == 2 else y for k, y in enumerate(labels)]
+    seen, use, names = {}, list(range(8)), tuple("aabbccddee")
+    for key, each in (("true", labels), ("shuffled", shuffled)):
+        cautious = cautious_without(given, each, (8, 9))
+        errors = []
+        known = "gencast.regression.consensus.held_errors"
+        monkeypatch.setattr(known, lambda *a: errors.append(held_errors(*a)) or errors[-1])
+        found = penalties_of_targets(cautious, use, names)
+        monkeypatch.undo()
+        assert found[8] is found[9] is cautious, "nothing is known of the family that is held out"
+        assert found[4] is found[5] is not cautious
+        seen[key] = np.array(errors).reshape(4, len(PENALTIES), 6)  # of families a to d, without each
+    assert_array_equal(seen["true"][2], seen["shuffled"][2])
+    assert all(not np.array_equal(seen["true"][k], seen["shuffled"][k]) for k in (0, 1, 3))
 
 
 def test_held_errors_are_those_of_fits_without_the_family():

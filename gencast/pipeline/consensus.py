@@ -146,18 +146,55 @@ def fit_group(
     return consensus, choose_penalties(consensus, group.noise, kin, columns)
 
 
+def cautious_without(
+    consensus: Consensus,
+    noise: np.ndarray,  # dex, shape (n_feature,)
+    kin: np.ndarray,  # family of each simulation of the consensus
+    columns: tuple,  # of the labels that belong to each property
+    left_out: tuple,  # numbers of simulations whose labels take no part in the choice
+) -> CautiousConsensus | None:  # None where one family is left
+    "The cautious consensus with penalties that were chosen without some simulations."
+    stay = np.setdiff1d(np.arange(len(kin)), left_out)
+    if len(set(kin[stay].tolist())) < 2:
+        return None
+    parts = {name: getattr(consensus, name)[stay] for name in ("gram", "moment", "square")}
+    chosen = choose_penalties(replace(consensus, **parts), noise, kin[stay], columns).chosen
+    return CautiousConsensus(consensus, noise, columns, chosen)
+
+
+MOST_FAMILIES = 10  # with more, one of them hardly moves the choice of the penalties
+
+
+def penalties_of_targets(
+    cautious: CautiousConsensus,
+    use: list,  # numbers of the simulations it is made of
+    families: tuple,  # label of each simulation
+) -> list:  # of `CautiousConsensus`, one for each simulation
+    """The cautious consensus of each target: its penalties are chosen without the labels of the target's
+    family, where three families to ten are in use.
+    """
+    kin, found = np.array([families[i] for i in use]), {}
+    labels = list(dict.fromkeys(kin.tolist()))
+    for label in labels if len(labels) <= MOST_FAMILIES else ():
+        out = tuple(np.flatnonzero(kin == label).tolist())
+        found[label] = cautious_without(cautious.consensus, cautious.noise, kin, cautious.columns, out)
+    return [found.get(label) or cautious for label in families]
+
+
 def solve_targets(
     consensus: Consensus,
     cautious: CautiousConsensus | None,
     use: list,  # numbers of the simulations it is made of
     scatters: list,  # of each simulation's test galaxies, for the cautious one
     n: int,  # simulations
+    families: tuple = (),  # label of each simulation, for the cautious one
 ) -> dict:  # predicted and, with a cautious one, cautious; shape (n_sim, n_column, n_label)
     "What the others say about each simulation, as coefficients."
     found = {"predicted": np.array([target_coefficients(consensus, use, j) for j in range(n)])}
     if cautious is not None:
         left = [(use.index(j),) if j in use else () for j in range(n)]
-        each = [cautious.coefficients(scatter, *out) for scatter, out in zip(scatters, left)]
+        mine = penalties_of_targets(cautious, use, families)
+        each = [c.coefficients(scatter, *out) for c, scatter, out in zip(mine, scatters, left)]
         found["cautious"] = np.array(each)
     return found
 
@@ -234,7 +271,7 @@ def consensus_of(
     parts = [measure_part(simulations, name, properties, [group], [basis]) for name in names]
     consensus, cautious = fit_group(group, basis, [parts[i]["equations"][0] for i in use], use, properties)
     scatters = [part["scatter"].get(0) for part in parts]
-    b = solve_targets(consensus, cautious, use, scatters, len(names))
+    b = solve_targets(consensus, cautious, use, scatters, len(names), families)
     found = [
         predict_part(simulations, name, [basis], [{key: each[j] for key, each in b.items()}])[0]
         for j, name in enumerate(names)

@@ -108,7 +108,7 @@ def solve_group(
     basis, use = group_bases(simulations, [group])[0], group.use(n)
     consensus, cautious = fit_group(group, basis, equations, use, properties)
     others = predict_others(consensus, cautious, request.survey, request.usable, request.trials)
-    return solve_targets(consensus, cautious, use, scatters, n), others
+    return solve_targets(consensus, cautious, use, scatters, n, group.families), others
 
 
 def predict_target(simulations: Simulations, name: str, groups: list, coefficients: list) -> list:

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../../nbs/pipeline/37_family_pairs.ipynb #a719cdb8
-from dataclasses import replace
 from functools import cache
 from itertools import combinations
 
@@ -15,13 +14,11 @@ import numpy as np
 from ..core.cache import remember_call
 from ..core.progress import Progress
 from ..models.timebins import label_columns
-from .consensus import Group, mean_equations
+from .consensus import Group, cautious_without, mean_equations
 from .consensus_groups import find_basis, make_bases
 from .parts import Simulations, row_blocks
 from gencast.regression.consensus import (
-    CautiousConsensus,
     Consensus,
-    choose_penalties,
     noise_penalty,
     scatter_of,
 )
@@ -37,22 +34,6 @@ def fit_without(
     parts = [mean_equations(simulations, simulations.names[i], properties, [basis])[0] for i in use]
     gram, moment, square = map(np.array, zip(*parts))
     return Consensus(basis, gram, moment, noise_penalty(basis, noise), square), use
-
-
-def cautious_without(
-    consensus: Consensus,
-    noise: np.ndarray,  # dex, shape (n_feature,)
-    kin: np.ndarray,  # family of each simulation of the consensus
-    columns: tuple,  # of the labels that belong to each property
-    left_out: tuple,  # numbers of simulations whose labels take no part in the choice
-) -> CautiousConsensus | None:  # None where one family is left
-    "The cautious consensus with penalties that were chosen without some simulations."
-    stay = np.setdiff1d(np.arange(len(kin)), left_out)
-    if len(set(kin[stay].tolist())) < 2:
-        return None
-    parts = {name: getattr(consensus, name)[stay] for name in ("gram", "moment", "square")}
-    chosen = choose_penalties(replace(consensus, **parts), noise, kin[stay], columns).chosen
-    return CautiousConsensus(consensus, noise, columns, chosen)
 
 
 def consensus_apart(
