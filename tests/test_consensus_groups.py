@@ -45,14 +45,19 @@ def plain_basis(sets: list, n_components: int = 120) -> Basis:
     return Basis(mean, rows, np.sqrt(variance[:6]))
 
 
+def train_of(simulations, i: int) -> tuple:
+    "Features and labels of a simulation's training galaxies."
+    x, sample = load_rows(simulations, simulations.names[i], "train")
+    return x, sample.properties["log_mstar"][:, None]
+
+
 def plain_consensus(simulations, held: tuple, survey, noise_free: bool) -> dict:
     "The consensus of the simulations that are left, read and fitted for this group alone."
     names, noise = simulations.names, np.full(survey.shape[1], NOISE)
     use = [i for i in range(len(names)) if i not in held]
     basis = plain_basis([load_rows(simulations, names[i], "reference")[0][:300] for i in use])
     basis = noisy_basis(basis, noise) if noise_free else basis
-    train = [load_rows(simulations, names[i], "train") for i in use]
-    parts = [normal_equations(basis, x, s.properties["log_mstar"][:, None]) for x, s in train]
+    parts = [normal_equations(basis, *train_of(simulations, i)) for i in use]
     gram, moment, square = map(np.array, zip(*parts))
     found = Consensus(basis, gram, moment, noise_penalty(basis, noise), square)
     tests = [basis.expand(load_rows(simulations, name, "test")[0]) for name in names]
@@ -61,9 +66,20 @@ def plain_consensus(simulations, held: tuple, survey, noise_free: bool) -> dict:
     known = {"predicted": np.concatenate(of_targets).T}
     known["survey"] = found.predict(basis.expand(survey if not held else survey[:0])).T
     if held in HARD:
-        cautious = choose_penalties(found, noise, np.array(FAMILIES)[use], (0,))
+        kin = np.array(FAMILIES)[use]
+        cautious = choose_penalties(found, noise, kin, (0,))
         scatters = [scatter_of(x, len(basis.components)) for x in tests]
-        each = [x @ cautious.coefficients(s, *out) for x, s, out in zip(tests, scatters, left)]
+        each = []
+        for j, (x, scatter, out) in enumerate(zip(tests, scatters, left)):
+            mine = kin != FAMILIES[j]  # penalties are chosen without the target's family, where two are left
+            rest = [use[k] for k in np.flatnonzero(mine)]
+            chosen = cautious.chosen
+            if len(set(kin[mine])) > 1:
+                parts = [normal_equations(basis, *train_of(simulations, i)) for i in rest]
+                gram, moment, square = map(np.array, zip(*parts))
+                fewer = Consensus(basis, gram, moment, found.penalty, square)
+                chosen = choose_penalties(fewer, noise, kin[mine], (0,)).chosen
+            each.append(x @ replace(cautious, chosen=chosen).coefficients(scatter, *out))
         known |= {"cautious": np.concatenate(each).T, "chosen": np.array(cautious.chosen)}
     return known
 

@@ -159,7 +159,7 @@ def cautious_without(
         return None
     parts = {name: getattr(consensus, name)[stay] for name in ("gram", "moment", "square")}
     chosen = choose_penalties(replace(consensus, **parts), noise, kin[stay], columns).chosen
-    return CautiousConsensus(consensus, noise, columns, chosen)
+    return CautiousConsensus(consensus, noise, columns, chosen, kin)
 
 
 MOST_FAMILIES = 10  # with more, one of them hardly moves the choice of the penalties

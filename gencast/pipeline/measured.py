@@ -17,7 +17,7 @@ from ..core.progress import Progress
 from ..core.sample import Sample
 from ..features.table import feature_table
 from ..models.timebins import label_columns, pick_labels
-from .consensus import noisy_basis, predict_cautiously
+from .consensus import noisy_basis, penalties_of_targets, predict_cautiously
 from .distances import profile_survey
 from gencast.pipeline.evidence import (
     PropertyEvidence,
@@ -102,10 +102,10 @@ def cautious_at(kept: Kept, k: int, noise: np.ndarray) -> tuple[CautiousConsensu
         return None
     columns = tuple(label_columns(kept.properties, p) for p in kept.properties)
     cautious = choose_penalties(consensus, noise, units, columns)
-    seen = zip(kept.arrays[f"scatter-{k}"], kept.rows["tests"])
-    without = [
-        cautious.coefficients(each, *([use.index(j)] if j in use else [])) for j, each in enumerate(seen)
-    ]
+    mine = penalties_of_targets(cautious, use, tuple(kept.units))
+    seen = list(zip(kept.arrays[f"scatter-{k}"], kept.rows["tests"]))
+    left = [(use.index(j),) if j in use else () for j in range(len(seen))]
+    without = [c.coefficients(each, *out) for c, each, out in zip(mine, seen, left)]
     return cautious, HeldConsensus(consensus.basis, np.empty(0), without)
 
 # %% ../../nbs/pipeline/78_measured.ipynb #2991d5fa

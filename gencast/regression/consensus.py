@@ -6,7 +6,7 @@
 __all__ = ['PENALTIES', 'Consensus', 'hold_out_consensus', 'Penalty', 'CautiousConsensus', 'choose_penalties']
 
 # %% ../../nbs/regression/05_consensus.ipynb #41e03b07
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -159,6 +159,14 @@ def noise_penalty(
     np.fill_diagonal(penalty[q + 1 :, q + 1 :], SQUARE_PENALTY)
     return penalty
 
+# %% ../../nbs/regression/05_consensus.ipynb #e49f7040
+def used_of(n: int, left_out: tuple) -> np.ndarray:  # numbers
+    "Those of n simulations that are not left out. Raises `InputError` where none is."
+    use = np.setdiff1d(np.arange(n), left_out)
+    if len(use) == 0:
+        raise InputError("the consensus needs at least one simulation that is not left out")
+    return use
+
 # %% ../../nbs/regression/05_consensus.ipynb #a8fcc5d0
 @dataclass(frozen=True)
 class Consensus:
@@ -178,9 +186,7 @@ class Consensus:
         "Ridge regression on all simulations but those left out. Raises `InputError` where none is left."
         from scipy.linalg import solve
 
-        use = np.setdiff1d(np.arange(len(self.gram)), left_out)
-        if len(use) == 0:
-            raise InputError("the consensus needs at least one simulation that is not left out")
+        use = used_of(len(self.gram), left_out)
         left = self.gram[use].sum(axis=0) + len(use) * self.penalty
         return solve(left, self.moment[use].sum(axis=0), assume_a="pos")
 
@@ -251,12 +257,14 @@ class Penalty:
     noise: float  # least noise of every feature, dex
     squares: float  # ridge penalty of squares and products, in units of their variance
     excess: float  # weight of the target's scatter beyond that of all simulations
+    offsets: float | None = None  # pull of each family's offset to zero, in simulations; None: no offsets
 
 
 PENALTIES = {
     "sharp": Penalty(0.0, SQUARE_PENALTY, 0.0),
     "edge": Penalty(0.01, 0.3, 1.0),
     "strong": Penalty(0.02, 1.0, 2.0),
+    "apart": Penalty(0.01, 0.3, 1.0, 0.01),
 }
 
 # %% ../../nbs/regression/05_consensus.ipynb #b28a8ab7
@@ -303,6 +311,7 @@ class CautiousConsensus:
     noise: float | np.ndarray  # of the features, dex; one number or shape (n_feature,)
     columns: tuple  # of the labels that belong to each property: a number or slice for each
     chosen: tuple  # a name of `PENALTIES` for each property
+    families: np.ndarray  # of the simulations of the consensus, shape (n_sim,)
 
     def coefficients(
         self,
@@ -312,7 +321,9 @@ class CautiousConsensus:
         "Cautious ridge regression on all simulations but those left out. Raises `InputError`."
         found = np.empty(self.consensus.moment.shape[1:])
         for name in dict.fromkeys(self.chosen):
-            each = cautious_coefficients(self.consensus, self.noise, PENALTIES[name], scatter, left_out)
+            each = cautious_coefficients(
+                self.consensus, self.noise, PENALTIES[name], scatter, self.families, left_out
+            )
             for columns, chosen in zip(self.columns, self.chosen):
                 if chosen == name:
                     found[:, columns] = each[:, columns]
@@ -325,14 +336,38 @@ def own_scatter(consensus: Consensus) -> np.ndarray:  # dex^2, shape (n_sim, n_c
     return consensus.gram[:, linear, linear]
 
 
+def sums_without_offsets(
+    consensus: Consensus,
+    use: np.ndarray,  # numbers of the simulations that take part
+    families: np.ndarray,  # of each of these
+    pull: float | None,  # of the offsets to zero, in simulations; None: no offsets
+) -> tuple[np.ndarray, np.ndarray]:  # shapes (n_column, n_column), (n_column, n_label)
+    "Both sides of the normal equations, with the families' offsets solved for."
+    left, right = consensus.gram[use].sum(axis=0), consensus.moment[use].sum(axis=0)
+    for family in dict.fromkeys(families.tolist()) if pull is not None else ():
+        kin = use[families == family]
+        columns, labels = consensus.gram[kin, 0].sum(axis=0), consensus.moment[kin, 0].sum(axis=0)
+        left -= np.outer(columns, columns) / (len(kin) + pull)
+        right -= np.outer(columns, labels) / (len(kin) + pull)
+    return left, right
+
+# %% ../../nbs/regression/05_consensus.ipynb #e9757a0c
 def cautious_coefficients(
-    consensus: Consensus, noise: float | np.ndarray, penalty: Penalty, scatter: tuple, left_out: tuple
+    consensus: Consensus,
+    noise: float | np.ndarray,
+    penalty: Penalty,
+    scatter: tuple,
+    families: np.ndarray,
+    left_out: tuple,
 ) -> np.ndarray:  # shape (n_column, n_label)
     "Ridge regression with a cautious penalty for one target."
-    use = np.setdiff1d(np.arange(len(consensus.gram)), left_out)
-    largest = own_scatter(consensus)[use].max(axis=0, initial=0.0)
+    from scipy.linalg import solve
+
+    use = used_of(len(consensus.gram), left_out)
+    largest = own_scatter(consensus)[use].max(axis=0)
     matrix = penalty_matrix(consensus.basis, noise, penalty, excess_scatter(scatter, largest))
-    return replace(consensus, penalty=matrix).coefficients(*left_out)
+    left, right = sums_without_offsets(consensus, use, np.asarray(families)[use], penalty.offsets)
+    return solve(left + len(use) * matrix, right, assume_a="pos")
 
 
 def held_errors(
@@ -346,7 +381,7 @@ def held_errors(
     scatter = own_scatter(consensus)
     for j, (gram, moment, square) in enumerate(zip(consensus.gram, consensus.moment, consensus.square)):
         kin = tuple(np.flatnonzero(families == families[j]))
-        b = cautious_coefficients(consensus, noise, penalty, (scatter[j], 10 * FULL), kin)
+        b = cautious_coefficients(consensus, noise, penalty, (scatter[j], 10 * FULL), families, kin)
         errors.append(square - 2 * (b * moment).sum(axis=0) + ((gram @ b) * b).sum(axis=0))
     return np.maximum(errors, 1e-12)
 
@@ -357,14 +392,16 @@ def choose_penalties(
     families: np.ndarray,  # family of each simulation of the consensus, shape (n_sim,); at least two
     columns: tuple,  # of the labels that belong to each property: a number or slice for each
 ) -> CautiousConsensus:  # with the penalty of each property
-    """The cautious consensus whose penalties suit families that it has not seen. Raises `InputError` for
-    fewer than two families.
+    """The cautious consensus whose penalties suit families that it has not seen. Offsets of families are
+    tried where there are three, so that two are left. Raises `InputError` for fewer than two families.
     """
-    if len(set(np.asarray(families).tolist())) < 2:
+    n_family = len(set(np.asarray(families).tolist()))
+    if n_family < 2:
         raise InputError("a cautious consensus needs two families; one is left when the other is held out")
-    errors = {name: held_errors(consensus, noise, p, families) for name, p in PENALTIES.items()}
+    tried = {name: p for name, p in PENALTIES.items() if p.offsets is None or n_family > 2}
+    errors = {name: held_errors(consensus, noise, p, families) for name, p in tried.items()}
     chosen = []
     for part in columns:
         each = {name: e[:, part].reshape(len(e), -1).sum(axis=1) for name, e in errors.items()}
         chosen.append(min(each, key=lambda name: np.log(each[name]).mean()))
-    return CautiousConsensus(consensus, noise, tuple(columns), tuple(chosen))
+    return CautiousConsensus(consensus, noise, tuple(columns), tuple(chosen), np.asarray(families))
