@@ -37,7 +37,7 @@ SEED = 1
 N_RUN, N_SET = 1500, 300  # galaxies that describe a simulation in a run; galaxies of a set
 SIZES = (1, 2, 10, 100, 1000)  # galaxies in a set, for the power
 N_KNOWN = 1000 + SIZES[-1]  # that describe a simulation and stand for it when it is held out
-N_SIMULATED = 3400  # in bands some are too faint to be detected
+N_SIMULATED = 4000  # in bands some are too faint to be detected
 OWN, SLICES = (
     (0, 7, 13),
     7,
@@ -202,8 +202,18 @@ def exchanged(s: Sample) -> Sample:
     return replace(s, flux=flux)
 
 
+def half(sign: int) -> Callable:
+    "The brighter (1) or fainter (-1) half of a set, which no survey is to be refused for."
+
+    def chosen(s):
+        bright = sign * np.log10(s.flux).mean(axis=1)
+        return s.take(bright >= np.median(bright))
+
+    return chosen
+
+
 def calibration_warp(s: Sample) -> np.ndarray:
-    "Up by 5 per cent in the blue, down by as much in the red."
+    "A factor: up by 5 per cent in the blue, down by as much in the red."
     u = np.log(s.wave / s.wave[0]) / np.log(s.wave[-1] / s.wave[0])
     return 1 + 0.05 * np.sin(2 * np.pi * u)
 
@@ -212,6 +222,8 @@ def aliens(like: Sample) -> dict:  # name -> change of a sample
     "Odd sets that such galaxies can be made into."
     found = {
         "unchanged": lambda s: s,
+        "the brighter half": half(1),
+        "the fainter half": half(-1),
         "brightness x 10 (2.5 mag)": brighter(10),
         "brightness / 10 (2.5 mag)": brighter(0.1),
         "brightness x 2 (h forgotten)": brighter(2),
