@@ -79,7 +79,7 @@ def test_compare_agrees_with_brute_force(suite):
                 np.log10(max((d.mean() - half) / potential[near].mean(), 1)),
                 max(tail - 1, 0),
                 (b - fit.predict(form(v[None]))[0]) / scatter,
-                (b - bright.mean()) / bright.std(),
+                (b - np.quantile(bright, 0.95)) / bright.std(),
                 (b - bright.mean()) / np.sqrt(bright.var() + 1 / 10),
             ]
         )
@@ -93,6 +93,19 @@ def test_brightness_leaves_features_alone_that_do_not_grow_with_it(suite):
     near, brighter = (model.compare(wider[3] + shift * light) for shift in (0, 0.7))
     scatter = np.array([s.scatter for s in model.sheets])[:, None]
     assert_allclose((brighter[4] - near[4]) * scatter, 0.7, rtol=2e-3)
+
+
+def test_faint_simulations_do_not_hide_a_bright_set():
+    rng = np.random.default_rng(0)
+    level = np.append(rng.normal(0, 0.1, 12), [-1.5, -2.0, -2.5, -3.0])
+    suite = [
+        b + rng.normal(0, 0.5, (300, 1)) + rng.normal(0, 0.3, (300, 1)) * np.linspace(-1, 1, 6) for b in level
+    ]
+    model = fit_support_model(suite, None, noise=0.05, n_component=2)
+    reports = {shift: model.judge(model.compare(suite[0][:150] + shift), out=(0,)) for shift in (0, 1, -1)}
+    excess = {shift: report.excess()["brightest"] for shift, report in reports.items()}
+    assert reports[0].tier == "inside"
+    assert excess[1] > 0 > max(excess[0], excess[-1])
 
 
 def test_a_wrong_unit_is_told_where_shape_gives_the_brightness():

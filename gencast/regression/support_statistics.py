@@ -169,7 +169,7 @@ def compare(
     excess = (d.mean(axis=1) - sheet.half) / np.maximum(sheet.potential[near].mean(axis=1), 1e-6)
     brightness = values @ (sheet.light / (sheet.light @ sheet.light))
     offset = (brightness - values @ sheet.relation - sheet.constant) / sheet.scatter
-    height = (brightness - sheet.brightness.mean()) / sheet.brightness.std()
+    height = (brightness - np.quantile(sheet.brightness, 0.95)) / sheet.brightness.std()
     below = np.searchsorted(sheet.brightness, brightness) / len(sheet.brightness)
     beyond = (
         np.maximum(np.maximum(brightness - sheet.brightness[-1], sheet.brightness[0] - brightness), 0)
@@ -208,7 +208,8 @@ def width_lacking(place: np.ndarray) -> np.ndarray:  # shape (...,)
 
 def over_galaxies(values: np.ndarray) -> np.ndarray:  # shape (n_statistic, ...)
     """Set statistics from those of galaxies, shape (n_statistic, ..., n_gal): means, for `offset` its size,
-    for `brightest` the brightness that 5 % exceed, for `alike` the width that is lacking.
+    for `brightest` the brightness that 5 % exceed, at least 0, for `alike` the width that is lacking.
     """
-    size, high = np.abs(values[4:5].mean(axis=-1)), np.quantile(values[5:6], 0.95, axis=-1)
+    size = np.abs(values[4:5].mean(axis=-1))
+    high = np.maximum(np.quantile(values[5:6], 0.95, axis=-1), 0)
     return np.concatenate([values[:4].mean(axis=-1), size, high, width_lacking(values[6:7])])
