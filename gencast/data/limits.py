@@ -238,11 +238,8 @@ def sort_out(
     if dropped.any() and bad == "refuse":
         (name, reason), where = next(iter(found.items()))
         row = int(np.argmax(where))
-        more = (
-            f"; {int(dropped.sum())} of {n} galaxies{part_of(path, n)} have such values"
-            if dropped.sum() > 1
-            else ""
-        )
+        several = f"; {int(dropped.sum())} of {n} galaxies{part_of(path, n)} have such values"
+        more = several if dropped.sum() > 1 else ""
         raise InputError(
             f"{path}: column {name!r}, row {row_number(path, row)} {reason}{more}; correct the table, or say bad: leave "
             "out (and missing: for codes)"

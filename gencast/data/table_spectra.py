@@ -109,8 +109,8 @@ def read_table_spectra(
         if wrong.any():
             row, pixel = np.argwhere(wrong)[0]
             raise InputError(
-                f"{path}: error {shown(given[row, pixel])} in row {row_number(path, row)} is negative; correct it, or say "
-                f"missing: [{shown(given[row, pixel])}] if it is a code"
+                f"{path}: error {shown(given[row, pixel])} in row {row_number(path, row)} is negative; correct it, "
+                f"or say missing: [{shown(given[row, pixel])}] if it is a code"
             )
         good &= np.isfinite(err) & (err > 0) & (err < MOST_ERROR) & ~coded
         err = np.where(good, err, 1.0)
