@@ -241,8 +241,8 @@ def sort_out(
         several = f"; {int(dropped.sum())} of {n} galaxies{part_of(path, n)} have such values"
         more = several if dropped.sum() > 1 else ""
         raise InputError(
-            f"{path}: column {name!r}, row {row_number(path, row)} {reason}{more}; correct the table, or say bad: leave "
-            "out (and missing: for codes)"
+            f"{path}: column {name!r}, row {row_number(path, row)} {reason}{more}; correct the "
+            "table, or say bad: leave out (and missing: for codes)"
         )
     if dropped.all():
         raise no_galaxy_left(path, left_out)

@@ -77,8 +77,8 @@ def table_errors(
     if kind.power != 1 and (values < 0).any():
         row = int(np.argwhere(values < 0)[0][0])
         raise InputError(
-            f"{path}: column {name!r}, row {row_number(path, row)}: an inverse variance is negative; write 0 to mask a "
-            "pixel"
+            f"{path}: column {name!r}, row {row_number(path, row)}: an inverse variance is negative; write "
+            "0 to mask a pixel"
         )
     return linear_error(flux, values, unit, kind, wave)
 
@@ -109,8 +109,8 @@ def read_table_spectra(
         if wrong.any():
             row, pixel = np.argwhere(wrong)[0]
             raise InputError(
-                f"{path}: error {shown(given[row, pixel])} in row {row_number(path, row)} is negative; correct it, "
-                f"or say missing: [{shown(given[row, pixel])}] if it is a code"
+                f"{path}: error {shown(given[row, pixel])} in row {row_number(path, row)} is negative; "
+                f"correct it, or say missing: [{shown(given[row, pixel])}] if it is a code"
             )
         good &= np.isfinite(err) & (err > 0) & (err < MOST_ERROR) & ~coded
         err = np.where(good, err, 1.0)

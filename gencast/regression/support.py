@@ -202,9 +202,9 @@ class SupportModel:
         judged = [h.judge_set(ours, seed, flags=f, usable=tuple(usable)) for h, f in zip(held, flags)]
         return judged[0], judged[-1]
 
-    def tell_inside(self):  # function: features, dex, shape (n_gal, n_feature) -> booleans, shape (n_gal,)
-        """Which galaxies, judged alone, are not outside, as `SupportReport.galaxy_inside` says: a function for
-        galaxies that come in blocks.
+    def tell_inside(self):  # features, dex, shape (n_gal, n_feature) -> booleans, shape (n_gal,)
+        """Which galaxies, judged alone, are not outside, as `SupportReport.galaxy_inside` says: a function
+        for galaxies that come in blocks.
         """
         held = self.both_held_out((), list(range(len(self.sheets))))
 
