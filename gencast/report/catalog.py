@@ -221,7 +221,7 @@ def ascii_words(table):
     table = table.copy(copy_data=False)
     table.meta = {name: ascii_word(value) for name, value in table.meta.items()}
     for name in table.colnames:
-        if table[name].dtype.kind == "U":
+        if table[name].dtype.kind == "U" and not all(str(w).isascii() for w in table[name]):
             words = type(table[name])([ascii_word(str(w)) for w in table[name]])
             words.description = table[name].description
             table.replace_column(name, words)
