@@ -396,8 +396,12 @@ def stream_catalog(
     check_unchanged(settings, record, folder)
     properties = tuple(properties or settings.properties)
     if not [p for p in properties if p not in HISTORIES]:
-        raise InputError(f"a catalogue needs a property of one number a galaxy, and {', '.join(properties)} are histories")
-    asked = digest(columns if isinstance(columns, dict) else Path(columns).read_text() if columns else "", options)
+        raise InputError(
+            f"a catalogue needs a property of one number a galaxy, and {', '.join(properties)} are histories"
+        )
+    asked = digest(
+        columns if isinstance(columns, dict) else Path(columns).read_text() if columns else "", options
+    )
     with hold_folder(folder, shared=True), open_workers("", folder, jobs, progress) as (folder, p):
         with hold_parts(out), threadpool_limits(1):
             blocks = open_blocks(settings, paths, columns, options)
@@ -426,7 +430,11 @@ def _stream(folder, settings, record, blocks, out, properties, asked, part, p) -
     view, parts = "photometry" if first.bands else "spectra", part_folder(out)
     kept = kept_for(folder, settings, view)
     head = {"survey": blocks.checksum, "mapping or options": asked}
-    head |= {"run": kept.key, "properties": list(properties), "version of gencast": record["versions"]["gencast"]}
+    head |= {
+        "run": kept.key,
+        "properties": list(properties),
+        "version of gencast": record["versions"]["gencast"],
+    }
     head |= {"size of parts": part or PART[view]}
     check_head(parts, head)
 
