@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gencast.core.base import InputError
-from gencast.pipeline.consensus import penalties_of_targets
+from gencast.pipeline.consensus import penalties_of_targets, whole_families
 from gencast.regression import (
     choose_penalties,
     compute_signals,
@@ -272,3 +272,18 @@ def test_the_consensus_stays_where_the_library_is_known():
     assert set(found.shifts) == {(), (0, 1)}
     assert_array_equal(found.consensus[0, 2], known[0, 2])
     assert (found.consensus[0, 1] != known[0, 1]).any()
+
+
+def test_offsets_of_families_are_for_targets_of_a_new_one(monkeypatch):
+    "Where other simulations of the target's family stay, what they say about its offset is kept."
+    given, _ = toy_galaxies()
+    consensus, used = fit_consensus(given["train"], [y[:, None] for y in given["labels"]], 0.003)
+    for name in ("sharp", "edge"):
+        monkeypatch.delitem(PENALTIES, name)
+    monkeypatch.setitem(PENALTIES, "strong", replace(PENALTIES["strong"], noise=100.0))  # it learns nothing
+    options = (consensus, 0.003, FAMILIES[used], (0,))
+    assert choose_penalties(*options).chosen == ("apart",)
+    assert choose_penalties(*options, offsets=False).chosen == ("strong",)
+    labels = ("a", "a", "b", "b", "c")
+    assert whole_families([0, 1, 2, 3, 4], labels) and whole_families([0, 1, 4], labels)
+    assert not whole_families([0, 2, 3, 4], labels) and not whole_families([1, 3, 4], labels)

@@ -129,6 +129,17 @@ def measure_part(
     return {"equations": dict(zip(used, equations)), "scatter": dict(zip(hard, scatters))}
 
 # %% ../../nbs/pipeline/35_consensus.ipynb #a30d908d
+def whole_families(
+    use: list,  # numbers of the simulations in use
+    families: tuple,  # label of each simulation
+) -> bool:
+    """Whether nothing or whole families are held out. Where a dust law is held out, other simulations of the
+    same stellar libraries stay, and offsets of the libraries would throw away what these say.
+    """
+    rest = [label for i, label in enumerate(families) if i not in use]
+    return {families[i] for i in use}.isdisjoint(rest)
+
+
 def fit_group(
     group: Group,
     basis: Basis,
@@ -143,7 +154,8 @@ def fit_group(
         return consensus, None
     kin = np.array([group.families[i] for i in use])
     columns = tuple(label_columns(properties, p) for p in properties)
-    return consensus, choose_penalties(consensus, group.noise, kin, columns)
+    apart = whole_families(use, group.families)
+    return consensus, choose_penalties(consensus, group.noise, kin, columns, apart)
 
 
 def cautious_without(
@@ -152,13 +164,14 @@ def cautious_without(
     kin: np.ndarray,  # family of each simulation of the consensus
     columns: tuple,  # of the labels that belong to each property
     left_out: tuple,  # numbers of simulations whose labels take no part in the choice
+    apart: bool = True,  # from `whole_families`
 ) -> CautiousConsensus | None:  # None where one family is left
     "The cautious consensus with penalties that were chosen without some simulations."
     stay = np.setdiff1d(np.arange(len(kin)), left_out)
     if len(set(kin[stay].tolist())) < 2:
         return None
     parts = {name: getattr(consensus, name)[stay] for name in ("gram", "moment", "square")}
-    chosen = choose_penalties(replace(consensus, **parts), noise, kin[stay], columns).chosen
+    chosen = choose_penalties(replace(consensus, **parts), noise, kin[stay], columns, apart).chosen
     return CautiousConsensus(consensus, noise, columns, chosen, kin)
 
 
@@ -174,10 +187,12 @@ def penalties_of_targets(
     family, where three families to ten are in use.
     """
     kin, found = np.array([families[i] for i in use]), {}
-    labels = list(dict.fromkeys(kin.tolist()))
+    labels, apart = list(dict.fromkeys(kin.tolist())), whole_families(use, families)
     for label in labels if len(labels) <= MOST_FAMILIES else ():
         out = tuple(np.flatnonzero(kin == label).tolist())
-        found[label] = cautious_without(cautious.consensus, cautious.noise, kin, cautious.columns, out)
+        found[label] = cautious_without(
+            cautious.consensus, cautious.noise, kin, cautious.columns, out, apart
+        )
     return [found.get(label) or cautious for label in families]
 
 

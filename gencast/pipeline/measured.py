@@ -17,7 +17,12 @@ from ..core.progress import Progress
 from ..core.sample import Sample
 from ..features.table import feature_table
 from ..models.timebins import label_columns, pick_labels
-from .consensus import noisy_basis, penalties_of_targets, predict_cautiously
+from gencast.pipeline.consensus import (
+    noisy_basis,
+    penalties_of_targets,
+    predict_cautiously,
+    whole_families,
+)
 from .distances import profile_survey
 from gencast.pipeline.evidence import (
     PropertyEvidence,
@@ -101,7 +106,8 @@ def cautious_at(kept: Kept, k: int, noise: np.ndarray) -> tuple[CautiousConsensu
     if len(set(units.tolist())) < 2:
         return None
     columns = tuple(label_columns(kept.properties, p) for p in kept.properties)
-    cautious = choose_penalties(consensus, noise, units, columns)
+    apart = whole_families(use, tuple(kept.units))
+    cautious = choose_penalties(consensus, noise, units, columns, apart)
     mine = penalties_of_targets(cautious, use, tuple(kept.units))
     seen = list(zip(kept.arrays[f"scatter-{k}"], kept.rows["tests"]))
     left = [(use.index(j),) if j in use else () for j in range(len(seen))]

@@ -391,6 +391,7 @@ def choose_penalties(
     noise: float | np.ndarray,  # of the features, dex; one number or shape (n_feature,)
     families: np.ndarray,  # family of each simulation of the consensus, shape (n_sim,); at least two
     columns: tuple,  # of the labels that belong to each property: a number or slice for each
+    offsets: bool = True,  # whether the targets' family may be a new one, so that offsets may serve
 ) -> CautiousConsensus:  # with the penalty of each property
     """The cautious consensus whose penalties suit families that it has not seen. Offsets of families are
     tried where there are three, so that two are left. Raises `InputError` for fewer than two families.
@@ -398,7 +399,7 @@ def choose_penalties(
     n_family = len(set(np.asarray(families).tolist()))
     if n_family < 2:
         raise InputError("a cautious consensus needs two families; one is left when the other is held out")
-    tried = {name: p for name, p in PENALTIES.items() if p.offsets is None or n_family > 2}
+    tried = {name: p for name, p in PENALTIES.items() if p.offsets is None or offsets and n_family > 2}
     errors = {name: held_errors(consensus, noise, p, families) for name, p in tried.items()}
     chosen = []
     for part in columns:
