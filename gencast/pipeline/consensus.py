@@ -190,9 +190,7 @@ def penalties_of_targets(
     labels, apart = list(dict.fromkeys(kin.tolist())), whole_families(use, families)
     for label in labels if len(labels) <= MOST_FAMILIES else ():
         out = tuple(np.flatnonzero(kin == label).tolist())
-        found[label] = cautious_without(
-            cautious.consensus, cautious.noise, kin, cautious.columns, out, apart
-        )
+        found[label] = cautious_without(cautious.consensus, cautious.noise, kin, cautious.columns, out, apart)
     return [found.get(label) or cautious for label in families]
 
 
