@@ -296,7 +296,7 @@ def main() -> None:
         "--kinds", nargs="+", help="spectra, ugriz, 'deep field', \"user's suite\"; default: all"
     )
     parser.add_argument("--groups", type=int, default=50, help="drawn from a simulation, for the power")
-    parser.add_argument("--no-power", action="store_true", help="only the table of odd sets")
+    parser.add_argument("--tables", nargs="+", default=["aliens", "power"], help="which of the two to write")
     parser.add_argument("--out", type=Path, default=TABLES, help="folder for the tables")
     o = parser.parse_args()
     for name, make in make_kinds(o.catalogue).items():
@@ -304,8 +304,9 @@ def main() -> None:
             continue
         begun = time.process_time()
         kind = make()
-        keep_rows(o.out / "aliens.csv", alien_table(kind))
-        if not o.no_power:
+        if "aliens" in o.tables:
+            keep_rows(o.out / "aliens.csv", alien_table(kind))
+        if "power" in o.tables:
             keep_rows(o.out / "power.csv", power_table(kind, o.groups))
         print(f"{name}: {time.process_time() - begun:.0f} CPU s", flush=True)
 

@@ -10,8 +10,8 @@ from gencast.regression.power import least_galaxies, support_power
 from gencast.regression.support import fit_support_model
 
 
-def toy_model(family_apart, families=FAMILIES):
-    suite = toy_suite(1, 12, 150, families=families, apart=0.1, family_apart=family_apart)
+def toy_model(family_apart, families=FAMILIES, seed=1):
+    suite = toy_suite(seed, 12, 150, families=families, apart=0.1, family_apart=family_apart)
     return fit_support_model(suite, families, noise=0.05, n_component=3, rate=0.1)
 
 
@@ -20,7 +20,17 @@ def test_power_grows_with_size_and_with_the_distance_of_families():
     assert list(far.n_galaxies) == [1, 40]
     assert far.power[1] > far.power[0] and far.power[1] > 0.8 > near.power[1]
     for found in (near, far):
-        assert (found.false_alarm <= 0.2).all() and (found.refused <= found.power).all()
+        assert (found.refused <= found.power).all()
+
+
+def test_false_alarms_keep_to_their_rate_over_many_suites():
+    """One suite of twelve says little: one of its simulations is 8 per cent. The mean over suites is held to
+    the stated 10 per cent and two standard errors.
+    """
+    models = [toy_model(0.0, seed=seed) for seed in range(1, 13)]
+    alarms = np.array([support_power(model, (1, 40), 20).false_alarm for model in models])
+    assert (alarms.mean(axis=0) <= 0.1 + 2 * alarms.std(axis=0) / np.sqrt(len(alarms))).all()
+    assert alarms.mean(axis=0)[1] > 0.02
 
 
 def test_agrees_with_judging_set_by_set():
