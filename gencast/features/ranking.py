@@ -16,10 +16,10 @@ def check_labelled(values: np.ndarray, labels: np.ndarray) -> None:
     """Refuse features and labels that a forest cannot, or should not, learn from: `InputError` names the
     column.
     """
-    if np.ndim(values) != 2 or np.shape(labels) != (len(values),):
+    if np.ndim(values) != 2 or np.shape(labels)[:1] != (len(values),):
         raise InputError(
             f"ranking: features of shape {np.shape(values)} and labels of shape {np.shape(labels)}; give "
-            "(n_gal, n_feature) and (n_gal,)"
+            "(n_gal, n_feature) and (n_gal,), or (n_gal, n_bin) for a history"
         )
     if len(values) < 2:
         raise InputError("ranking: one galaxy is not enough to rank features; give the pooled selection set")
@@ -38,7 +38,7 @@ def check_labelled(values: np.ndarray, labels: np.ndarray) -> None:
 # %% ../../nbs/features/10_ranking.ipynb #0e63307f
 @takes(
     values=Array("n_gal n_feature", low=-1e30, high=1e30, blank=True),
-    labels=Array("n_gal", low=-1e100, high=1e100, blank=True),
+    labels=Array("...", low=-1e100, high=1e100, blank=True),
     seed=Number(0, 2**32 - 1, whole=True),
     n_trees=Number(1, 1e5, whole=True),
     max_samples=Number(1e-6, 1),
@@ -46,7 +46,7 @@ def check_labelled(values: np.ndarray, labels: np.ndarray) -> None:
 )
 def rank_features(
     values: np.ndarray,  # pooled selection set, shape (n_gal, n_feature)
-    labels: np.ndarray,  # the property, shape (n_gal,)
+    labels: np.ndarray,  # the property, shape (n_gal,); of a history (n_gal, n_bin)
     seed: int,  # the same seed gives the same numbers
     n_trees: int = 60,  # trees of the forest
     max_samples: float = 0.5,  # share of the galaxies that each tree is trained on
