@@ -18,6 +18,7 @@ from gencast.core.base import InputError
 from gencast.core.properties import HISTORIES
 from gencast.core.sample import load_sample, save_sample
 from gencast.data.suites import load_suite
+from gencast.features.ranking import rank_features
 from gencast.figures.histories import histories_of, plot_history
 from gencast.models.ensembles import Boosting, RandomForest
 from gencast.models.estimators import MODELS, fit_model, predict_with_spread
@@ -25,6 +26,7 @@ from gencast.models.timebins import as_shares, label_columns, labels_of, pick_la
 from gencast.pipeline.configure import load_settings, make_settings
 from gencast.pipeline.job import run
 from gencast.pipeline.parts import load_labels, open_simulations, sample_path
+from gencast.pipeline.selection import select_features
 from gencast.regression.signals import DRAWN, TARGETS, consensus, likely_truths
 from gencast.regression.views import KnownErrors, TargetView
 from gencast.synthesis.agebins import age_bins
@@ -74,6 +76,18 @@ def test_every_table_has_every_property(results):
         "a history is no single number"
     )
     assert results.galaxies.expected_error.notna().all()
+
+
+def test_features_are_chosen_for_a_history_where_a_family_is_held_out():
+    "Where too few ranking trees have met no simulation of the family, a forest of its own ranks them."
+    rng = np.random.default_rng(3)
+    pool = [rng.normal(size=(150, 12)) for _ in range(3)]
+    shares = [np.column_stack([np.exp(x[:, 4]), np.exp(-x[:, 7])]) for x in pool]
+    chosen = select_features(pool, shares, -1, 1, n_features=2, n_clusters=2)
+    assert set(chosen["chosen"]) == {4, 7}
+    assert rank_features(pool[0], shares[0], seed=2)[[4, 7]].sum() > 0.5
+    with pytest.raises(InputError, match="history"):
+        rank_features(pool[0], shares[0][:-1], seed=2)
 
 
 def test_errors_of_histories_are_those_of_the_stored_predictions(results):
