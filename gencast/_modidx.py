@@ -3808,6 +3808,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                             'gencast/regression/support_statistics.py'),
                                                        'gencast.regression.support_statistics.largest_eigen': ( 'regression/support_statistics.html#largest_eigen',
                                                                                                                 'gencast/regression/support_statistics.py'),
+                                                       'gencast.regression.support_statistics.least_scatter': ( 'regression/support_statistics.html#least_scatter',
+                                                                                                                'gencast/regression/support_statistics.py'),
                                                        'gencast.regression.support_statistics.over_galaxies': ( 'regression/support_statistics.html#over_galaxies',
                                                                                                                 'gencast/regression/support_statistics.py'),
                                                        'gencast.regression.support_statistics.over_simulations': ( 'regression/support_statistics.html#over_simulations',

@@ -12,8 +12,8 @@ import pandas as pd
 from ..core.arguments import Number, takes
 from ..core.base import InputError, rng_for
 from .support import SupportModel
-from .support_calibration import HeldOutStatistics, group_values
-from .support_statistics import FLOORS, over_simulations
+from .support_calibration import N_GROUP, HeldOutStatistics, group_values
+from .support_statistics import least_scatter, over_simulations
 
 # %% ../../nbs/regression/52_power.ipynb #6668b360
 def judge_groups(
@@ -25,11 +25,11 @@ def judge_groups(
 ) -> np.ndarray:  # booleans, shape (n_group,)
     "Which groups of a simulation's galaxies are farther than groups of held-out simulations."
     held_far, far = held.judge_galaxies(galaxies)
-    options = ((size, size), n_group, seed)
+    options = ((size, size), N_GROUP, seed)  # as a set is judged
     groups = np.stack([group_values(v, f, np.ones_like(f), *options) for v, f in zip(held.values, held_far)])
     other = int(rng_for(seed, "power").integers(2**31))  # the simulations' galaxies are numbered alike
     ours = group_values(galaxies, far, np.ones_like(far), (size, size), n_group, other)
-    known, largest, *_ = held.largest(groups, ours, np.append(FLOORS, 0.05 + 1 / size))
+    known, largest, *_ = held.largest(groups, ours, least_scatter(size))
     return held.refuses(held.p_value(known, largest))
 
 # %% ../../nbs/regression/52_power.ipynb #50efd61f

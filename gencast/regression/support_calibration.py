@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.base import rng_for
-from .support_statistics import ALONE, FLOORS, N_FORM, over_galaxies
+from .support_statistics import ALONE, N_FORM, least_scatter, over_galaxies
 
 # %% ../../nbs/regression/48_support_calibration.ipynb #a4d660ca
 def draw_rows(usable: np.ndarray, size: int, n_group: int, rng: np.random.Generator) -> np.ndarray:
@@ -46,6 +46,9 @@ FORM_WEIGHT = 4  # of the statistics of form together, against each statistic by
 
 
 ALONE_RATE = 0.2  # share of held-out galaxies that may fail alone, however few simulations: of the rate
+
+
+N_GROUP = 200  # groups of the size of a set that are drawn from each held-out simulation
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ class HeldOutStatistics:
         self,
         target: np.ndarray,  # `STATISTICS` of the set's galaxies, shape (n_statistic, n_gal)
         seed: int,
-        n_group: int = 200,  # groups drawn from each held-out simulation
+        n_group: int = N_GROUP,  # groups drawn from each held-out simulation
         flags: tuple | None = None,  # from `judge_galaxies`; None: they are made
         # which galaxies count, of the held-out simulations (n_held, n_cal) and of the set (n_gal,); None: all
         usable: tuple | None = None,
@@ -135,7 +138,7 @@ class HeldOutStatistics:
         )
         size = min(n_all, self.values.shape[2])
         ours = np.append(over_galaxies(target[:, mine]), far.mean())[:, None]
-        held, largest, mean, scatter = self.largest(groups, ours, np.append(FLOORS, 0.05 + 1 / size))
+        held, largest, mean, scatter = self.largest(groups, ours, least_scatter(size))
         p = self.p_value(held, largest)
         ordered, n_held = np.sort(held.ravel()), len(held)
         limit = ordered[min(int(np.ceil((1 - self.allowance / n_held) * ordered.size)), ordered.size) - 1]

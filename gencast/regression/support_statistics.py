@@ -19,6 +19,18 @@ FLOORS = np.array(
 )  # scatter between simulations is taken to be at least this, one for each of `STATISTICS`
 
 
+QUANTILE_ERROR = 2.11  # of the value that 5 % exceed, times the root of the number: √(0.05 · 0.95) / φ(1.645)
+
+
+def least_scatter(size: int) -> np.ndarray:  # shape (n_statistic + 1,)
+    """`FLOORS` for sets of `size` galaxies, and that of the share that fail alone. Half of all simulations
+    count as 0 in `brightest`, so its scatter may be below the error of a quantile of so few galaxies.
+    """
+    floors = np.append(FLOORS, 0.05 + 1 / size)
+    floors[STATISTICS.index("brightest")] = max(0.05, QUANTILE_ERROR / np.sqrt(size))
+    return floors
+
+
 ALONE = STATISTICS[:6]  # those by which a single galaxy is judged
 
 
