@@ -386,9 +386,7 @@ def observe_photometry(
     if sample.redshift is not None:
         return observe_at_redshift(sample, survey, seed)
     rng, r = rng_for(seed, sample.name, "photometry"), reference_index(survey)
-    log_lum = np.log10(
-        simulated_light(sample, np.median(survey.redshift), survey.bands[r : r + 1])[:, 0]
-    )
+    log_lum = np.log10(simulated_light(sample, np.median(survey.redshift), survey.bands[r : r + 1])[:, 0])
     log_lum_survey = np.log10(survey.flux[:, r])
     partner = survey_partners(log_lum, log_lum_survey, rng)
     redshift = survey.redshift[partner]

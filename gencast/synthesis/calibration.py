@@ -8,7 +8,7 @@ __all__ = ['draw_warps', 'warp_rms', 'warp_spectra', 'draw_zero_points']
 # %% ../../nbs/synthesis/68_calibration.ipynb #f16c407d
 import numpy as np
 
-from ..core.arguments import Array, Number, Words, takes
+from ..core.arguments import Array, Number, Word, Words, takes
 from ..core.base import InputError, rng_for
 from .recipe_values import fill_defaults, read_numbers
 
@@ -48,10 +48,12 @@ def draw_warps(
     return recipe["warp"] / np.sqrt(mean_square.sum()) * rng.normal(size=(n, recipe["degree"]))
 
 
+@takes(coefficients=Array("n_gal n_degree", low=-10, high=10, least=0))
 def warp_rms(
     coefficients: np.ndarray,  # from `draw_warps`, shape (n_gal, degree)
 ) -> np.ndarray:  # relative, shape (n_gal,)
     "Root mean square over wavelength of each galaxy's calibration error."
+    coefficients = np.asarray(coefficients)
     return np.sqrt((coefficients**2 / (2 * np.arange(1, coefficients.shape[1] + 1) + 1)).sum(axis=1))
 
 # %% ../../nbs/synthesis/68_calibration.ipynb #19e492c4
@@ -76,7 +78,7 @@ def warp_spectra(
     return out
 
 # %% ../../nbs/synthesis/68_calibration.ipynb #5b7fdae1
-@takes(bands=Words())
+@takes(bands=Words(), name=Word())
 def draw_zero_points(
     recipe: dict,  # zero_point (mag)
     name: str,  # of the simulation

@@ -73,8 +73,8 @@ def redden(
     residual: np.ndarray,  # E(B-V), mag, shape (n_gal,)
     out: np.ndarray | None = None,  # where the result goes, e.g. `flux` itself; default: a new array
 ) -> np.ndarray:  # as `flux`
-    """Dim galaxies by dust of our own Galaxy (Cardelli, Clayton & Mathis 1989, R_V = 3.1). Raises `InputError`
-    for light that is observed below 1000 Angstrom.
+    """Dim galaxies by dust of our own Galaxy (Cardelli, Clayton & Mathis 1989, R_V = 3.1). Raises
+    `InputError` for light that is observed below 1000 Angstrom.
     """
     out = np.array(flux) if out is None else out
     redshift = np.asarray(redshift, float)

@@ -8,7 +8,7 @@ __all__ = ['igm_transmission', 'absorb']
 # %% ../../nbs/synthesis/69_igm.ipynb #deaf5b5c
 import numpy as np
 
-from ..core.arguments import Array, Number, Word, takes
+from ..core.arguments import Array, Word, takes
 from ..core.base import InputError
 from ..core.checks import choice
 from ..core.constants import LYMAN_ALPHA

@@ -67,20 +67,23 @@ def add_nuclei(
     resolution: float = 0.0,  # full width at half maximum of the instrument, km/s
 ) -> np.ndarray:  # as `flux`
     """Add the continuum of an active nucleus, and broad lines where it has them, to each spectrum (Vanden
-    Berk et al. 2001, AJ 122, 549). Raises `InputError` for a grid that does not hold 5100 Angstrom.
+    Berk et al. 2001, AJ 122, 549). Raises `InputError` for a grid that does not hold 5100 Angstrom, and for a
+    width of lines without their strength.
     """
     if not wave[0] < PIVOT < wave[-1]:
         raise InputError(
             f"add_nuclei: wave covers {wave[0]:.0f}-{wave[-1]:.0f} Å; the share of a nucleus is meant at "
             f"{PIVOT:.0f} Å, choose a grid that holds it"
         )
+    if (fwhm is None) != (strength is None):
+        raise InputError("add_nuclei: give fwhm and strength of the broad lines together, or neither")
     out = np.array(flux) if out is None else out
     near = abs(np.log(wave / PIVOT)) <= max(0.01, abs(np.diff(np.log(wave))).max())
     active = np.flatnonzero(share)
     level = np.zeros(len(out))
     level[active] = out[active][:, near].mean(axis=1) * share[active] / (1 - share[active])
     out[active] += (level[active, None] * (wave / PIVOT) ** slope).astype(out.dtype)
-    if strength is not None and fwhm is not None:
+    if strength is not None:
         level *= strength
         bright = np.flatnonzero(level)
         for i in range(0, len(bright), BLOCK):

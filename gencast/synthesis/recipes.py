@@ -156,13 +156,13 @@ def check_options(recipe: dict, suite: Suite, where: str) -> None:
             )
         if recipe.get("calibration", {}).get("warp"):
             raise InputError(
-                f"{where}: calibration: 'warp' has no effect in a suite with redshift_range, which is seen in "
-                "bands; give 'zero_point' alone"
+                f"{where}: calibration: 'warp' has no effect in a suite with redshift_range, which is seen "
+                "in bands; give 'zero_point' alone"
             )
     if "igm" in recipe and not (suite.redshift_range and suite.photometry["start"] < LYMAN_ALPHA):
         raise InputError(
-            f"{where}: igm has no effect in this suite; it takes a redshift_range, and a photometry grid that "
-            "starts below Lyα at 1216 Å. Take the key away or change the suite"
+            f"{where}: igm has no effect in this suite; it takes a redshift_range, and a photometry grid "
+            "that starts below Lyα at 1216 Å. Take the key away or change the suite"
         )
     if "nucleus" in recipe and not suite.spectra["start"] < PIVOT < suite.spectra["stop"]:
         raise InputError(

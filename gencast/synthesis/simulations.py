@@ -164,7 +164,8 @@ def simulate(
     check_parts(recipe, "simulate")
     if "igm" in recipe:
         raise InputError(
-            "simulate: igm needs galaxies with redshifts of their own; use simulate_epochs, or take the key away"
+            "simulate: igm needs galaxies with redshifts of their own; use simulate_epochs, or take the key "
+            "away"
         )
     n = n_galaxies or suite.n_galaxies
     galaxies = draw_galaxies(recipe, suite.redshift, n, seed, suite.cosmology)
