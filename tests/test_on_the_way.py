@@ -62,7 +62,8 @@ def test_a_line_is_a_gaussian_as_wide_as_asked():
     light = broad_line_light(wave, np.array([3000.0]), resolution=1500.0)[0]
     velocity = C_KMS * np.log(wave / BROAD_LINES["Hα"][0])
     sigma = np.hypot(3000, 1500) / FWHM_OVER_SIGMA
-    assert_allclose(light, light.max() * np.exp(-0.5 * (velocity / sigma) ** 2), atol=2e-3 * light.max())
+    profile = light * wave  # light per step of log wavelength
+    assert_allclose(profile / profile.max(), np.exp(-0.5 * (velocity / sigma) ** 2), atol=1e-4)
 
 
 def test_broad_lines_are_in_some_nuclei_and_change_nothing_else(suite):
@@ -145,9 +146,8 @@ def test_transmission_agrees_with_madau_and_with_quasars():
     by_hand = np.exp(-(3.6e-3 * (4 * wave / 1215.67) ** 3.46 + 0.0017 * (4 * wave / 1215.67) ** 1.68))
     assert_allclose(igm_transmission(wave, np.array([3.0]), "madau95")[0], by_hand, rtol=1e-3)
     for z in (2.4, 3.0, 3.6):  # of the clouds; Faucher-Giguère et al. 2008
-        emitted = (1 + z) / 1.03 * 1.03 - 1
         grid = np.array([1214.9, 1215.0])
-        seen = igm_transmission(grid, np.array([emitted]))[0, 0]
+        seen = igm_transmission(grid, np.array([z]))[0, 0]
         assert_allclose(-np.log(seen), 0.0018 * (1 + z) ** 3.92, rtol=0.16)
 
 
@@ -173,7 +173,9 @@ def test_gas_dims_the_bands_that_reach_below_lyman_alpha(deep):
         band_luminosity(s.wave, s.flux[near], s.redshift[near], ("lsst2016-g",))[:, 0] for s in (seen, clear)
     ]
     loss = g[0] / g[1]
-    assert np.all(loss < 1) and np.corrcoef(loss, clear.redshift[near])[0, 1] < -0.95
+    far = clear.redshift[near] > 2.45  # where the band sees enough of the forest
+    assert np.all(loss <= 1) and np.all(loss[clear.redshift[near] < 2.1] > 0.9999)
+    assert np.all(loss[far] < 0.995) and np.corrcoef(loss[far], clear.redshift[near][far])[0, 1] < -0.95
     assert 0.85 < loss.min() < 0.97
 
 
@@ -185,12 +187,12 @@ def test_bands_below_lyman_alpha_are_used_only_with_gas():
 
 def test_light_below_the_usual_grid_joins_it():
     "PopStar from 944 Å on gives where it overlaps what it gives from 1131 Å on."
-    wide, usual = np.geomspace(1000, 18000, 750), np.geomspace(1205, 18000, 700)
+    usual = np.geomspace(1205, 18000, 700)
+    more = int(np.log(1205 / 1000) / np.log(usual[1] / usual[0]))
+    wide = np.concatenate([usual[0] * (usual[0] / usual[1]) ** np.arange(more, 0, -1), usual])
     far, near = (load_ssp("bc03_stelib", w, 1500, extend=True).flux for w in (wide, usual))
-    young = [f[3, 5] for f in (far, near)]
-    inside = (wide > 1230) & (wide < 17000)
-    assert_allclose(young[0][inside], np.interp(wide[inside], usual, young[1]), rtol=0.03)
-    assert np.all(far[..., :40] > 0) and np.isfinite(far).all()
+    assert_allclose(far[..., more:], near, rtol=1e-3)
+    assert np.all(far[..., :more] > 0) and np.isfinite(far).all()
     with pytest.raises(InputError, match="944|951|PopStar"):
         load_ssp("bc03_stelib", np.geomspace(930, 18000, 300), 1500, extend=True)
 
