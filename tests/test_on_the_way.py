@@ -175,7 +175,7 @@ def test_gas_dims_the_bands_that_reach_below_lyman_alpha(deep):
     loss = g[0] / g[1]
     far = clear.redshift[near] > 2.45  # where the band sees enough of the forest
     assert np.all(loss <= 1) and np.all(loss[clear.redshift[near] < 2.1] > 0.9999)
-    assert np.all(loss[far] < 0.995) and np.corrcoef(loss[far], clear.redshift[near][far])[0, 1] < -0.95
+    assert np.all(loss[far] < 0.995) and np.corrcoef(loss[far], clear.redshift[near][far])[0, 1] < -0.9
     assert 0.85 < loss.min() < 0.97
 
 
