@@ -444,7 +444,76 @@ CALLS = [
     ),
     Call(
         "synthesis.nuclei.add_nuclei",
-        lambda: dict(flux=FLUX[:3], wave=WAVE, share=np.array([0.0, 0.1, 0.5]), slope=-1.56),
+        lambda: dict(
+            flux=FLUX[:3],
+            wave=WAVE,
+            share=np.array([0.0, 0.1, 0.5]),
+            slope=-1.56,
+            fwhm=np.array([3000.0, 4000.0, 5000.0]),
+            strength=np.array([0.0, 1.0, 2.0]),
+            resolution=500.0,
+        ),
+        lambda f, g: np.shape(f) == np.shape(g["flux"]),
+    ),
+    Call(
+        "synthesis.broad_lines.draw_broad_lines",
+        lambda: dict(recipe={"broad_lines": 0.5, "fwhm": 5000}, n=20, rng=rng()),
+        lambda f, g: all(len(x) == g["n"] for x in f) and positive(f[0], g) and np.all(f[1] >= 0),
+    ),
+    Call(
+        "synthesis.broad_lines.broad_line_light",
+        lambda: dict(wave=WAVE, fwhm=np.array([2000.0, 6000.0]), slope=-1.56, resolution=500.0),
+        lambda f, g: np.shape(f) == (len(g["fwhm"]), len(g["wave"])) and np.all(f >= 0),
+    ),
+    Call(
+        "synthesis.foreground.draw_residuals",
+        lambda: dict(recipe={"ebv": 0.05, "error": 0.16}, n=20, rng=rng()),
+        lambda f, g: len(f) == g["n"] and np.isfinite(f).all(),
+    ),
+    Call(
+        "synthesis.foreground.redden",
+        lambda: dict(flux=FLUX[:3], wave=WAVE, redshift=0.1, residual=np.array([0.0, 0.01, -0.01])),
+        lambda f, g: np.shape(f) == np.shape(g["flux"]),
+    ),
+    Call(
+        "synthesis.calibration.draw_warps",
+        lambda: dict(recipe={"warp": 0.03, "degree": 3}, n=20, rng=rng()),
+        lambda f, g: np.shape(f) == (g["n"], 3) and np.isfinite(f).all(),
+    ),
+    Call(
+        "synthesis.calibration.warp_rms",
+        lambda: dict(coefficients=np.array([[0.01, 0.02], [0.0, 0.03]])),
+        lambda f, g: len(f) == 2 and np.all(f >= 0),
+    ),
+    Call(
+        "synthesis.calibration.warp_spectra",
+        lambda: dict(flux=FLUX[:2], wave=WAVE, coefficients=np.array([[0.01, 0.02], [0.0, 0.03]])),
+        lambda f, g: np.shape(f) == np.shape(g["flux"]),
+    ),
+    Call(
+        "synthesis.calibration.draw_zero_points",
+        lambda: dict(recipe={"zero_point": 0.02}, name="a", bands=("sdss2010-g", "sdss2010-r"), seed=1),
+        lambda f, g: len(f) == len(g["bands"]) and np.isfinite(f).all(),
+    ),
+    Call(
+        "synthesis.igm.igm_transmission",
+        lambda: dict(
+            wave=np.geomspace(1000, 2000, 60),
+            redshift=np.array([1.0, 3.0]),
+            law="inoue14",
+            factor=np.array([1.0, 1.2]),
+        ),
+        lambda f, g: np.shape(f) == (2, len(g["wave"])) and np.all((f > 0) & (f <= 1)),
+    ),
+    Call(
+        "synthesis.igm.absorb",
+        lambda: dict(
+            flux=np.ones((2, 60)),
+            wave=np.geomspace(1000, 2000, 60),
+            redshift=np.array([1.0, 3.0]),
+            recipe={"law": "madau95", "scatter": 0.1},
+            rng=rng(),
+        ),
         lambda f, g: np.shape(f) == np.shape(g["flux"]),
     ),
     Call(

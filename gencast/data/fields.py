@@ -71,13 +71,13 @@ def curve_ends(curve: str) -> np.ndarray:  # Angstrom, shape (2,)
     return wave[response > 1e-3 * response.max()][[0, -1]] if "-" in curve else wave[[0, -1]]
 
 
-def why_not(curve: str | None, redshift_range: tuple, rest_range: tuple) -> str:
+def why_not(curve: str | None, redshift_range: tuple, rest_range: tuple, igm: bool = False) -> str:
     "Why simulated spectra cannot be seen through a band; empty where they can."
     if curve is None:
         return "no response curve"
     low, high = redshift_range
     first, last = curve_ends(curve) / (1 + np.array([high, low]))
-    bluest = max(rest_range[0], LYMAN_ALPHA)
+    bluest = rest_range[0] if igm else max(rest_range[0], LYMAN_ALPHA)
     if first < bluest:
         return f"sees {first:.0f} Å at z = {high:g}, blueward of {bluest:.0f} Å"
     if last > rest_range[1]:
@@ -92,6 +92,7 @@ def choose_bands(
     rest_range: tuple,  # what simulated spectra cover, Angstrom, rest frame
     curves: dict,  # column -> name of its curve, from `band_curves`
     share: float = 0.95,  # of the galaxies that must have a band
+    igm: bool = False,  # simulated spectra hold what intergalactic gas absorbs
 ) -> tuple:  # columns of the set; column -> why it is not in the set
     """The bands in which nearly all galaxies can be compared with simulations; `InputError` where there are
     fewer than three.
@@ -99,7 +100,7 @@ def choose_bands(
     chosen, left = [], {}
     for n, band in enumerate(catalogue.bands):
         measured = np.isfinite(catalogue.flux[use, n]).mean()
-        why = why_not(curves[band], redshift_range, rest_range)
+        why = why_not(curves[band], redshift_range, rest_range, igm)
         if not why and measured < share:
             why = f"measured for {100 * measured:.0f} % of the galaxies"
         if why:
@@ -135,10 +136,11 @@ def pick_bands(
     rest_range: tuple,  # Angstrom
     curves: dict,  # column -> name of its curve
     wanted: tuple | None,  # curves of the bands to use; None: those that nearly all galaxies have
+    igm: bool = False,  # simulated spectra hold what intergalactic gas absorbs
 ) -> tuple:  # columns; column -> why it is not used
     "The bands of a sample. Raises `InputError` for a band with a negative error."
     if wanted is None:
-        bands, left = choose_bands(catalogue, use, redshift_range, rest_range, curves)
+        bands, left = choose_bands(catalogue, use, redshift_range, rest_range, curves, igm=igm)
     else:
         bands, left = _wanted_bands(catalogue, wanted, curves)
     if bad := [b for b in bands if b in catalogue.meta["bad_errors"]]:
@@ -281,6 +283,8 @@ def load_catalogue(
     redshift=None,  # for tables of surveys that have none, as `read_survey` takes it
     ebv: float | str | None = None,  # Galactic E(B-V), mag, or `sfd`; for tables of surveys
     flux_scale: str = "log",  # `asinh`: keep galaxies with bands that are zero or negative
+    # the simulated spectra hold what intergalactic gas absorbs, so that bands may reach below Lyα
+    igm: bool = False,
     # nu L_nu in Lsun with errors and redshifts; properties are FAST's; meta counts what was left out
 ) -> Sample:
     """A deep-field catalogue as a sample of galaxies in common bands. Raises `InputError` where a file is
@@ -296,7 +300,7 @@ def load_catalogue(
         raise InputError(
             f"catalogue {catalogue.name!r}: no galaxy passes the cuts at redshift {low:g} to {high:g}"
         )
-    bands, left = pick_bands(path, catalogue, use, redshift_range, rest_range, curves, wanted)
+    bands, left = pick_bands(path, catalogue, use, redshift_range, rest_range, curves, wanted, igm)
     reference = reference_band(catalogue, use, bands, curves)
     checks = measurement_cuts(catalogue, snr, reference)
     passing, _ = count_first(checks)
@@ -388,6 +392,8 @@ def survey_catalogue(
     redshift=None,  # for tables of known surveys that have none, as `read_survey` takes it
     ebv: float | str | None = None,  # Galactic E(B-V), mag, or `sfd`; for tables of known surveys
     flux_scale: str = "log",  # `asinh`: keep galaxies with bands that are zero or negative
+    # the simulated spectra hold what intergalactic gas absorbs, so that bands may reach below Lyα
+    igm: bool = False,
 ) -> Sample:  # galaxies with brightness and errors
     """Observed galaxies as simulations will be observed. Raises `InputError` for a table without errors,
     redshifts or curves.
@@ -396,7 +402,7 @@ def survey_catalogue(
     if options is not None:
         more = {k: v for k, v in {"redshift": redshift, "ebv": ebv}.items() if v is not None}
         ranges = (redshift_range, rest_range, snr)
-        more |= {"wanted": wanted, "cosmology": cosmology, "flux_scale": flux_scale}
+        more |= {"wanted": wanted, "cosmology": cosmology, "flux_scale": flux_scale, "igm": igm}
         return load_catalogue(path, *ranges, **(options | more))
     if not columns or catalogue_options(columns) is not None:
         raise InputError(

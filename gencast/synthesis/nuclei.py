@@ -10,11 +10,14 @@ import numpy as np
 
 from ..core.arguments import Array, Number, takes
 from ..core.base import InputError
+from .broad_lines import LIMITS as LINE_LIMITS
+from .broad_lines import broad_line_light, check_broad_lines
 from .recipe_values import fill_defaults, read_numbers
 
 # %% ../../nbs/synthesis/63_nuclei.ipynb #209a0086
 PIVOT = 5100.0  # Angstrom, where the share of the light is meant
-DEFAULTS = {"fraction": None, "share": None, "scatter": 0.3, "slope": -1.56}
+BLOCK = 1000  # nuclei with broad lines at a time
+DEFAULTS = {"fraction": None, "share": None, "scatter": 0.3, "slope": -1.56} | dict.fromkeys(LINE_LIMITS)
 LIMITS = {"fraction": (0, 1), "share": (0, 0.95), "scatter": (0, 1), "slope": (-4, 4)}
 
 
@@ -24,14 +27,15 @@ def check_nucleus(
 ) -> dict:  # with its defaults filled in
     "Raises `InputError` for a nucleus that cannot be used."
     recipe = fill_defaults(recipe, DEFAULTS, ("fraction", "share"), f"{where}: nucleus")
-    for key, value in recipe.items():
-        read_numbers(value, f"{where}: nucleus: {key!r}", *LIMITS[key])
-    return {key: float(value) for key, value in recipe.items()}
+    lines = check_broad_lines({key: recipe[key] for key in LINE_LIMITS}, f"{where}: nucleus")
+    for key in LIMITS:
+        read_numbers(recipe[key], f"{where}: nucleus: {key!r}", *LIMITS[key])
+    return {key: float(recipe[key]) for key in LIMITS} | lines
 
 # %% ../../nbs/synthesis/63_nuclei.ipynb #0d0e49fa
 @takes(n=Number(0, 1e9, whole=True))
 def draw_nuclei(
-    recipe: dict,  # fraction, share, scatter (dex), slope
+    recipe: dict,  # fraction, share, scatter (dex), slope; `draw_broad_lines` draws the lines
     n: int,  # galaxies
     rng: np.random.Generator,  # from `rng_for`
 ) -> np.ndarray:  # share of the light at 5100 Angstrom that the nucleus gives, shape (n,)
@@ -47,6 +51,9 @@ def draw_nuclei(
     wave=Array("n_wave", low=1e-3, high=1e12, least=2, ascending=True),
     share=Array("n_gal", low=0, high=0.9999, least=0),
     slope=Number(-4, 4),
+    fwhm=Array("n_gal", low=0, high=1e5, least=0, none=True),
+    strength=Array("n_gal", low=0, high=100, least=0, none=True),
+    resolution=Number(0, 1e5),
 )
 def add_nuclei(
     flux: np.ndarray,  # of the stars, per wavelength, shape (n_gal, n_wave)
@@ -54,18 +61,33 @@ def add_nuclei(
     share: np.ndarray,  # of the light at 5100 Angstrom, shape (n_gal,)
     slope: float = -1.56,  # of the power law in wavelength
     out: np.ndarray | None = None,  # where the result goes, e.g. `flux` itself; default: a new array
+    # of broad lines, from `draw_broad_lines`: full width at half maximum, km/s, shape (n_gal,)
+    fwhm: np.ndarray | None = None,
+    strength: np.ndarray | None = None,  # 0 where there are no broad lines, shape (n_gal,)
+    resolution: float = 0.0,  # full width at half maximum of the instrument, km/s
 ) -> np.ndarray:  # as `flux`
-    """Add the continuum of an active nucleus to each spectrum (Vanden Berk et al. 2001, AJ 122, 549). Raises
-    `InputError` for a grid that does not hold 5100 Angstrom.
+    """Add the continuum of an active nucleus, and broad lines where it has them, to each spectrum (Vanden
+    Berk et al. 2001, AJ 122, 549). Raises `InputError` for a grid that does not hold 5100 Angstrom, and for a
+    width of lines without their strength.
     """
     if not wave[0] < PIVOT < wave[-1]:
         raise InputError(
             f"add_nuclei: wave covers {wave[0]:.0f}-{wave[-1]:.0f} Å; the share of a nucleus is meant at "
             f"{PIVOT:.0f} Å, choose a grid that holds it"
         )
+    if (fwhm is None) != (strength is None):
+        raise InputError("add_nuclei: give fwhm and strength of the broad lines together, or neither")
     out = np.array(flux) if out is None else out
     near = abs(np.log(wave / PIVOT)) <= max(0.01, abs(np.diff(np.log(wave))).max())
     active = np.flatnonzero(share)
-    level = out[active][:, near].mean(axis=1) * share[active] / (1 - share[active])
-    out[active] += (level[:, None] * (wave / PIVOT) ** slope).astype(out.dtype)
+    level = np.zeros(len(out))
+    level[active] = out[active][:, near].mean(axis=1) * share[active] / (1 - share[active])
+    out[active] += (level[active, None] * (wave / PIVOT) ** slope).astype(out.dtype)
+    if strength is not None:
+        level *= strength
+        bright = np.flatnonzero(level)
+        for i in range(0, len(bright), BLOCK):
+            rows = bright[i : i + BLOCK]
+            light = broad_line_light(wave, fwhm[rows], slope, resolution)
+            out[rows] += (level[rows, None] * light).astype(out.dtype)
     return out

@@ -161,6 +161,9 @@ def random_library(
     flux, left = np.exp(logs).astype(np.float32), surviving_fraction(known.zmet, AGES)
     return SSPGrid(f"random-{number:02d}", known.wave, AGES.copy(), known.zmet, flux, left, meta)
 
+# %% ../../nbs/synthesis/75_random_libraries.ipynb #f4fc504a
+LATER_OPTIONS = ("kinematics", "nucleus", "igm", "foreground", "calibration")  # drawn where a suite has them
+
 # %% ../../nbs/synthesis/75_random_libraries.ipynb #c0ed3eef
 @takes(number=Number(0, 1e6, whole=True))
 def mixed_libraries(
@@ -184,7 +187,7 @@ def random_recipe(
     near = [k for k, s in enumerate(suite.simulations) if s.get("ssp") in mixed]
     rng = rng_for(seed, "random recipe", str(number))
     parts = ["history", "dust", "metallicity", "mass", "nebular"]
-    parts += ["kinematics"] if any("kinematics" in s for s in suite.simulations) else []
+    parts += [key for key in LATER_OPTIONS if any(key in s for s in suite.simulations)]
     drawn = {part: near[int(rng.integers(len(near)))] for part in parts}
     found = {p: suite.simulations[k][p] for p, k in drawn.items() if p in suite.simulations[k]}
     evolution = suite.simulations[drawn["history"]].get("evolution")

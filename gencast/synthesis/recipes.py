@@ -16,10 +16,15 @@ import numpy as np
 from ..core.arguments import Word
 from ..core.base import InputError
 from ..core.checks import check_different, check_keys, check_name, choice, load_yaml, number
+from ..core.constants import LYMAN_ALPHA
 from ..core.cosmology import cosmology_name, find_cosmology
 from ..core.display import card
+from .calibration import check_calibration
 from .dust import check_dust
+from .external_libraries import POPSTAR_FAR
+from .foreground import check_foreground
 from .galaxies import draw_galaxies
+from .igm import check_igm
 from .kinematics import check_kinematics
 from .nebular import check_nebular
 from .nuclei import PIVOT, check_nucleus
@@ -32,10 +37,18 @@ SUITE_FOLDER = Path(str(files("gencast"))) / "synthesis" / "suites"
 SUITE_KEYS = {"name", "about", "redshift", "n_galaxies", "spectra", "photometry", "simulations"}
 GRID_KEYS = {"start", "stop", "pixels", "fwhm_kms"}
 SIMULATION_KEYS = {"name", "ssp", "dust", "history", "metallicity", "mass"}
-OPTIONAL_KEYS = {"nebular", "kinematics", "nucleus"}  # gas; stars that move; active nuclei
+OPTIONS = {  # what a recipe may ask for beside stars and dust, and what checks it
+    "nebular": check_nebular,  # gas
+    "kinematics": check_kinematics,  # stars that move
+    "nucleus": check_nucleus,  # active nuclei
+    "igm": check_igm,  # intergalactic gas
+    "foreground": check_foreground,  # what is left of our own Galaxy's reddening
+    "calibration": check_calibration,  # errors of a survey's calibration
+}
+OPTIONAL_KEYS = set(OPTIONS)
 EVOLUTION_KEYS = {"ssfr", "metallicity", "minimum"}  # dex for each dex of 1 + z, see gencast.synthesis.epochs
 MASS_KEYS = {"knee", "slope", "minimum", "maximum", "sampling"}
-CARD_KEYS = ("ssp", "nebular", "kinematics", "nucleus", "dust", "history", "metallicity", "table", "family")
+CARD_KEYS = ("ssp", *OPTIONS, "dust", "history", "metallicity", "table", "family")
 NAMING_KEYS = ("law", "family", "relation", "kind", "name", "model")
 
 # %% ../../nbs/synthesis/66_recipes.ipynb #b343e449
@@ -107,12 +120,9 @@ def check_parts(recipe: dict, where: str) -> None:
     check_keys(recipe, SIMULATION_KEYS, allowed, where)
     Word().read(recipe["name"], f"{where}: name", {})
     check_dust(recipe["dust"], {"law", "a_v"}, where)
-    if "nebular" in recipe:
-        check_nebular(recipe["nebular"], where)
-    if "kinematics" in recipe:
-        check_kinematics(recipe["kinematics"], where)
-    if "nucleus" in recipe:
-        check_nucleus(recipe["nucleus"], where)
+    for key, check in OPTIONS.items():
+        if key in recipe:
+            check(recipe[key], where)
     check_mass(recipe["mass"], where)
     evolution = recipe.get("evolution", {})
     check_keys(evolution, set(), EVOLUTION_KEYS, f"{where}: evolution")
@@ -137,13 +147,23 @@ def check_library(name: str, grid: dict, where: str) -> None:
 
 # %% ../../nbs/synthesis/66_recipes.ipynb #c2d9e4b1
 def check_options(recipe: dict, suite: Suite, where: str) -> None:
-    "Raise `InputError` where a suite leaves no effect to stars that move or to active nuclei."
+    "Raise `InputError` where a suite leaves no effect to an option of a recipe."
     if suite.redshift_range:
         for key in sorted({"kinematics", "nucleus"} & set(recipe)):
             raise InputError(
                 f"{where}: {key} has no effect in a suite with redshift_range, whose galaxies hold stars, "
                 "gas and dust; take the key away"
             )
+        if recipe.get("calibration", {}).get("warp"):
+            raise InputError(
+                f"{where}: calibration: 'warp' has no effect in a suite with redshift_range, which is seen "
+                "in bands; give 'zero_point' alone"
+            )
+    if "igm" in recipe and not (suite.redshift_range and suite.photometry["start"] < LYMAN_ALPHA):
+        raise InputError(
+            f"{where}: igm has no effect in this suite; it takes a redshift_range, and a photometry grid "
+            "that starts below Lyα at 1216 Å. Take the key away or change the suite"
+        )
     if "nucleus" in recipe and not suite.spectra["start"] < PIVOT < suite.spectra["stop"]:
         raise InputError(
             f"{where}: the share of a nucleus is meant at {PIVOT:.0f} Å, which the spectra do not hold; take "
@@ -184,7 +204,7 @@ def check_grids(text: dict, where: str) -> None:
             number(grid, key, place, *limits)
         if grid["stop"] <= grid["start"]:
             raise InputError(f"{place} stops at {grid['stop']} Å, before it starts at {grid['start']} Å")
-    low, high = list_ssp().loc["popstar", ["wave_min", "wave_max"]]
+    low, high = POPSTAR_FAR, list_ssp().loc["popstar", "wave_max"]
     start, stop = text["photometry"]["start"], text["photometry"]["stop"]
     if not low < start < stop < high:
         raise InputError(

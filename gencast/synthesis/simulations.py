@@ -11,10 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ..core.arguments import Number, Word, takes
-from ..core.base import rng_for
+from ..core.base import InputError, rng_for
 from ..core.properties import Z_SUN
 from ..core.sample import Sample
 from .agebins import mass_weighted_age, recent_sfr
+from .broad_lines import LIMITS as LINE_LIMITS
+from .broad_lines import draw_broad_lines
+from .calibration import draw_warps, warp_rms, warp_spectra
+from .foreground import draw_residuals, redden
 from .galaxies import Galaxies, draw_galaxies
 from .kinematics import broaden, draw_dispersions
 from .nebular import add_nebular, check_nebular
@@ -66,26 +70,68 @@ def galaxy_properties(
     }
 
 # %% ../../nbs/synthesis/70_simulations.ipynb #b7e1f0a2
+def add_nucleus(
+    recipe: dict,  # one simulation of a suite
+    flux: np.ndarray,  # shape (n_gal, n_wave); changed in place
+    wave: np.ndarray,  # Angstrom, shape (n_wave,)
+    seed: int,
+    resolution: float,  # km/s
+) -> dict:  # their properties
+    "The light of active nuclei, with broad lines where the recipe has them."
+    nucleus = check_nucleus(recipe["nucleus"], recipe["name"])
+    share = draw_nuclei(recipe["nucleus"], len(flux), rng_for(seed, recipe["name"], "nucleus"))
+    if not nucleus["broad_lines"]:
+        add_nuclei(flux, wave, share, nucleus["slope"], out=flux)
+        return {"nucleus_share": share}
+    lines = {k: recipe["nucleus"][k] for k in LINE_LIMITS if k in recipe["nucleus"]}
+    fwhm, strength = draw_broad_lines(lines, len(flux), rng_for(seed, recipe["name"], "broad lines"))
+    strength = np.where(share > 0, strength, 0.0)
+    shape = {"fwhm": fwhm, "strength": strength, "resolution": resolution}
+    add_nuclei(flux, wave, share, nucleus["slope"], out=flux, **shape)
+    seen = {"broad_line_fwhm": np.where(strength > 0, fwhm, 0.0), "broad_line_strength": strength}
+    return {"nucleus_share": share, **seen}
+
+
+def add_foreground(
+    recipe: dict,  # one simulation of a suite
+    flux: np.ndarray,  # shape (n_gal, n_wave); changed in place
+    wave: np.ndarray,  # rest frame, Angstrom, shape (n_wave,)
+    redshift: np.ndarray | float,  # one number, or shape (n_gal,)
+    seed: int,
+) -> dict:  # their properties
+    "What is left of our own Galaxy's reddening."
+    rng = rng_for(seed, recipe["name"], "foreground")
+    residual = draw_residuals(recipe["foreground"], len(flux), rng)
+    redden(flux, wave, redshift, residual, out=flux)
+    return {"foreground_ebv": residual}
+
+
 def add_options(
     recipe: dict,  # one simulation of a suite
+    suite: Suite,
     flux: np.ndarray,  # of the stars and gas, shape (n_gal, n_wave); changed in place
     wave: np.ndarray,  # Angstrom, shape (n_wave,)
     log_mstar: np.ndarray,  # dex(Msun), shape (n_gal,)
     seed: int,
     view: str,
 ) -> dict:  # their properties
-    "What a recipe may ask for beside stars, gas and dust: active nuclei, and stars that move."
-    found = {}
+    """What a recipe may ask for beside stars, gas and dust: stars that move, active nuclei, our Galaxy's dust
+    and errors of the calibration, in the order in which light meets them.
+    """
+    found, name = {}, recipe["name"]
     if "kinematics" in recipe:
-        rng = rng_for(seed, recipe["name"], "kinematics")
+        rng = rng_for(seed, name, "kinematics")
         found["velocity_dispersion"] = draw_dispersions(recipe["kinematics"], log_mstar, rng)
         if view == "spectra":  # bands are far wider than any line
             broaden(flux, wave, found["velocity_dispersion"], out=flux)
     if "nucleus" in recipe:
-        slope = check_nucleus(recipe["nucleus"], recipe["name"])["slope"]
-        rng = rng_for(seed, recipe["name"], "nucleus")
-        found["nucleus_share"] = draw_nuclei(recipe["nucleus"], len(log_mstar), rng)
-        add_nuclei(flux, wave, found["nucleus_share"], slope, out=flux)
+        found |= add_nucleus(recipe, flux, wave, seed, getattr(suite, view)["fwhm_kms"])
+    if "foreground" in recipe:
+        found |= add_foreground(recipe, flux, wave, suite.redshift, seed)
+    if view == "spectra" and recipe.get("calibration", {}).get("warp"):
+        warps = draw_warps(recipe["calibration"], len(flux), rng_for(seed, name, "calibration"))
+        warp_spectra(flux, wave, warps, out=flux)
+        found["calibration_rms"] = warp_rms(warps)
     return found
 
 # %% ../../nbs/synthesis/70_simulations.ipynb #956a93bb
@@ -103,7 +149,7 @@ def simulate(
     library: SSPGrid | None = None,
     # rest-frame spectra, Lsun/Angstrom, with all properties of `gencast.core.properties.PROPERTIES`, and the
     # histories `sfh` and `zh` in the bins `meta["age_edges_gyr"]`; with kinematics
-    # `velocity_dispersion`, km/s, and with active nuclei `nucleus_share`
+    # `velocity_dispersion`, km/s, with active nuclei `nucleus_share`, and likewise for the other options
 ) -> Sample:
     """Make the galaxies of one simulation. The same seed makes the same galaxies in both views. Raises
     `InputError` for a recipe that cannot be used.
@@ -116,6 +162,11 @@ def simulate(
         20
     """
     check_parts(recipe, "simulate")
+    if "igm" in recipe:
+        raise InputError(
+            "simulate: igm needs galaxies with redshifts of their own; use simulate_epochs, or take the key "
+            "away"
+        )
     n = n_galaxies or suite.n_galaxies
     galaxies = draw_galaxies(recipe, suite.redshift, n, seed, suite.cosmology)
     grid = recipe_grid(recipe, suite, view, library)
@@ -123,7 +174,7 @@ def simulate(
     out = map_array(scratch, shape) if scratch else None
     flux, formed, slope = synthesize_with_slope(galaxies, grid, recipe["dust"], out=out)
     properties = galaxy_properties(galaxies, grid, formed, slope)
-    properties |= add_options(recipe, flux, grid.wave, galaxies.log_mstar, seed, view)
+    properties |= add_options(recipe, suite, flux, grid.wave, galaxies.log_mstar, seed, view)
     ssfr, clipped = (properties.pop(k) for k in ("ssfr", "clipped"))
     meta = {
         "recipe": recipe,

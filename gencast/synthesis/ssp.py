@@ -122,7 +122,7 @@ def checked_edges(
             "the wavelength grid must hold two or more positive wavelengths in ascending order, in Angstrom"
         )
     edges = pixel_edges(wave)
-    low, high = usable(read_popstar() if extend else read_library(name), fwhm_kms)
+    low, high = usable(read_popstar(far=True) if extend else read_library(name), fwhm_kms)
     if edges[0] >= low * (1 - 1e-9) and edges[-1] <= high * (1 + 1e-9):
         return edges
     what, remedy = f"library {name!r}", ", choose another library or set extend=True"
