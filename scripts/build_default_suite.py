@@ -8,10 +8,10 @@ Discrete choices form a balanced table, in two steps. First, five stellar librar
 evenly as can be; the seven kinds of history go round with the running number, so that no two of these choices
 always go together; gas shines in three of five simulations, and enrichment alternates. Then FASTAR, the sixth
 library, takes over slots with all that they hold but the stars: the last one of each of the last three
-libraries (in `wide`, every sixth). So 4 + 4 + 3 + 3 + 3 + 3 simulations (ten of each in `wide`) remain, all
-else is as balanced as before, and a simulation that keeps its library is the same galaxies as in the suite of
-five libraries. Of FASTAR only Chabrier's IMF, that of the others, is used: on another one "mass" means
-another thing.
+libraries (in `wide`, every sixth). So 4 + 4 + 3 + 3 + 3 + 3 simulations remain (ten of each in `wide`), and
+all else is as balanced as before. A simulation that keeps its library has the galaxies and the place that it
+had in the suite of five libraries. FASTAR comes with Chabrier's IMF only, that of the others: on another one
+"mass" means another thing.
 
 Amounts (mass function, attenuation, main sequence, quenching, metallicity, gas) follow a scrambled Sobol
 sequence, which fills their ranges more evenly than independent random numbers. The ranges bracket what is
@@ -145,7 +145,6 @@ def suite(
     points = qmc.scale(qmc.Sobol(len(RANGES), scramble=True, rng=seed).random(64)[:n], *zip(*RANGES.values()))
     amounts = [dict(zip(RANGES, [round(float(x), 2) for x in p])) for p in points]
     slots = [(library, i, j) for i, (library, count) in enumerate(counts.items()) for j in range(count)]
-    order = [k for k in range(n) if k not in given] + list(given)
     return {
         "name": name,
         "about": about,
@@ -154,7 +153,8 @@ def suite(
         "spectra": spectra,
         "photometry": {"start": 1500, "stop": 12000, "pixels": 700, "fwhm_kms": 1500},
         "simulations": [
-            simulation(SIXTH if k in given else slots[k][0], *slots[k][1:], k, amounts[k]) for k in order
+            simulation(SIXTH if k in given else library, i, j, k, v)
+            for k, ((library, i, j), v) in enumerate(zip(slots, amounts))
         ],
     }
 
