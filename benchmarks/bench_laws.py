@@ -97,7 +97,8 @@ def unseen_suite(seed: int, n_sim: int = 20) -> dict:
     spec = importlib.util.spec_from_file_location("design", ROOT / "scripts" / "build_default_suite.py")
     design = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(design)
-    rng, suite = np.random.default_rng(seed), design.default_suite()
+    rng, suite = np.random.default_rng(seed), dict(design.SUITES[0])
+    libraries = [*design.LIBRARIES, design.SIXTH]
     suite |= {
         "name": f"unseen-{seed}",
         "about": f"Everything drawn at random, seed {seed}",
@@ -105,8 +106,8 @@ def unseen_suite(seed: int, n_sim: int = 20) -> dict:
     }
     for n in range(n_sim):
         v = {k: round(float(rng.uniform(*WIDER.get(k, span))), 2) for k, span in design.RANGES.items()}
-        i, j, kind = int(rng.integers(4)), int(rng.integers(5)), design.HISTORIES[rng.integers(4)]
-        one = design.simulation(i, j, v)
+        library, kind = libraries[rng.integers(len(libraries))], design.HISTORIES[rng.integers(4)]
+        one = design.simulation(library, *map(int, rng.integers(5, size=2)), n, v)
         one["history"], one["name"] = (
             design.history(kind, v),
             f"u{n:02d}-{one['name'].rsplit('-', 1)[0]}-{kind}",

@@ -3,34 +3,29 @@ full_optical.yaml (20).
 
     python scripts/build_default_suite.py
 
-Discrete choices form a balanced table. Five stellar libraries have four simulations each (twelve in `wide`).
-Dust laws go round with
-library and slot, so that each of the five meets each library as evenly as can be; the seven kinds of history
-go round with
-the running number, so that no two of these choices always go together; gas shines in three of five
-simulations, and enrichment
-alternates. Amounts (mass function, attenuation, main sequence, quenching, metallicity, gas) follow a
-scrambled Sobol
+Discrete choices form a balanced table, in two steps. First, five stellar libraries have four slots each
+(twelve in `wide`). Dust laws go round with library and slot, so that each of the five meets each library as
+evenly as can be; the seven kinds of history go round with the running number, so that no two of these choices
+always go together; gas shines in three of five simulations, and enrichment alternates. Then FASTAR, the sixth
+library, takes over slots with all that they hold but the stars: the last one of each of the last three
+libraries (in `wide`, every sixth). So 4 + 4 + 3 + 3 + 3 + 3 simulations remain (ten of each in `wide`), and
+all else is as balanced as before. A simulation that keeps its library has the galaxies and the place that it
+had in the suite of five libraries. FASTAR comes with Chabrier's IMF only, that of the others: on another one
+"mass" means another thing.
+
+Amounts (mass function, attenuation, main sequence, quenching, metallicity, gas) follow a scrambled Sobol
 sequence, which fills their ranges more evenly than independent random numbers. The ranges bracket what is
-observed
-at z = 0.1: Schechter functions about Baldry et al. (2012), a main sequence about Speagle et al. (2014),
-quenched
-fractions about Peng et al. (2010), stellar metallicities about Gallazzi et al. (2005); histories from
-DiffstarPop
-bring the main sequence and the quenching of the simulations that it was fitted to.
+observed at z = 0.1: Schechter functions about Baldry et al. (2012), a main sequence about Speagle et al.
+(2014), quenched fractions about Peng et al. (2010), stellar metallicities about Gallazzi et al. (2005);
+histories from DiffstarPop bring the main sequence and the quenching of the simulations that it was fitted to.
 Masses follow much the same Schechter function in all; what differs is how far down a simulation resolves them
-and
-how its catalogue was sampled, from every galaxy of a volume (sampling 0) towards a survey limited by flux
-(1.5), so
-that the suite reaches both the dwarfs and the giants that SDSS observed.
+and how its catalogue was sampled, from every galaxy of a volume (sampling 0) towards a survey limited by flux
+(1.5), so that the suite reaches both the dwarfs and the giants that SDSS observed.
 
 The grid is where SDSS sees low-redshift galaxies in the rest frame: its spectra cover 3,800-9,200 A, so
-3,830-7,380 A is
-there for 97.5 % of the 9,988 galaxies in kcorrect's sample, and ends where M11-MILES does; 3,830-7,900 A
-would be there for
-84.6 %, 3,650-9,000 A for none. `full_optical` has 3,000-9,000 A, from the libraries that reach that far; it
-needs the extra
-`sed`, and is as coarse as PopStar.
+3,830-7,380 A is there for 97.5 % of the 9,988 galaxies in kcorrect's sample, and ends where M11-MILES does;
+3,830-7,900 A would be there for 84.6 %, 3,650-9,000 A for none. `full_optical` has 3,000-9,000 A, from the
+libraries that reach that far; it needs the extra `sed`, and is as coarse as PopStar.
 """
 
 from pathlib import Path
@@ -38,13 +33,15 @@ from pathlib import Path
 import yaml
 from scipy.stats import qmc
 
-LIBRARIES = ["bc03_stelib", "m11_stelib", "m11_miles", "mastar", "bpass"]
+LIBRARIES = ["bc03_stelib", "m11_stelib", "m11_miles", "mastar", "bpass"]  # the first step of the design
+SIXTH = "fastar"  # takes over slots of theirs
 SHORT = {
     "bc03_stelib": "bc03",
     "m11_stelib": "m11",
     "m11_miles": "m11miles",
     "mastar": "mastar",
     "bpass": "bpass",
+    "fastar": "fastar",
     "popstar": "popstar",
     "popstar_nebular": "popneb",
     "bc03_miles": "bc03miles",
@@ -112,7 +109,7 @@ def metallicity(library: str, v: dict) -> dict:
 
 
 def simulation(library: str, i: int, j: int, number: int, v: dict) -> dict:
-    "The recipe of slot j of library i; v holds its amounts."
+    "The recipe of slot j of library i with the stars of `library`; v holds its amounts."
     law, kind = DUST[(i + j) % len(DUST)], HISTORIES[number % len(HISTORIES)]
     gas = (
         {"nebular": {"escape": v["escape"], "excitation": v["excitation"]}}
@@ -140,8 +137,10 @@ def simulation(library: str, i: int, j: int, number: int, v: dict) -> dict:
     }
 
 
-def suite(name: str, about: str, counts: dict, spectra: dict, seed: int = 20) -> dict:
-    "A whole suite; counts: simulations of each library."
+def suite(
+    name: str, about: str, counts: dict, spectra: dict, given: range = range(0), seed: int = 20
+) -> dict:
+    "A whole suite; counts: slots of each library; given: numbers of the slots that the sixth library takes."
     n = sum(counts.values())
     points = qmc.scale(qmc.Sobol(len(RANGES), scramble=True, rng=seed).random(64)[:n], *zip(*RANGES.values()))
     amounts = [dict(zip(RANGES, [round(float(x), 2) for x in p])) for p in points]
@@ -154,7 +153,8 @@ def suite(name: str, about: str, counts: dict, spectra: dict, seed: int = 20) ->
         "spectra": spectra,
         "photometry": {"start": 1500, "stop": 12000, "pixels": 700, "fwhm_kms": 1500},
         "simulations": [
-            simulation(library, i, j, k, v) for k, ((library, i, j), v) in enumerate(zip(slots, amounts))
+            simulation(SIXTH if k in given else library, i, j, k, v)
+            for k, ((library, i, j), v) in enumerate(zip(slots, amounts))
         ],
     }
 
@@ -167,8 +167,15 @@ SUITES = [
         "mass function",
         dict.fromkeys(LIBRARIES, 4),
         SDSS,
+        given=range(11, 20, 4),
     ),
-    suite("wide", "Sixty such simulations, for a tighter law", dict.fromkeys(LIBRARIES, 12), SDSS),
+    suite(
+        "wide",
+        "Sixty such simulations, for a tighter law",
+        dict.fromkeys(LIBRARIES, 12),
+        SDSS,
+        given=range(5, 60, 6),
+    ),
     suite(
         "full_optical",
         "Twenty simulations at z = 0.1 on 3,000-9,000 A, from PopStar and BC03-MILES; needs the extra sed",

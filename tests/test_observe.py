@@ -241,7 +241,7 @@ def test_suites_are_balanced(name, number, kinds):
 
     assert len(suite.names) == number
     for f, n in (
-        (lambda s: s["ssp"], 5),
+        (lambda s: s["ssp"], 6),
         (lambda s: s["dust"]["law"], 5),
         (lambda s: s["history"]["family"] + str("burst_sigma" in s["history"]), kinds),
     ):
@@ -250,6 +250,26 @@ def test_suites_are_balanced(name, number, kinds):
     assert 0.5 < np.mean(["nebular" in s for s in suite.simulations]) < 0.7
     pairs = count(lambda s: s["ssp"] + s["dust"]["law"])
     assert pairs.max() - pairs.min() <= 1  # no library always meets the same dust
+    for library in {s["ssp"] for s in suite.simulations}:
+        of = [s for s in suite.simulations if s["ssp"] == library]
+        assert {"nebular" in s for s in of} == {True, False}  # nor always gas, one enrichment, one history
+        assert {s["metallicity"]["enrichment"] for s in of} == {"constant", "mass"}
+        assert len({s["history"]["family"] + str("burst_sigma" in s["history"]) for s in of}) >= 3
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_fastar_changes_the_stars_of_a_slot_and_nothing_else(number):
+    import runpy
+    from pathlib import Path
+
+    design = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "build_default_suite.py"))
+    made = design["SUITES"][number]
+    five = design["suite"]("", "", dict.fromkeys(design["LIBRARIES"], len(made["simulations"]) // 5), {})
+    given = [k for k, s in enumerate(made["simulations"]) if s["ssp"] == "fastar"]
+    assert len(given) == len(made["simulations"]) // 6
+    for k, (now, before) in enumerate(zip(made["simulations"], five["simulations"], strict=True)):
+        own = {"name", "ssp", "metallicity"} if k in given else set()  # M11 has metallicities of its own
+        assert {key for key in now if now[key] != before[key]} <= own and now.keys() == before.keys()
 
 
 def test_the_suites_are_what_their_builder_makes():
