@@ -41,7 +41,7 @@ OWN_KEYS = {
 }
 
 
-ENTRY_KEYS = {"name", "table", "columns", "split", "family"}
+ENTRY_KEYS = {"name", "table", "columns", "split", "family", "parameters"}
 
 
 DEFAULT_SIZE = 6500  # galaxies of a domain that are used at most, unless the suite file says otherwise
@@ -246,7 +246,9 @@ def _read_entry(
         "family": _family(entry.get("family"), at),
     }
     made, data = resolve_table(wanted, table, base.definitions, grid, at)
-    return [d | {"file": entry["table"]} for d in made], data
+    stated = _parameters(entry.get("parameters"), at)
+    more = {"file": entry["table"]} | ({"parameters": stated} if stated else {})
+    return [d | more for d in made], data
 
 
 def _load_own(path: Path, text: dict) -> OwnSuite:
@@ -295,6 +297,18 @@ def _family(content, where: str) -> dict:
         ):
             raise InputError(f"{where}: family: {kind!r}: {label!r} must be two words, such as code: AREPO")
     return content
+
+
+def _parameters(content, where: str) -> dict:
+    "Numbers that a simulation was run with: name -> number."
+    content = _mapping(content, f"{where}: parameters")
+    for name, value in content.items():
+        known = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+        if not re.fullmatch(r"[A-Za-z]\w{0,39}", str(name), re.ASCII) or not known:
+            raise InputError(
+                f"{where}: parameters: {name!r}: {value!r} must be a word and a number, such as omega_m: 0.3"
+            )
+    return {str(name): float(value) for name, value in content.items()}
 
 
 def _grid(text: dict, view: str, where: str) -> dict:
@@ -350,6 +364,12 @@ def _join(
         raise InputError(
             f"{where}: family: all simulations must name the same kinds; found "
             f"{' and '.join(', '.join(k) for k in sorted(kinds))}"
+        )
+    stated = {tuple(sorted(d.get("parameters", ()))) for d in domains if "table" in d}
+    if len(stated) > 1:
+        raise InputError(
+            f"{where}: parameters: all simulations must state the same ones; found "
+            f"{' and '.join(', '.join(names) or 'none' for names in sorted(stated))}"
         )
     for view in ("photometry", "spectra"):
         check_alike(

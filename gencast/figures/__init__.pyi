@@ -30,6 +30,7 @@ from .matrices import plot_distance_matrix as plot_distance_matrix
 from .matrices import plot_error_matrix as plot_error_matrix
 from .overlays import plot_overlay as plot_overlay
 from .overlays import plot_overlays as plot_overlays
+from .parameters import plot_parameters as plot_parameters
 from .posteriors import plot_widening as plot_widening
 from .signals import plot_signals as plot_signals
 from .spectra import plot_features as plot_features

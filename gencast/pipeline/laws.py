@@ -20,7 +20,7 @@ from ..regression.comparisons import effective_number, paired_gain
 from ..regression.evidence import compute_pair_signals, members
 from ..regression.intervals import LEVELS
 from ..regression.laws import BASELINE_LABELS, LAWS, line_table
-from ..regression.protocol import heldout_predictions, score_table
+from ..regression.protocol import MOST_APART, heldout_predictions, score_table
 from ..regression.register import find_law
 from ..regression.signal_table import SignalTable
 from ..regression.signals import LAW_SIGNALS
@@ -116,7 +116,8 @@ def tidy_heldout(found: pd.DataFrame, table: SignalTable, distance: str) -> pd.D
     target, source = where.get_indexer(found.target), where.get_indexer(found.source)
     value = table.without[target, source, target, table.signals.index(distance)]
     found = found.rename(columns={"lower_90": "lower", "upper_90": "upper"}).assign(value=value)
-    return found.drop(columns=[col for col in found if col.startswith(("lower_", "upper_"))])
+    found = found.drop(columns=[col for col in found if col.startswith(("lower_", "upper_"))])
+    return found if "lower" in found else found.assign(lower=np.nan, upper=np.nan)
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,13 @@ def hold_unseen(c: PropertyEvidence, table: SignalTable, law: str, versions: dic
     }
 
 
+def levels_of(c: PropertyEvidence, forecasts: bool) -> tuple:
+    """Which intervals a law is scored with. Among many simulations only the law of the forecasts has any, as
+    they take ten times as long as the predictions.
+    """
+    return LEVELS if forecasts or len(c.table.names) <= MOST_APART else ()
+
+
 def try_signal_law(c: PropertyEvidence, law: str, settings: LawSettings, jobs: int) -> list:  # of LawTrial
     """A law on signals, with one simulation and with a family held out. Intervals for families take long: the
     law of the forecasts alone has them.
@@ -164,7 +172,8 @@ def try_signal_law(c: PropertyEvidence, law: str, settings: LawSettings, jobs: i
     table = law_signals(c, law)
     columns = [c.table.signals.index(s) for s in table.signals]
     versions = {kind: version[..., columns] for kind, version in c.by_family.items()}
-    found = heldout_predictions(table, law, seed=c.shared.simulations.seed, jobs=jobs)
+    levels = levels_of(c, law == settings.law)
+    found = heldout_predictions(table, law, levels, seed=c.shared.simulations.seed, jobs=jobs)
     more = {"levels": ()}
     if law == settings.law:
         if c.stock and c.stock.signals == table.signals:
@@ -183,13 +192,14 @@ def try_distance_law(
     law: str,
     distance: str,
     families: bool,  # whether families are held out, too
+    forecasts: bool = True,  # whether it is the law of the forecasts
 ) -> list:  # of LawTrial
     """A law on one distance, or one that reads none, with one simulation and with a family held out. Its own
     standard deviation and its direction are not stored.
     """
     column = "in_domain" if law == "in_domain" else distance
     signal, table = distance if law in DISTANCE_LAWS else None, table.select((column,))
-    found = {"": heldout_predictions(table, law, signal=signal)}
+    found = {"": heldout_predictions(table, law, levels_of(c, forecasts), signal=signal)}
     if families:
         versions = family_signals(c, column)
         found |= hold_families(c, table, law, versions, levels=(), signal=signal)
@@ -246,7 +256,8 @@ def try_laws(c: PropertyEvidence, settings: LawSettings, table: SignalTable, pro
             found += try_signal_law(c, law, settings, progress.jobs)
             bar.update()
         for law, distance in on_distances:
-            found += try_distance_law(c, table, law, distance, families=distance in own)
+            first = (law, distance) == (settings.law, settings.distance)
+            found += try_distance_law(c, table, law, distance, distance in own, first)
             bar.update()
     return found
 

@@ -42,7 +42,8 @@ def assumptions(
 ) -> dict:
     "The numbers and words by which simulations differ, besides their families."
     if "table" in recipe:
-        return {"table": recipe["table"], "domain": recipe["domain"]}
+        stated = {f"parameter_{name}": value for name, value in recipe.get("parameters", {}).items()}
+        return {"table": recipe["table"], "domain": recipe["domain"], **stated}
     beside = {"table": "made by gencast", "domain": "all galaxies"} if own else {}
     dust, mass, zmet = recipe["dust"], recipe["mass"], recipe["metallicity"]
     return {

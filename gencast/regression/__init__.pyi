@@ -94,6 +94,7 @@ from .shifts import shift_evidence as shift_evidence
 from .shifts import shift_trials as shift_trials
 from .signal_table import SignalTable as SignalTable
 from .signal_table import toy_signals as toy_signals
+from .signals import FIXED as FIXED
 from .signals import LAW_SIGNALS as LAW_SIGNALS
 from .signals import SIGNALS as SIGNALS
 from .signals import register_signal as register_signal

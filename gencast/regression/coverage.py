@@ -17,7 +17,7 @@ from .coverage_signals import Measured, coverage_tables, join_posteriors, measur
 from .evidence import Evidence
 from .intervals import conformal_interval, group_quantile
 from .posteriors import Posterior
-from .protocol import check_families, hold_target
+from .protocol import apart, check_families, hold_target, unit_targets
 from .register import LAWS, find_law, make_law
 
 # %% ../../nbs/regression/76_coverage.ipynb #3022cca8
@@ -43,10 +43,10 @@ class Held:
 def held_pairs(units: np.ndarray, out: np.ndarray) -> list:  # a pair of arrays for each unit that stays
     "Sources and targets in the order in which `held_residuals` goes through them."
     pairs = []
-    for unit in dict.fromkeys(units[~out].tolist()):
-        inside = units == unit
-        stay, targets = np.flatnonzero(~(out | inside)), np.flatnonzero(inside)
-        pairs.append((np.tile(stay, len(targets)), np.repeat(targets, len(stay))))
+    for inside in apart(units, out):
+        stay = np.flatnonzero(~(out | inside))
+        for targets in unit_targets(units, inside):
+            pairs.append((np.tile(stay, len(targets)), np.repeat(targets, len(stay))))
     return pairs
 
 

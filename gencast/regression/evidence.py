@@ -18,7 +18,7 @@ from ..models.timebins import mean_miss, miss
 from .baselines import Applied, predict_baselines
 from .neighbours import refit_change
 from .signal_table import SignalTable
-from .signals import SIGNALS, signal_row, spread_rows
+from .signals import FIXED, SIGNALS, signal_row, spread_rows
 from .views import KnownErrors, TargetView
 
 # %% ../../nbs/regression/15_evidence.ipynb #9ee66a30
@@ -103,13 +103,19 @@ class Evidence:
         self,
         without: tuple,  # simulations held out of everything
         target: int,  # number of the target; -1: the survey
+        view: TargetView | None = None,  # the same target with others held out, where it is at hand
+        refits: bool = True,  # whether the pseudo-label refits are needed, which take the longest
     ) -> TargetView:
         "A simulation, or the survey, as seen without its labels."
         rows = slice(*self.edges[[target, target + 1]]) if target >= 0 else slice(self.edges[-2], None)
         distances = self._distances(without, target)
+        if view is not None:
+            consensus = self.consensus[without][rows] if target >= 0 else self.survey_consensus
+            return replace(view, consensus=consensus, distances=view.distances | distances)
         if "coordinates" in self.neighbours[0]:
             distances["proxy_a"] = np.array([n["proxy_a"][target] for n in self.neighbours])
-            distances["refit_change"] = self._refits(rows)
+            if refits:
+                distances["refit_change"] = self._refits(rows)
         for name in self.baselines[0] if self.baselines else ():
             distances[name] = np.array([b[name][target] for b in self.baselines])
         return TargetView(
@@ -325,20 +331,45 @@ def baselines_of(
     return predict_baselines(replace(targets[i], labels=labels), targets)
 
 # %% ../../nbs/regression/15_evidence.ipynb #037b563b
+def signal_versions(
+    evidence: Evidence,
+    held: list,  # of tuples: simulations held out of everything
+    signals: tuple = tuple(SIGNALS),
+    given: np.ndarray
+    | None = None,  # a version of the same signals, from which those that are fixed are taken
+) -> list:  # of arrays; rows of held-out sources are nan, shape (n_sim, n_sim, n_signal)
+    "Signals of all ordered pairs with some simulations held out, once for each tuple in `held`."
+    log_mse, n = evidence.log_mse, len(evidence.names)
+    fresh = [k for k, name in enumerate(signals) if given is None or name not in FIXED]
+    names, known = tuple(signals[k] for k in fresh), [evidence.known(h, -1, log_mse) for h in held]
+    tables = [np.full((n, n, len(signals)), np.nan) if given is None else given.copy() for _ in held]
+    for j in range(n) if fresh else ():
+        view = None
+        for table, without, errors in zip(tables, held, known):
+            view = evidence.target(without, j, view, refits=given is None)
+            errors = replace(errors, out=tuple({*without, j}))
+            table[:, j, fresh] = signal_row(view, errors, names)
+    for table, without in zip(tables, held):
+        table[list(without)] = np.nan
+    return tables
+
+
 def signal_version(
     evidence: Evidence,
     without: tuple,  # simulations held out of everything
     signals: tuple = tuple(SIGNALS),
 ) -> np.ndarray:  # rows of held-out sources are nan, shape (n_sim, n_sim, n_signal)
     "Signals of all ordered pairs with some simulations held out: they appear as targets only."
-    log_mse, n = evidence.log_mse, len(evidence.names)
-    rows = [
-        signal_row(evidence.target(without, j), evidence.known(without, j, log_mse), signals)
-        for j in range(n)
-    ]
-    table = np.stack(rows, axis=1)
-    table[list(without)] = np.nan
-    return table
+    return signal_versions(evidence, [without], signals)[0]
+
+
+AT_ONCE = 20  # tasks in which the versions are computed; of up to so many simulations each is a task
+
+
+def version_tasks(evidence: Evidence, held: list, signals: tuple, given: np.ndarray) -> list:
+    "Arguments of `signal_versions`, several versions a task where there are many."
+    size = max(1, len(held) // AT_ONCE)
+    return [(evidence, held[i : i + size], signals, given) for i in range(0, len(held), size)]
 
 # %% ../../nbs/regression/15_evidence.ipynb #3b55f99a
 def members(families: np.ndarray, k: int) -> tuple:
@@ -382,15 +413,18 @@ def compute_signals(
     "Signals of all pairs with all simulations, without each one, and without each one's family."
     n = len(evidence.names)
     out = {kind: [members(labels, k) for k in range(n)] for kind, labels in (families or {}).items()}
-    easy = [(), *((k,) for k in range(n))]
+    easy = [(k,) for k in range(n)]
     hard = list(dict.fromkeys(m for each in out.values() for m in each))
-    tasks = [(evidence, h, signals) for h in easy] + [(unseen or evidence, h, signals) for h in hard]
-    values = (map_tasks or one_by_one)(signal_version, tasks)
-    found, away = dict(zip(easy, values)), dict(zip(hard, values[len(easy) :]))
+    map_tasks = map_tasks or one_by_one
+    (values,) = map_tasks(signal_version, [(evidence, (), signals)])
+    tasks = version_tasks(evidence, easy, signals, values)
+    more = version_tasks(unseen or evidence, hard, signals, values)
+    each = [version for part in map_tasks(signal_versions, tasks + more) for version in part]
+    found, away = dict(zip(easy, each)), dict(zip(hard, each[len(easy) :]))
     table = SignalTable(
         evidence.names,
         signals,
-        found[()],
+        values,
         np.array([found[k,] for k in range(n)]),
         evidence.log_mse,
         evidence.bias,

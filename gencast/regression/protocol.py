@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.arguments import Number, Word, takes
-from ..core.base import InputError
+from ..core.base import InputError, rng_for
 from .forgetting import forget_errors
 from .intervals import INTERVALS, LEVELS, interval_bounds
 from .register import LAWS, find_law, make_law
@@ -74,6 +74,26 @@ def predict_target(table: SignalTable, law, signals: np.ndarray, j: int, stay: n
     return predicted, sd
 
 # %% ../../nbs/regression/45_protocol.ipynb #fc365691
+MOST_APART = 40  # simulations or families that are held out one at a time within a fit
+
+
+PARTS = 10  # in which more of them are held out
+
+
+def apart(units: np.ndarray, out: np.ndarray) -> list:  # of boolean arrays, shape (n_sim,)
+    "What is held out together besides `out`: each other unit, or of many a tenth of them."
+    labels = np.array(list(dict.fromkeys(units[~out].tolist())))
+    if len(labels) <= MOST_APART:
+        return [units == label for label in labels]
+    order = rng_for(0, "units held out", len(labels)).permutation(len(labels))
+    return [np.isin(units, labels[order[k::PARTS]]) for k in range(PARTS)]
+
+
+def unit_targets(units: np.ndarray, inside: np.ndarray) -> list:  # of arrays of numbers
+    "The simulations of each unit among those in `inside`."
+    return [np.flatnonzero(units == label) for label in dict.fromkeys(units[inside].tolist())]
+
+
 def held_residuals(
     table: SignalTable,
     law,  # an unfitted law from `make_law`
@@ -84,21 +104,22 @@ def held_residuals(
 ) -> list:  # a pair of arrays for each other unit: residuals and the law's standard deviations, dex
     "Residuals of every other simulation or family, held out as well, where enough stay to fit a law."
     residuals = []
-    for unit in dict.fromkeys(units[~out].tolist()):
-        inside = units == unit
-        stay, targets = ~(out | inside), np.flatnonzero(inside)
+    for inside in apart(units, out):
+        stay = ~(out | inside)
         if stay.sum() < LEAST_FIT:
             continue
         held = tuple(np.flatnonzero(~stay).tolist())
         version = (without_two or {}).get(held)
         if version is None:
             version = forget_errors(signals, table.signals, table.log_mse, out, inside)
-        found = predict_targets(table, law, version, targets, ~stay)
-        missed = [table.log_mse[stay, j] - predicted for j, (predicted, _) in zip(targets, found)]
-        missed, sd = np.concatenate(missed), np.concatenate([sd for _, sd in found])
-        known = ~np.isnan(missed)
-        if known.any():
-            residuals.append((missed[known], sd[known]))
+        law.fit(*table.training_set(*held, signals=version))
+        for targets in unit_targets(units, inside):
+            found = [predict_target(table, law, version, j, np.flatnonzero(stay)) for j in targets]
+            missed = [table.log_mse[stay, j] - predicted for j, (predicted, _) in zip(targets, found)]
+            missed, sd = np.concatenate(missed), np.concatenate([sd for _, sd in found])
+            known = ~np.isnan(missed)
+            if known.any():
+                residuals.append((missed[known], sd[known]))
     return residuals
 
 # %% ../../nbs/regression/45_protocol.ipynb #7fe60033

@@ -13,6 +13,20 @@ import numpy as np
 from ..core.arguments import Words
 from ..core.base import InputError, rng_for
 
+# %% ../../nbs/regression/25_signal_table.ipynb #a4da7249
+MOST_PAIRS = 40 * 39  # to which a law is fitted: those of forty simulations
+
+
+def sample_pairs(use: np.ndarray) -> np.ndarray:  # booleans, shape (n_sim, n_sim)
+    "Of many pairs those among the first simulations of a fixed random order, as many as hold `MOST_PAIRS`."
+    n = len(use)
+    if use.sum() <= MOST_PAIRS:
+        return use
+    place = np.argsort(rng_for(0, "pairs of a law", n).permutation(n))
+    later = np.maximum.outer(place, place)
+    count = np.bincount(later[use], minlength=n).cumsum()
+    return use & (later <= np.searchsorted(count, MOST_PAIRS))
+
 # %% ../../nbs/regression/25_signal_table.ipynb #a65ba8fc
 @dataclass(frozen=True)
 class SignalTable:
@@ -88,9 +102,9 @@ class SignalTable:
         signals: np.ndarray | None = None,  # shape (n_sim, n_sim, n_signal); default: `values`
     ) -> tuple:  # X (n_pair, n_signal), y (n_pair,) in dex, source (n_pair,), target (n_pair,)
         """What a law is fitted to: signals, errors, and the numbers of source and target of the training
-        pairs.
+        pairs; of more than forty simulations, pairs among forty.
         """
-        source, target = np.nonzero(self.training_pairs(*held_out))
+        source, target = np.nonzero(sample_pairs(self.training_pairs(*held_out)))
         values = self.values if signals is None else signals
         return values[source, target], self.log_mse[source, target], source, target
 

@@ -31,6 +31,9 @@ from .laws import tabulate_relations as tabulate_relations
 from .pairs import hardest_pairs as hardest_pairs
 from .pairs import heldout_pairs as heldout_pairs
 from .pairs import pair_table as pair_table
+from .parameters import describe_parameters as describe_parameters
+from .parameters import tabulate_parameters as tabulate_parameters
+from .parameters import target_errors as target_errors
 from .record import describe_failures as describe_failures
 from .record import provenance as provenance
 from .record import stage_times as stage_times
