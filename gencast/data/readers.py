@@ -36,6 +36,7 @@ from gencast.data.limits import (
     sort_out,
 )
 from .mappings import MOST_REDSHIFT, load_mapping
+from .rows import row_number
 from .surveys import describe_dust
 from .table_spectra import TableSpectra, dereddened, read_table_spectra, spectra_to_grid
 from ..synthesis.libraries import air_to_vacuum
@@ -226,7 +227,7 @@ def check_errors(path: Path, err: np.ndarray, missing: list, names: list = ()) -
         value = shown(err[row, column])
         called = f" of {names[column]}" if len(names) == err.shape[1] else ""
         raise InputError(
-            f"{path}: error {value} in row {row + 1}{called} is negative; correct it, or say "
+            f"{path}: error {value} in row {row_number(path, row)}{called} is negative; correct it, or say "
             f"missing: [{value}] if it is a code"
         )
 
@@ -297,12 +298,13 @@ def refuse_unit(where: str, stated: str) -> None:
 def galaxy_ids(path: Path, mapping: dict, table: dict, rows: np.ndarray) -> tuple:
     "Names of galaxies: a column's, or the number of the row. Raises `InputError` for one that stands twice."
     if "ids" not in mapping:
-        return tuple(str(k + 1) for k in rows)
+        return tuple(str(row_number(path, k)) for k in rows)
     ids, first = table[column_place(mapping["ids"])].values[rows].tolist(), {}
     for name, row in zip(ids, rows):
         if name in first:
             raise InputError(
-                f"{path}: the id {name!r} stands in rows {first[name] + 1} and {row + 1}; ids must differ"
+                f"{path}: the id {name!r} stands in rows {row_number(path, first[name])} and "
+                f"{row_number(path, row)}; ids must differ"
             )
         first[name] = row
     return tuple(ids)
