@@ -157,7 +157,7 @@ def _open_fits(path: Path, part: str):
     if path.suffix.lower() == ".gz":
         check_gzip(path)
     view = view_of(path)
-    whole = view is None or not view.first  # with the first of several blocks, the whole file is looked at
+    whole = view is None or view.begins  # with the first of several blocks, the whole file is looked at
     if whole:
         check_headers(path)
     with fits.open(path, memmap=view is not None, checksum=whole, lazy_load_hdus=False) as hdus:
@@ -374,6 +374,8 @@ def _parquet_column(f, name: str, view):  # of pyarrow
     if view is None:
         return f.read(columns=[name]).column(0)
     rows = view.cut(f.metadata.num_rows)
+    if not isinstance(rows, slice):
+        return f.read(columns=[name]).column(0).take(rows)
     ends = np.cumsum([f.metadata.row_group(k).num_rows for k in range(f.num_row_groups)])
     starts = np.concatenate([[0], ends[:-1]])
     groups = np.flatnonzero((ends > rows.start) & (starts < rows.stop)).tolist()

@@ -26,6 +26,7 @@ from .mappings import MOST_REDSHIFT, load_mapping
 from .named_surveys import read_survey, recognise_survey
 from .photometry import band_wavelengths, nu_l_nu
 from .readers import load_table_rows
+from .rows import narrow_kept
 
 # %% ../../nbs/data/55_fields.ipynb #84e4ee7a
 def count_first(
@@ -418,6 +419,7 @@ def survey_catalogue(
             f"{path}: no galaxy lies at redshift {low:g} to {high:g}, which the simulations cover",
             found.meta["left_out"] | {f"redshift outside {low:g} to {high:g}": len(keep)},
         )
+    narrow_kept(path, keep)
     meta = found.meta | {
         "n_catalogue": found.meta["rows"],
         "left_out": found.meta["left_out"] | {f"redshift outside {low:g} to {high:g}": int((~keep).sum())},

@@ -218,8 +218,7 @@ def no_galaxy_left(path: Path, left_out: dict) -> NoGalaxy:
 
 def part_of(path: Path, n: int) -> str:
     "Which of a table's rows were read, in words; empty for all of them."
-    first = row_number(path, 0)
-    return f" in rows {first} to {first + n - 1}" if view_of(path) else ""
+    return f" in rows {row_number(path, 0)} to {row_number(path, n - 1)}" if view_of(path) else ""
 
 
 def sort_out(

@@ -20,7 +20,6 @@ from .columns import read_columns
 from .errors import light_unit, linear_error, stated_error
 from .limits import is_code, shown
 from .reddening import sfd_reddening
-from .rows import row_number
 from .specfiles import galactic_transmission
 from .surveys import MIN_SHARE, bridge_gaps
 
@@ -77,8 +76,8 @@ def table_errors(
     if kind.power != 1 and (values < 0).any():
         row = int(np.argwhere(values < 0)[0][0])
         raise InputError(
-            f"{path}: column {name!r}, row {row_number(path, row)}: an inverse variance is negative; write "
-            "0 to mask a pixel"
+            f"{path}: column {name!r}, row {row + 1}: an inverse variance is negative; write 0 to mask a "
+            "pixel"
         )
     return linear_error(flux, values, unit, kind, wave)
 
@@ -109,8 +108,8 @@ def read_table_spectra(
         if wrong.any():
             row, pixel = np.argwhere(wrong)[0]
             raise InputError(
-                f"{path}: error {shown(given[row, pixel])} in row {row_number(path, row)} is negative; "
-                f"correct it, or say missing: [{shown(given[row, pixel])}] if it is a code"
+                f"{path}: error {shown(given[row, pixel])} in row {row + 1} is negative; correct it, or say "
+                f"missing: [{shown(given[row, pixel])}] if it is a code"
             )
         good &= np.isfinite(err) & (err > 0) & (err < MOST_ERROR) & ~coded
         err = np.where(good, err, 1.0)
@@ -146,9 +145,7 @@ def table_reddening(path: Path, mapping: dict, n: int) -> np.ndarray:  # mag, sh
         value = np.full(n, float(given))
     bad = ~((value >= 0) & (value <= 5))
     if bad.any() or value.shape != (n,):
-        raise InputError(
-            f"{path}: ebv: is not from 0 to 5 mag in row {row_number(path, np.argmax(bad))}; correct it"
-        )
+        raise InputError(f"{path}: ebv: is not from 0 to 5 mag in row {int(np.argmax(bad)) + 1}; correct it")
     return value
 
 # %% ../../nbs/data/12_table_spectra.ipynb #195f8909
