@@ -123,6 +123,8 @@ def hold_parts(out: Path):
     folder, done = part_folder(out), False
     try:
         with hold_folder(folder):
+            for unfinished in out.parent.glob(f"{out.name}.*-*.tmp"):  # of a call killed while it wrote it
+                unfinished.unlink()
             yield folder
         done = True
     finally:
