@@ -2884,6 +2884,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'gencast/pipeline/stream.py'),
                                          'gencast.pipeline.stream.make_part': ( 'pipeline/stream.html#make_part',
                                                                                 'gencast/pipeline/stream.py'),
+                                         'gencast.pipeline.stream.needs_kept': ( 'pipeline/stream.html#needs_kept',
+                                                                                 'gencast/pipeline/stream.py'),
                                          'gencast.pipeline.stream.part_folder': ( 'pipeline/stream.html#part_folder',
                                                                                   'gencast/pipeline/stream.py'),
                                          'gencast.pipeline.stream.part_tables': ( 'pipeline/stream.html#part_tables',

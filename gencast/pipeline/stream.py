@@ -46,15 +46,24 @@ from ..report.catalog import ascii_word, provenance_of
 from ..report.catalog_blocks import block_table, check_catalog_path, write_catalog_blocks
 
 # %% ../../nbs/pipeline/88_stream.ipynb #67e8dce4
+@contextmanager
+def needs_kept():
+    "Inside, an error about what a run keeps says that a survey in blocks needs it."
+    try:
+        yield
+    except InputError as err:
+        why = "a survey in blocks needs it; mend it with `gencast run`, or read the table whole, --block 0"
+        if NOT_KEPT not in str(err):
+            raise
+        raise InputError(str(err).replace(NOT_KEPT, why)) from err
+
+
 def kept_photometry(folder: Path, settings: Settings) -> Kept:
     "What a run keeps of its simulations in bands. Raises `InputError` where that cannot be used."
     if "photometry" not in settings.views:
         raise InputError(f"{folder} has no simulations in bands; run again with --views photometry")
-    try:
+    with needs_kept():
         return kept_for(folder, settings, "photometry")
-    except InputError as err:
-        why = "a survey in blocks needs it; mend it with `gencast run`, or read the table whole, --block 0"
-        raise InputError(str(err).replace(NOT_KEPT, why)) from err
 
 
 def forecast_set(
@@ -201,7 +210,8 @@ def write_survey(kept, settings, record, blocks, out, properties, progress) -> S
 
     looked = look_through(blocks, lambda s: check_forecast(settings, as_form(s), kept.survey), progress)
     chosen = draw_set(blocks, looked, settings.seed)
-    tables, rule = forecast_set(kept, settings, chosen, properties, progress)
+    with needs_kept():
+        tables, rule = forecast_set(kept, settings, chosen, properties, progress)
     parts, n, flags = part_folder(out), len(looked.rows), {}
     resumed = save_parts(blocks, parts, looked.sizes, as_form, rule, progress)
     run = record | {"surveys": {chosen.name: {"checksum": blocks.checksum}}}
