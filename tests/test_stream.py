@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gencast as gc
 from gencast.core.base import InputError
-from gencast.core.sample import load_sample
+from gencast.core.sample import Sample, load_sample
 from gencast.data.photometry import band_wavelengths, nu_l_nu
 from gencast.pipeline import blocks, stream
 from gencast.pipeline.configure import load_settings
@@ -237,7 +237,7 @@ def test_parts_of_another_survey_are_never_mixed(toys, tmp_path):
         in_blocks(tmp_path, tmp_path / "c.fits")
     mapping = yaml.safe_load((toys / "sky.yaml").read_text())
     (tmp_path / "sky.yaml").unlink()
-    (tmp_path / "sky.yaml").write_text(yaml.safe_dump(mapping | {"bad": "refuse"}))
+    (tmp_path / "sky.yaml").write_text(yaml.safe_dump(mapping | {"bad": "refuse"}, sort_keys=False))
     shutil.copy(toys / "sky.fits", tmp_path / "sky.fits")
     with pytest.raises(InputError, match="begun with another mapping"):
         in_blocks(tmp_path, tmp_path / "c.fits")
@@ -252,7 +252,7 @@ def changed(toys, tmp_path):
         table = change(table) or table
         table.write(tmp_path / "sky.fits", overwrite=True)
         mapping = yaml.safe_load((toys / "sky.yaml").read_text()) | more
-        (tmp_path / "sky.yaml").write_text(yaml.safe_dump(mapping))
+        (tmp_path / "sky.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False))
         if not (tmp_path / "run").exists():
             (tmp_path / "run").symlink_to(toys / "run")
         return tmp_path
@@ -388,11 +388,12 @@ def test_arguments_that_cannot_be_used(universes, tmp_path):
     ):
         with pytest.raises(InputError, match=match):
             stream_catalog(*given, tmp_path / out, universes / "sky.yaml", progress=False, **more)
-    with pytest.raises(InputError, match="only photometry|spectra"):
-        stream_catalog(given[0], [universes / "sky.csv"], tmp_path / "c.fits", progress=False)
+    spectra = Sample("spectra", np.ones((3, 4)), np.arange(4000.0, 4004))
+    with pytest.raises(InputError, match="only photometry goes in blocks; leave --block out"):
+        blocks.whole_blocks(spectra, universes / "spectra.fits", 10)
 
 
-def test_one_simulation_less_in_what_is_kept_is_told(universes, tmp_path):
+def test_a_run_that_keeps_nothing_is_told(universes, tmp_path):
     shutil.copytree(universes / "run", tmp_path / "run", ignore=shutil.ignore_patterns("cache"))
     shutil.rmtree(tmp_path / "run" / "kept")
     with pytest.raises(InputError, match="keeps nothing.*--block 0"):
