@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from .blocks import Block, Parquet, check_block, in_blocks, survey_lines
 from gencast.cli.options import (
     SHOWN,
     Accept,
@@ -52,7 +53,8 @@ Tables = Annotated[
         "--out",
         "-o",
         help="Write forecasts.csv, combined.csv, galaxies.csv, galaxy_intervals.csv, bins.csv, "
-        "comparison.csv, and catalog.fits and catalog.ecsv into this folder.",
+        "comparison.csv, and catalog.fits and catalog.ecsv into this folder; of a table read in blocks "
+        "catalog.fits, and forecasts and comparisons of the galaxies that stand for all.",
     ),
 ]
 
@@ -153,13 +155,17 @@ def print_forecast(
     sample,  # observed galaxies, a `gencast.core.Sample`
     tables,  # of pandas, from `observe_all`
     compared,  # comparison with values from elsewhere, pandas.DataFrame
+    survey: list | None = None,  # lines about a survey in blocks, in place of those of single galaxies
 ) -> None:
     "Everything that `gencast forecast` says."
     from gencast.report import describe_comparison, forecast_lines
 
     lines = forecast_lines(SimpleNamespace(forecasts=tables.forecasts, combined=tables.combined))
     print_block([f"{len(sample):,} galaxies, error forecast:", *(f"  {line}" for line in lines)])
-    print_galaxies(tables.galaxies, tables.intervals)
+    if survey is None:
+        print_galaxies(tables.galaxies, tables.intervals)
+    else:
+        print_block([f"  {line}" for line in survey])
     print_block(assumption_lines(sample.meta))
     for prop in dict.fromkeys(compared.property):
         print_block([describe_comparison(compared, sample.name, prop).replace("**", "")])
@@ -187,14 +193,17 @@ def chosen_properties(
     return wanted
 
 
-def write_observed_catalog(out: Path, run: Path, intervals, sample) -> None:
-    "Write catalog.fits and catalog.ecsv, where there are properties of one number a galaxy."
+def write_observed_catalog(out: Path, run: Path, intervals, sample, parquet: bool) -> None:
+    "Write catalog.fits, catalog.ecsv and .parquet, where there are properties of one number a galaxy."
     from gencast.core.files import read_sealed
     from gencast.report.catalog import run_catalog, write_catalog
+    from gencast.report.catalog_blocks import write_catalog_blocks
 
     if len(intervals):
-        record = read_sealed(run / "run.json", must=False)
-        write_catalog(run_catalog(intervals, record, sample), out)
+        table = run_catalog(intervals, read_sealed(run / "run.json", must=False), sample)
+        write_catalog(table, out)
+        if parquet:
+            write_catalog_blocks(out / "catalog.parquet", [table], len(table), {})
 
 
 def write_tables(out: Path, **tables) -> None:
@@ -205,6 +214,30 @@ def write_tables(out: Path, **tables) -> None:
     for name, table in tables.items():
         write_table(table, out / f"{name}.csv")
     print(f"\nWritten to {out}")
+
+# %% ../../nbs/cli/40_forecast.ipynb #0d84dbbf
+def forecast_in_blocks(
+    run: Path,
+    data: list,
+    out: Path,
+    columns,  # mapping, or the file that holds it
+    properties: tuple | None,
+    jobs: int | None,
+    model: str | None,
+    kind: dict,  # block and parquet, as they were given
+    options: dict,  # of the survey
+) -> None:
+    "Forecast for a table in blocks: its catalogue, and the tables of the galaxies that stand for all."
+    from gencast.pipeline.stream import stream_catalog
+    from gencast.report import compare_reference, forecast_bins
+
+    name = "catalog.parquet" if kind["parquet"] else "catalog.fits"
+    how = {"block": kind["block"], **options}
+    found = stream_catalog(run, data, out / name, columns, properties, jobs, True, model, **how)
+    tables, compared = found.tables, compare_reference(found.tables.galaxies)
+    print_forecast(found.sample, tables, compared, survey_lines(found))
+    bins = forecast_bins(tables.galaxies)
+    write_tables(out, forecasts=tables.forecasts, combined=tables.combined, bins=bins, comparison=compared)
 
 # %% ../../nbs/cli/40_forecast.ipynb #d5f2da05
 def read_redshift(text: str | None) -> float | str | None:
@@ -230,6 +263,8 @@ def forecast(
     jobs: Jobs = None,
     scheduler: Scheduler = "",
     model: OwnModel = None,
+    block: Block = None,
+    parquet: Parquet = False,
 ):
     """Predict properties of your own galaxies, from spectra or photometry, with an earlier run, and forecast
     the error.
@@ -237,13 +272,21 @@ def forecast(
     from gencast.pipeline.configure import load_settings, read_ebv
     from gencast.pipeline.observed import observe_all, read_observed
     from gencast.report import compare_reference, forecast_bins
+    from gencast.report.catalog_blocks import check_catalog_path
 
     settings = load_settings(run)
     check_out(out, run)
+    check_block(block, parquet, out, scheduler)
     wanted = chosen_properties(properties, settings)
     options = {"accept": tuple(accept or ()), "aperture": aperture, "skip": skip, "cosmology": cosmology}
     options |= {"ebv": None if ebv is None else read_ebv(ebv), "redshift": read_redshift(redshift)}
-    sample = read_observed(settings, data, columns or "", **options)
+    alone, told = bool(out) and not scheduler, columns or ""
+    if in_blocks(block, data, told, wanted or settings.properties, alone):
+        kind = {"block": block, "parquet": parquet}
+        return forecast_in_blocks(run, data, out, told, wanted, jobs, model, kind, options)
+    if parquet:
+        check_catalog_path(out / "catalog.parquet")
+    sample = read_observed(settings, data, told, **options)
     found = observe_all(run, sample, wanted, jobs, True, scheduler, model)
     compared = compare_reference(found.galaxies)
     print_forecast(sample, found, compared)
@@ -251,4 +294,4 @@ def forecast(
         bins = forecast_bins(found.galaxies)
         tables = {"forecasts": found.forecasts, "combined": found.combined, "galaxies": found.galaxies}
         write_tables(out, **tables, galaxy_intervals=found.intervals, bins=bins, comparison=compared)
-        write_observed_catalog(out, run, found.intervals, sample)
+        write_observed_catalog(out, run, found.intervals, sample, parquet)

@@ -97,6 +97,7 @@ def brightness_factor(
     spectra: bool,  # to Lsun/Angstrom in the rest frame; else to nu L_nu in Lsun
     where: str,  # what is checked, for the message: a file, a column, an argument
     cosmology=None,  # name, parameters or cosmology of astropy; None: Planck18
+    distance=None,  # luminosity distance, a quantity of shape (n_gal,); None: from redshift and cosmology
 ) -> np.ndarray:  # what to multiply values with, shape (1 or n_gal, n_wave)
     "From any unit of brightness to gencast's. Raises `InputError` for a unit that does not fit the frame."
     scale, kind = None, u.spectral_density(wave * u.AA)
@@ -109,10 +110,11 @@ def brightness_factor(
         except u.UnitConversionError:
             pass
         if scale is not None:
-            far = find_cosmology(cosmology, where).luminosity_distance
-            distance = far(redshift)[:, None] if frame == "observed" else 10 * u.pc
+            if frame == "observed" and distance is None:
+                distance = find_cosmology(cosmology, where).luminosity_distance(redshift)
+            away = distance[:, None] if frame == "observed" else 10 * u.pc
             stretch = (1 + redshift)[:, None] if frame == "observed" else 1.0
-            scale = scale * 4 * np.pi * distance**2 * (stretch if spectra else wave * u.AA)
+            scale = scale * 4 * np.pi * away**2 * (stretch if spectra else wave * u.AA)
     else:
         for density in (u.erg / u.s / u.AA, u.L_sun):
             try:

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..core.base import InputError
 from ..core.checks import beside, guess
+from .rows import row_number, view_of
 from .text_tables import open_text_table
 
 # %% ../../nbs/data/05_columns.ipynb #683bf88d
@@ -132,12 +133,13 @@ def check_gzip(path: Path) -> None:
             _check_size(path, path.name, size, stored)
 
 
-def _fits_values(table, column) -> np.ndarray:  # masked where the file marks values as missing
+def _fits_values(table, column, view) -> np.ndarray:  # masked where the file marks values as missing
     "A column of a FITS table; TNULL counts as the file stores it, before TSCAL and TZERO."
-    values = np.asarray(table.data[column.name])
+    data = table.data if view is None else table.data[view.cut(len(table.data))]
+    values = np.asarray(data[column.name])
     if column.null is None or column.null == "" or column.format[:1] in "PQ":
         return values
-    stored = table.data.view(np.ndarray)[column.name]
+    stored = data.view(np.ndarray)[column.name]
     if stored.dtype.kind in "SU":  # text tables: astropy puts 0 for TNULL
         blank = np.isin(np.char.strip(stored.astype(str)), (str(column.null).strip(), ""))
     elif stored.dtype.kind in "iu":
@@ -154,8 +156,11 @@ def _open_fits(path: Path, part: str):
 
     if path.suffix.lower() == ".gz":
         check_gzip(path)
-    check_headers(path)
-    with fits.open(path, memmap=False, checksum=True, lazy_load_hdus=False) as hdus:
+    view = view_of(path)
+    whole = view is None or view.begins  # with the first of several blocks, the whole file is looked at
+    if whole:
+        check_headers(path)
+    with fits.open(path, memmap=view is not None, checksum=whole, lazy_load_hdus=False) as hdus:
         tables = [
             h
             for h in hdus
@@ -174,8 +179,10 @@ def _open_fits(path: Path, part: str):
 
         def get(name):
             if name in images:
-                return Column(np.asarray(images[name].data), str(images[name].header.get("BUNIT", "")))
-            return Column(_fits_values(tables[0], columns[name]), columns[name].unit or "")
+                data = images[name].data
+                data = data if view is None else data[view.cut(len(data))]
+                return Column(np.array(data), str(images[name].header.get("BUNIT", "")))
+            return Column(_fits_values(tables[0], columns[name], view), columns[name].unit or "")
 
         yield [*columns, *images], get
 
@@ -237,7 +244,7 @@ def _open_hdf5(path: Path, part: str):
                         path.parent, source.file_name, f"{path}: {name!r} is put together from other files"
                     )
             _check_size(path, name, item.nbytes, item.id.get_storage_size() or item.is_virtual * item.nbytes)
-            return _hdf5_column(item, field)
+            return _hdf5_column(item, field, view_of(path))
 
         yield list(names), get
 
@@ -268,9 +275,10 @@ def _hdf5_names(f, group) -> dict:  # name -> (data set, field or None)
     return names
 
 
-def _hdf5_column(item, field: str | None) -> Column:
+def _hdf5_column(item, field: str | None, view) -> Column:
     "A data set or a field of one, with the unit and the missing values that its attributes state."
-    values = item[field] if field else item[()]
+    rows = view.cut(len(item)) if view and item.shape else ()
+    values = item.fields(field)[rows] if field else item[rows]
     about = _table_meta(item).get(field, {}) if field else {}
     unit = about.get("unit") or next(
         (word(item.attrs[k]) for k in ("unit", "units", "Unit", "Units", "UNIT", "UNITS") if k in item.attrs),
@@ -286,7 +294,7 @@ def _hdf5_column(item, field: str | None) -> Column:
         )
         values = values * float(factor) + float(offset)
     if field and f"{field}.mask" in item.dtype.names:  # as astropy writes masked columns
-        missing = missing | item[f"{field}.mask"]
+        missing = missing | item.fields(f"{field}.mask")[rows]
     return Column(np.ma.array(values, mask=missing) if missing.any() else values, unit)
 
 
@@ -354,11 +362,25 @@ def _open_parquet(path: Path, part: str):
 
         def get(name):
             _check_size(path, name, 8 * f.metadata.num_rows, stored)
-            column = f.read(columns=[name]).column(0).combine_chunks()
+            column = _parquet_column(f, name, view_of(path)).combine_chunks()
             return Column(_arrow_values(path, name, column), _arrow_unit(schema, name) or units.get(name, ""))
 
         unique_names(path, schema.names)
         yield schema.names, get
+
+
+def _parquet_column(f, name: str, view):  # of pyarrow
+    "A column of a Parquet file, or those of its rows that are asked for."
+    if view is None:
+        return f.read(columns=[name]).column(0)
+    rows = view.cut(f.metadata.num_rows)
+    if not isinstance(rows, slice):
+        return f.read(columns=[name]).column(0).take(rows)
+    ends = np.cumsum([f.metadata.row_group(k).num_rows for k in range(f.num_row_groups)])
+    starts = np.concatenate([[0], ends[:-1]])
+    groups = np.flatnonzero((ends > rows.start) & (starts < rows.stop)).tolist()
+    read = f.read_row_groups(groups, columns=[name]).column(0)
+    return read.slice(rows.start - int(starts[groups[0]]), rows.stop - rows.start)
 
 
 @contextmanager
@@ -400,6 +422,9 @@ def _open_numpy(path: Path, part: str):
     with open(path, "rb") as f:
         packed = f.read(4) == b"PK\x03\x04"
     found = np.load(path, allow_pickle=False, mmap_mode=None if packed else "r")
+    view = view_of(path)
+    if view is not None and isinstance(found, np.ndarray) and found.ndim:
+        found = np.array(found[view.cut(len(found))])
     if isinstance(found, np.lib.npyio.NpzFile):
         with found:
             unique_names(path, found.zip.namelist())
@@ -566,7 +591,11 @@ def _refuse_flags(values: np.ndarray, name: str) -> None:
 BLANK = ("", "na", "n/a", "null", "none", "--", "-", "...", "indef", "masked", "<na>", "#n/a")
 
 
-def as_numbers(values: np.ndarray, name: str) -> np.ndarray:
+def as_numbers(
+    values: np.ndarray,
+    name: str,  # of the column, for the message
+    first: int = 1,  # number of the first row, for the message
+) -> np.ndarray:
     "A column as float64; an empty field is NaN. KeyError with row and value where something is no number."
     values = unmasked(values)
     if values.dtype.kind in "fiub":
@@ -586,8 +615,8 @@ def as_numbers(values: np.ndarray, name: str) -> np.ndarray:
             return text.astype(float).reshape(values.shape)
         comma = "; write decimal points, not commas" if re.fullmatch(r"[+-]?\d*,\d+", text[n]) else ""
         raise KeyError(
-            f"column {name!r}, row {n // max(1, values.size // len(values)) + 1}: {str(text[n])!r} is not "
-            f"a number{comma}"
+            f"column {name!r}, row {n // max(1, values.size // len(values)) + first}: {str(text[n])!r} is "
+            f"not a number{comma}"
         ) from None
 
 
@@ -618,13 +647,14 @@ def read_columns(
     """Some columns of a table. `InputError` names file, column and row: missing, not a number, true or false,
     of another length.
     """
+    start = row_number(path, 0)
     with open_columns(path, part) as (known, get):
         try:
             found = {n: _pick(known, get, n) for n in dict.fromkeys(names)}
             for n in set(found) - {*text, *flags}:
                 _refuse_flags(found[n].values, n)
             found = {
-                n: Column(as_text(c.values, n) if n in text else as_numbers(c.values, n), c.unit)
+                n: Column(as_text(c.values, n) if n in text else as_numbers(c.values, n, start), c.unit)
                 for n, c in found.items()
             }
         except KeyError as err:
@@ -702,6 +732,21 @@ def _whole_words(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def file_checksum(path: str | Path) -> str:
-    "SHA-256 of a file, 64 hexadecimal digits."
+    "SHA-256 of a file, 64 hexadecimal digits; where it is read in blocks, taken once for each state."
+    if view_of(path):
+        return _checksum_of_state(Path(path), *file_state(path))
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def file_state(path: str | Path) -> tuple:  # size and time of change, ns
+    "What changes with a file."
+    stat = Path(path).stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=16)
+def _checksum_of_state(path: Path, size: int, changed: int) -> str:
+    "SHA-256 of a file, once for each of its states."
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()

@@ -21,11 +21,12 @@ from .bands import band_curve
 from .cat_tables import is_cat
 from .catalogues import Catalogue, band_curves, read_catalogue
 from .faint import check_flux_scale, median_light
-from .limits import check_usual_light, odd_light
+from .limits import NoGalaxy, check_usual_light, odd_light
 from .mappings import MOST_REDSHIFT, load_mapping
 from .named_surveys import read_survey, recognise_survey
 from .photometry import band_wavelengths, nu_l_nu
 from .readers import load_table_rows
+from .rows import narrow_kept
 
 # %% ../../nbs/data/55_fields.ipynb #84e4ee7a
 def count_first(
@@ -420,9 +421,11 @@ def survey_catalogue(
     low, high = redshift_range
     keep = (found.redshift >= low) & (found.redshift <= high)
     if not keep.any():
-        raise InputError(
-            f"{path}: no galaxy lies at redshift {low:g} to {high:g}, which the simulations cover"
+        raise NoGalaxy(
+            f"{path}: no galaxy lies at redshift {low:g} to {high:g}, which the simulations cover",
+            found.meta["left_out"] | {f"redshift outside {low:g} to {high:g}": len(keep)},
         )
+    narrow_kept(path, keep)
     meta = found.meta | {
         "n_catalogue": found.meta["rows"],
         "left_out": found.meta["left_out"] | {f"redshift outside {low:g} to {high:g}": int((~keep).sum())},

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.base import InputError
+from .rows import row_number, view_of
 
 # %% ../../nbs/data/09_limits.ipynb #b154f0ed
 SAME = 2e-7  # relative difference below which a value is a code, three steps of single precision
@@ -201,10 +202,23 @@ def check_no_magnitudes(
         )
 
 # %% ../../nbs/data/09_limits.ipynb #11f38ff8
-def no_galaxy_left(path: Path, left_out: dict) -> InputError:
+class NoGalaxy(InputError):
+    "No galaxy can be used; `left_out`: reason -> how many."
+
+    def __init__(self, message: str, left_out: dict):
+        super().__init__(message)
+        self.left_out = left_out
+
+
+def no_galaxy_left(path: Path, left_out: dict) -> NoGalaxy:
     "The error for a table of which nothing can be used."
     reasons = ", ".join(f"{k} ({v})" for k, v in left_out.items())
-    return InputError(f"{path}: no galaxy is left: {reasons}")
+    return NoGalaxy(f"{path}: no galaxy is left: {reasons}", left_out)
+
+
+def part_of(path: Path, n: int) -> str:
+    "Which of a table's rows were read, in words; empty for all of them."
+    return f" in rows {row_number(path, 0)} to {row_number(path, n - 1)}" if view_of(path) else ""
 
 
 def sort_out(
@@ -223,10 +237,11 @@ def sort_out(
     if dropped.any() and bad == "refuse":
         (name, reason), where = next(iter(found.items()))
         row = int(np.argmax(where))
-        more = f"; {int(dropped.sum())} of {n} galaxies have such values" if dropped.sum() > 1 else ""
+        several = f"; {int(dropped.sum())} of {n} galaxies{part_of(path, n)} have such values"
+        more = several if dropped.sum() > 1 else ""
         raise InputError(
-            f"{path}: column {name!r}, row {row + 1} {reason}{more}; correct the table, or say bad: leave "
-            "out (and missing: for codes)"
+            f"{path}: column {name!r}, row {row_number(path, row)} {reason}{more}; correct the "
+            "table, or say bad: leave out (and missing: for codes)"
         )
     if dropped.all():
         raise no_galaxy_left(path, left_out)

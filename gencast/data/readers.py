@@ -14,7 +14,7 @@ from astropy import units as u
 
 from ..core.base import InputError
 from ..core.checks import beside, check_keys
-from ..core.cosmology import cosmology_name
+from ..core.cosmology import cosmology_name, find_cosmology
 from ..core.properties import BUILT_IN, PROPERTIES
 from ..core.sample import Sample
 from ..core.units import brightness_factor, convert_property, log_slope, parse_unit, to_linear
@@ -36,6 +36,7 @@ from gencast.data.limits import (
     sort_out,
 )
 from .mappings import MOST_REDSHIFT, load_mapping
+from .rows import is_judged, note_kept, row_number
 from .surveys import describe_dust
 from .table_spectra import TableSpectra, dereddened, read_table_spectra, spectra_to_grid
 from ..synthesis.libraries import air_to_vacuum
@@ -226,7 +227,7 @@ def check_errors(path: Path, err: np.ndarray, missing: list, names: list = ()) -
         value = shown(err[row, column])
         called = f" of {names[column]}" if len(names) == err.shape[1] else ""
         raise InputError(
-            f"{path}: error {value} in row {row + 1}{called} is negative; correct it, or say "
+            f"{path}: error {value} in row {row_number(path, row)}{called} is negative; correct it, or say "
             f"missing: [{value}] if it is a code"
         )
 
@@ -297,12 +298,13 @@ def refuse_unit(where: str, stated: str) -> None:
 def galaxy_ids(path: Path, mapping: dict, table: dict, rows: np.ndarray) -> tuple:
     "Names of galaxies: a column's, or the number of the row. Raises `InputError` for one that stands twice."
     if "ids" not in mapping:
-        return tuple(str(k + 1) for k in rows)
+        return tuple(str(row_number(path, k)) for k in rows)
     ids, first = table[column_place(mapping["ids"])].values[rows].tolist(), {}
     for name, row in zip(ids, rows):
         if name in first:
             raise InputError(
-                f"{path}: the id {name!r} stands in rows {first[name] + 1} and {row + 1}; ids must differ"
+                f"{path}: the id {name!r} stands in rows {row_number(path, first[name])} and "
+                f"{row_number(path, row)}; ids must differ"
             )
         first[name] = row
     return tuple(ids)
@@ -333,7 +335,8 @@ def convert_properties(
         odd = odd_property(plain, prop) | odd_property(made[prop], prop)
         found |= {(place.label, reason): bad for reason, bad in odd.items()}
         sound = ~np.any([*odd.values(), lost], axis=0)
-        check_usual_property(where, made[prop][sound], prop)
+        if is_judged(path):
+            check_usual_property(where, made[prop][sound], prop)
     return made, lifted, found
 
 # %% ../../nbs/data/10_readers.ipynb #dc96e3d7
@@ -393,6 +396,9 @@ def to_luminosity(
 ) -> tuple:  # brightness and errors (or None), nu L_nu in Lsun or Lsun/Angstrom, shape (n_keep, n_wave)
     "Brightness and errors in gencast's units. Raises `InputError` for a unit that does not fit the frame."
     flux, err = light.values[rows], None if light.err is None else light.err[rows]
+    distance = None
+    if mapping["frame"] == "observed" and light.wave.ndim == 1:  # once for all bands: most of the time
+        distance = find_cosmology(mapping.get("cosmology"), str(path)).luminosity_distance(redshift)
     for k, unit in enumerate(light.units):
         cut = light.cut(k)
         if light.spectra is None:  # spectra are linear already
@@ -402,7 +408,7 @@ def to_luminosity(
         where = f"{path}: {'spectra' if view == 'spectra' else f'column {light.names[k]!r}'}"
         fixed = (view == "spectra", where, mapping.get("cosmology"))
         if light.wave.ndim == 1:
-            factor = brightness_factor(unit, mapping["frame"], light.wave[cut], redshift, *fixed)
+            factor = brightness_factor(unit, mapping["frame"], light.wave[cut], redshift, *fixed, distance)
         else:  # wavelengths of their own
             z = [None] * len(rows) if redshift is None else redshift[:, None]
             each = [
@@ -501,7 +507,7 @@ def usable_rows(
     if redshift is not None and (redshift > MOST_REDSHIFT).any():
         found[called, f"is beyond redshift {MOST_REDSHIFT}"] = redshift > MOST_REDSHIFT
     rows, left_out = sort_out(path, found, mapping["bad"], n)
-    if light.spectra is None and not any(light.magnitude):
+    if light.spectra is None and not any(light.magnitude) and is_judged(path):
         check_no_magnitudes(path, light.values[rows], light.wave, light.units)
     facts = {"left_out": left_out, "lifted": lifted}
     lacking = {p: int((~np.isfinite(v[rows])).sum()) for p, v in made.items()}
@@ -546,7 +552,9 @@ def load_table_rows(
     left_out = facts["left_out"] | more
     if not len(rows):
         raise no_galaxy_left(path, left_out)
-    check_usual_light(path, flux, light.names, view)
+    if is_judged(path):
+        check_usual_light(path, flux, light.names, view)
+    note_kept(path, rows)
     ids = galaxy_ids(path, mapping, table, rows)
     seen_at = redshift[rows] if mapping["frame"] == "observed" else None
     meta = table_meta(path, mapping, view, len(light.values), left_out, facts) | more_facts

@@ -30,6 +30,8 @@ from .settings import Settings as Settings
 from .settings import SimulationSettings as SimulationSettings
 from .settings import SurveySettings as SurveySettings
 from .simulate import simulate_one as simulate_one
+from .stream import Streamed as Streamed
+from .stream import stream_catalog as stream_catalog
 from .surveys import load_survey as load_survey
 from .training import train as train
 from .trial_targets import TrialSets as TrialSets

@@ -185,18 +185,34 @@ class SupportModel:
             tier, near["p"], far["p"], table, galaxy, nearest, max(self.rate, 1 / (len(use) + 1)), len(use)
         )
 
+    def both_held_out(self, out: tuple, use: list) -> list:  # of `HeldOutStatistics`
+        "Simulations held out one by one, and with their family where families are known."
+        two = len({self.families[j] for j in use}) > 1 if self.families else False
+        return [self.held_out(out), self.held_out(out, True)] if two else [self.held_out(out)]
+
     def _judge_both(self, ours: np.ndarray, seed: int, out: tuple, use: list) -> tuple:  # of dicts
         """The set's usable galaxies among held-out simulations, and among those without their family (the
         same twice where families are not known).
         """
-        two = len({self.families[j] for j in use}) > 1 if self.families else False
-        held = [self.held_out(out), self.held_out(out, True)] if two else [self.held_out(out)]
+        held = self.both_held_out(out, use)
         flags = [h.judge_galaxies(ours) for h in held]
         usable = [~np.all([f[k] for f in flags], axis=0) for k in range(2)]
         if 2 * usable[1].sum() < ours.shape[1]:
             usable = [np.ones_like(u) for u in usable]
         judged = [h.judge_set(ours, seed, flags=f, usable=tuple(usable)) for h, f in zip(held, flags)]
         return judged[0], judged[-1]
+
+    def tell_inside(self):  # features, dex, shape (n_gal, n_feature) -> booleans, shape (n_gal,)
+        """Which galaxies, judged alone, are not outside, as `SupportReport.galaxy_inside` says: a function
+        for galaxies that come in blocks.
+        """
+        held = self.both_held_out((), list(range(len(self.sheets))))
+
+        def inside(values):
+            ours = over_simulations(self.compare(values))
+            return ~np.all([h.judge_galaxies(ours)[1] for h in held], axis=0)
+
+        return inside
 
     def assess(
         self,

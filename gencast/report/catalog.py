@@ -81,6 +81,16 @@ def ranked(column: pd.Series) -> pd.Series:
         return column
     return pd.Series(pd.factorize(column)[0], column.index)
 
+# %% ../../nbs/report/85_catalog.ipynb #2b936054
+def add_property(table, name: str, mine: pd.DataFrame) -> None:
+    "Add the six columns of a property; `mine`: value, error and ends of the intervals, one row a galaxy."
+    unit = property_unit(name)
+    meaning = PROPERTIES[name].meaning if name in PROPERTIES else name
+    for ending, (column, text) in ENDINGS.items():
+        own = error_of(unit) if ending == "_error" else unit
+        told = text.format(meaning=meaning, name=name) + ("" if unit else " (dimensionless)")
+        add_column(table, name + ending, mine[column].to_numpy(float), own, told)
+
 # %% ../../nbs/report/85_catalog.ipynb #b9afb587
 def catalog_table(
     rows: pd.DataFrame,  # of galaxy_intervals.csv
@@ -101,13 +111,7 @@ def catalog_table(
         values = first[name].to_numpy(float if name == "redshift" else str)
         add_column(table, name, values, None, description)
     for name in properties:
-        mine = rows[rows.property == name].set_index(keys).reindex(index)
-        unit = property_unit(name)
-        meaning = PROPERTIES[name].meaning if name in PROPERTIES else name
-        for ending, (column, text) in ENDINGS.items():
-            own = error_of(unit) if ending == "_error" else unit
-            told = text.format(meaning=meaning, name=name) + ("" if unit else " (dimensionless)")
-            add_column(table, name + ending, mine[column].to_numpy(float), own, told)
+        add_property(table, name, rows[rows.property == name].set_index(keys).reindex(index))
     table.meta.update(provenance or {})
     return table
 
@@ -216,7 +220,7 @@ def ascii_words(table):
     table = table.copy(copy_data=False)
     table.meta = {name: ascii_word(value) for name, value in table.meta.items()}
     for name in table.colnames:
-        if table[name].dtype.kind == "U":
+        if table[name].dtype.kind == "U" and not all(str(w).isascii() for w in table[name]):
             words = type(table[name])([ascii_word(str(w)) for w in table[name]])
             words.description = table[name].description
             table.replace_column(name, words)
